@@ -1,0 +1,24 @@
+"""Layers. They use `keras.ops` only, so that they run on every Keras backend."""
+
+from pdanet_tf.layers.attention import ChannelAttention, DualAttention, PositionAttention
+from pdanet_tf.layers.conv import ConvBatchNorm
+from pdanet_tf.layers.pixels import NORMALIZATIONS, PixelNormalization, pixel_mean
+from pdanet_tf.layers.pooling import AdaptiveAveragePooling
+from pdanet_tf.layers.pyramid import AttentionLevel, PyramidDualAttention, PyramidPooling
+from pdanet_tf.layers.resizing import BilinearResizeLike, bilinear_resize
+
+__all__ = [
+    "NORMALIZATIONS",
+    "AdaptiveAveragePooling",
+    "AttentionLevel",
+    "BilinearResizeLike",
+    "ChannelAttention",
+    "ConvBatchNorm",
+    "DualAttention",
+    "PixelNormalization",
+    "PositionAttention",
+    "PyramidDualAttention",
+    "PyramidPooling",
+    "bilinear_resize",
+    "pixel_mean",
+]

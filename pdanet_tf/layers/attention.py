@@ -1,0 +1,229 @@
+"""Attention over positions and over channels (Fu et al. 2019, "Dual Attention Network").
+
+PDANet's equations 6 to 9 and its published code differ in details; each layer says which one
+it follows and how to have the other.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER, ConvBatchNorm
+
+CHANNEL_ENERGIES = ("dissimilar", "similar")
+
+
+def _flatten_positions(images: Any) -> Any:
+    """Reshapes (batch, height, width, channels) to (batch, positions, channels)."""
+    batch, height, width, channels = ops.shape(images)
+    return ops.reshape(images, (batch, height * width, channels))
+
+
+class _ResidualAttention(keras.layers.Layer):
+    """What both attentions share: `gamma * attended + inputs`, gamma a learnt scalar."""
+
+    def build(self, input_shape: Any) -> None:
+        """Creates gamma, which starts at 0: a new layer is the identity."""
+        self.gamma = self.add_weight(name="gamma", shape=(), initializer="zeros")
+
+    def _add(self, inputs: Any, attended: Any) -> Any:
+        gamma = ops.cast(self.gamma, inputs.dtype)
+        return gamma * ops.reshape(attended, ops.shape(inputs)) + inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the shape that `call` produces."""
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class PositionAttention(_ResidualAttention):
+    """Attention of every position over all positions.
+
+    `gamma * softmax(query . key^T) . value + inputs`, the softmax over keys, with no scaling by
+    the square root of the width. Energies and softmax are float32 under any dtype policy.
+
+    Args:
+        reduction: Query and key have `channels // reduction` channels (at least 1). 8 as in the
+            published code; 1 gives the paper's equation 6.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Shapes:
+        Input and output `(batch, height, width, channels)`.
+
+    Raises:
+        ValueError: If `reduction` is below 1.
+    """
+
+    def __init__(self, reduction: int = 8, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if reduction < 1:
+            raise ValueError(f"reduction must be at least 1. Received: reduction={reduction}")
+        self.reduction = reduction
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the projections to query, key and value."""
+        channels = input_shape[-1]
+        narrow = max(1, channels // self.reduction)
+        self.query = self._projection(narrow, "query")
+        self.key = self._projection(narrow, "key")
+        self.value = self._projection(channels, "value")
+        for projection in (self.query, self.key, self.value):
+            projection.build(input_shape)
+        super().build(input_shape)
+
+    def _projection(self, filters: int, name: str) -> keras.layers.Conv2D:
+        return keras.layers.Conv2D(
+            filters,
+            1,
+            kernel_initializer=HEAD_INITIALIZER.clone(),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """Attends over all positions."""
+        query = ops.cast(_flatten_positions(self.query(inputs)), "float32")
+        key = ops.cast(_flatten_positions(self.key(inputs)), "float32")
+        value = _flatten_positions(self.value(inputs))
+        energy = ops.matmul(query, ops.transpose(key, (0, 2, 1)))
+        if energy.shape[-1] == 1:
+            # The softmax over a single position is 1. Written as a function of the energy, so
+            # that query and key have a gradient (of zero) and their decay is not skipped.
+            attention = ops.exp(energy - energy)
+        else:
+            attention = ops.softmax(energy, axis=-1)
+        return self._add(inputs, ops.matmul(ops.cast(attention, value.dtype), value))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every argument of the constructor."""
+        return {**super().get_config(), "reduction": self.reduction}
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class ChannelAttention(_ResidualAttention):
+    """Attention of every channel over all channels, without convolutions.
+
+    With A the `(positions, channels)` matrix of the inputs and E = A^T . A, the output is
+    `gamma * A . attention^T + inputs`. Energies and softmax are float32 under any dtype policy.
+
+    Args:
+        energy: `"dissimilar"`: attention = softmax(rowmax(E) - E), as in the published code,
+            which favours channels unlike the own one; `"similar"`: softmax(E), the paper's
+            equation 8.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Shapes:
+        Input and output `(batch, height, width, channels)`.
+
+    Raises:
+        ValueError: If there is no such energy.
+    """
+
+    def __init__(self, energy: str = "dissimilar", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if energy not in CHANNEL_ENERGIES:
+            raise ValueError(f"energy must be one of {CHANNEL_ENERGIES}. Received: energy={energy!r}")
+        self.energy = energy
+
+    def call(self, inputs: Any) -> Any:
+        """Attends over all channels."""
+        features = _flatten_positions(inputs)
+        precise = ops.cast(features, "float32")
+        energy = ops.matmul(ops.transpose(precise, (0, 2, 1)), precise)
+        if self.energy == "dissimilar":
+            energy = ops.max(energy, axis=-1, keepdims=True) - energy
+        attention = ops.cast(ops.softmax(energy, axis=-1), features.dtype)
+        return self._add(inputs, ops.matmul(features, ops.transpose(attention, (0, 2, 1))))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every argument of the constructor."""
+        return {**super().get_config(), "energy": self.energy}
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class DualAttention(keras.layers.Layer):
+    """Position and channel attention side by side, summed and projected.
+
+    Each branch is a 3 x 3 convolution to `channels // 4`, its attention, and another 3 x 3
+    convolution; the sum goes through spatial dropout and a 1 x 1 convolution with bias.
+
+    Args:
+        filters: Number of output channels.
+        reduction: See `PositionAttention`.
+        channel_energy: See `ChannelAttention`.
+        dropout: Rate of the spatial dropout before the last convolution.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Shapes:
+        Input `(batch, height, width, channels)`, output `(batch, height, width, filters)`.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        reduction: int = 8,
+        channel_energy: str = "dissimilar",
+        dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.reduction = reduction
+        self.channel_energy = channel_energy
+        self.dropout = dropout
+        policy = self.dtype_policy
+        self.position_attention = PositionAttention(
+            reduction, dtype=policy, name="position_attention"
+        )
+        self.channel_attention = ChannelAttention(
+            channel_energy, dtype=policy, name="channel_attention"
+        )
+        self.spatial_dropout = keras.layers.SpatialDropout2D(dropout, dtype=policy)
+        self.projection = keras.layers.Conv2D(
+            filters,
+            1,
+            kernel_initializer=HEAD_INITIALIZER.clone(),
+            dtype=policy,
+            name="projection",
+        )
+
+    def build(self, input_shape: Any) -> None:
+        """Creates both branches, a quarter as wide as the input."""
+        narrow = max(1, input_shape[-1] // 4)
+        narrow_shape = (*input_shape[:-1], narrow)
+        for branch in ("position", "channel"):
+            for place, shape in (("in", input_shape), ("out", narrow_shape)):
+                name = f"{branch}_conv_{place}"
+                conv = ConvBatchNorm(
+                    narrow, 3, beta_initializer=HEAD_BETA, dtype=self.dtype_policy, name=name
+                )
+                setattr(self, name, conv)
+                conv.build(shape)
+        self.position_attention.build(narrow_shape)
+        self.channel_attention.build(narrow_shape)
+        self.projection.build(narrow_shape)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Attends in both branches, sums and projects."""
+        position = self.position_conv_in(inputs, training=training)
+        position = self.position_attention(position)
+        position = self.position_conv_out(position, training=training)
+        channel = self.channel_conv_in(inputs, training=training)
+        channel = self.channel_attention(channel)
+        channel = self.channel_conv_out(channel, training=training)
+        return self.projection(self.spatial_dropout(position + channel, training=training))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Returns the shape that `call` produces."""
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every argument of the constructor."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "reduction": self.reduction,
+            "channel_energy": self.channel_energy,
+            "dropout": self.dropout,
+        }

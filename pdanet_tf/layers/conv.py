@@ -1,0 +1,117 @@
+"""The convolution that every network here is made of."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+# The reference draws backbone kernels on fan-out and head kernels on fan-in.
+BACKBONE_INITIALIZER = keras.initializers.VarianceScaling(
+    scale=2.0, mode="fan_out", distribution="untruncated_normal"
+)
+HEAD_INITIALIZER = keras.initializers.VarianceScaling(
+    scale=2.0, mode="fan_in", distribution="untruncated_normal"
+)
+HEAD_BETA = keras.initializers.Constant(1e-4)
+
+
+def batch_normalization(beta_initializer: Any, dtype: Any) -> keras.layers.BatchNormalization:
+    """Returns batch norm with the reference's settings: momentum 0.9 (PyTorch's 0.1), eps 1e-5."""
+    return keras.layers.BatchNormalization(
+        momentum=0.9,
+        epsilon=1e-5,
+        beta_initializer=beta_initializer,
+        dtype=dtype,
+        name="batch_norm",
+    )
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class ConvBatchNorm(keras.layers.Layer):
+    """Convolution without bias, batch norm, and an activation.
+
+    The padding is symmetric, `dilation_rate * (kernel_size // 2)` on every side, as in the
+    reference. Keras' `padding="same"` pads a strided convolution asymmetrically, which shifts
+    the features by a pixel.
+
+    Args:
+        filters: Number of output channels.
+        kernel_size: Side of the (odd, square) kernel.
+        strides: Stride in both directions.
+        dilation_rate: Distance between the kernel's taps, in positions.
+        activation: Name of an activation, or None for a linear output.
+        kernel_initializer: Initializer of the kernel; He normal on fan-in by default.
+        beta_initializer: Initializer of the batch norm's shift.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Shapes:
+        Input `(batch, height, width, channels)`, output
+        `(batch, ceil(height / strides), ceil(width / strides), filters)`.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        strides: int = 1,
+        dilation_rate: int = 1,
+        activation: str | None = "relu",
+        kernel_initializer: Any = HEAD_INITIALIZER,
+        beta_initializer: Any = "zeros",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.dilation_rate = dilation_rate
+        self.activation = keras.activations.get(activation)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.beta_initializer = keras.initializers.get(beta_initializer)
+        self.conv = keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=strides,
+            dilation_rate=dilation_rate,
+            padding="valid" if strides > 1 else "same",
+            use_bias=False,
+            # A clone: one initializer instance draws the same numbers for equal shapes.
+            kernel_initializer=self.kernel_initializer.clone(),
+            dtype=self.dtype_policy,
+            name="conv",
+        )
+        self.batch_norm = batch_normalization(self.beta_initializer, self.dtype_policy)
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the kernel and the batch norm's variables."""
+        self.conv.build(input_shape)
+        self.batch_norm.build(self.compute_output_shape(input_shape))
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Convolves, normalises and activates."""
+        if self.strides > 1:
+            pad = self.dilation_rate * (self.kernel_size // 2)
+            inputs = ops.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+        outputs = self.batch_norm(self.conv(inputs), training=training)
+        return self.activation(outputs)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Returns the shape that `call` produces."""
+        batch, height, width, _ = input_shape
+        return (batch, self._strided(height), self._strided(width), self.filters)
+
+    def _strided(self, size: int | None) -> int | None:
+        return None if size is None else -(-size // self.strides)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every argument of the constructor."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "dilation_rate": self.dilation_rate,
+            "activation": keras.activations.serialize(self.activation),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "beta_initializer": keras.initializers.serialize(self.beta_initializer),
+        }

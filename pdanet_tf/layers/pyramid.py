@@ -1,0 +1,196 @@
+"""Pyramids of pooled scales (Zhao et al. 2017, "Pyramid Scene Parsing Network")."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from pdanet_tf.layers.attention import DualAttention
+from pdanet_tf.layers.conv import HEAD_BETA, ConvBatchNorm, batch_normalization
+from pdanet_tf.layers.pooling import AdaptiveAveragePooling
+from pdanet_tf.layers.resizing import bilinear_resize
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class PyramidPooling(keras.layers.Layer):
+    """Context from averages over grids of several scales.
+
+    Every level averages the features over n x n bins, mixes channels with a 1 x 1 convolution
+    (batch norm, ReLU), and is upsampled bilinearly. The features themselves come first in the
+    concatenation.
+
+    Args:
+        filters: Number of channels of each level.
+        pool_scales: Bins per side of each level.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Shapes:
+        Input `(batch, height, width, channels)`, output
+        `(batch, height, width, channels + len(pool_scales) * filters)`.
+
+    Raises:
+        ValueError: If `pool_scales` is empty or holds a number below 1.
+    """
+
+    def __init__(
+        self, filters: int = 512, pool_scales: Sequence[int] = (1, 2, 3, 6), **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if not pool_scales:
+            raise ValueError("pool_scales must hold at least one scale. Received: pool_scales=()")
+        self.filters = filters
+        self.pool_scales = tuple(pool_scales)
+        self.pools = [
+            AdaptiveAveragePooling(scale, dtype=self.dtype_policy) for scale in self.pool_scales
+        ]
+
+    def _make_level(self, name: str) -> keras.layers.Layer:
+        return ConvBatchNorm(
+            self.filters,
+            1,
+            beta_initializer=HEAD_BETA,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the levels."""
+        self.levels = [self._make_level(f"level_{index}") for index in range(len(self.pools))]
+        for pool, level in zip(self.pools, self.levels, strict=True):
+            level.build(pool.compute_output_shape(input_shape))
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Pools, transforms and upsamples every level, and concatenates."""
+        _, height, width, _ = ops.shape(inputs)
+        pyramid = [inputs]
+        for pool, level in zip(self.pools, self.levels, strict=True):
+            pyramid.append(
+                bilinear_resize(level(pool(inputs), training=training), (height, width))
+            )
+        return ops.concatenate(pyramid, axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Returns the shape that `call` produces."""
+        return (*input_shape[:-1], input_shape[-1] + len(self.pool_scales) * self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every argument of the constructor."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "pool_scales": self.pool_scales,
+        }
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class AttentionLevel(keras.layers.Layer):
+    """One level of PDANet's pyramid: dual attention, batch norm, ReLU.
+
+    Args:
+        filters: Number of output channels.
+        reduction: See `PositionAttention`.
+        channel_energy: See `ChannelAttention`.
+        dropout: Rate of the spatial dropout inside the dual attention.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Shapes:
+        Input `(batch, height, width, channels)`, output `(batch, height, width, filters)`.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        reduction: int = 8,
+        channel_energy: str = "dissimilar",
+        dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dual_attention = DualAttention(
+            filters,
+            reduction,
+            channel_energy,
+            dropout,
+            dtype=self.dtype_policy,
+            name="dual_attention",
+        )
+        self.batch_norm = batch_normalization(HEAD_BETA, self.dtype_policy)
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the attention and the batch norm."""
+        self.dual_attention.build(input_shape)
+        self.batch_norm.build(self.dual_attention.compute_output_shape(input_shape))
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Attends, normalises and activates."""
+        attended = self.dual_attention(inputs, training=training)
+        return ops.relu(self.batch_norm(attended, training=training))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the shape that `call` produces."""
+        return self.dual_attention.compute_output_shape(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every argument of the constructor."""
+        return {
+            **super().get_config(),
+            "filters": self.dual_attention.filters,
+            "reduction": self.dual_attention.reduction,
+            "channel_energy": self.dual_attention.channel_energy,
+            "dropout": self.dual_attention.dropout,
+        }
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class PyramidDualAttention(PyramidPooling):
+    """The pyramid of PDANet: every pooled scale passes through dual attention.
+
+    `PyramidPooling` with the 1 x 1 convolution of each level replaced by a `DualAttention`, so
+    that attention runs over 1 + 4 + 9 + 36 = 50 positions whatever the image's size.
+
+    Args:
+        filters: Number of channels of each level.
+        pool_scales: Bins per side of each level.
+        reduction: See `PositionAttention`.
+        channel_energy: See `ChannelAttention`.
+        dropout: Rate of the spatial dropout inside each dual attention.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Shapes:
+        Input `(batch, height, width, channels)`, output
+        `(batch, height, width, channels + len(pool_scales) * filters)`.
+    """
+
+    def __init__(
+        self,
+        filters: int = 512,
+        pool_scales: Sequence[int] = (1, 2, 3, 6),
+        reduction: int = 8,
+        channel_energy: str = "dissimilar",
+        dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(filters, pool_scales, **kwargs)
+        self.reduction = reduction
+        self.channel_energy = channel_energy
+        self.dropout = dropout
+
+    def _make_level(self, name: str) -> keras.layers.Layer:
+        return AttentionLevel(
+            self.filters,
+            self.reduction,
+            self.channel_energy,
+            self.dropout,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every argument of the constructor."""
+        return {
+            **super().get_config(),
+            "reduction": self.reduction,
+            "channel_energy": self.channel_energy,
+            "dropout": self.dropout,
+        }

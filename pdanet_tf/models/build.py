@@ -1,0 +1,89 @@
+"""The one door to every model."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from pdanet_tf.models.registry import model_builder
+from pdanet_tf.models.weights import load_weights
+
+
+def build_model(
+    name: str = "pdanet_resnet18",
+    num_classes: int = 150,
+    input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+    include_preprocessing: bool = True,
+    upsample: bool = True,
+    aux_head: bool = False,
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    normalization: str = "torch",
+    dtype: str | None = None,
+    **options: Any,
+) -> keras.Model:
+    """Builds a segmentation model.
+
+    Args:
+        name: One of `list_models()`.
+        num_classes: Number of classes.
+        input_shape: `(height, width, 3)`; None where the size is known only at run time.
+        include_preprocessing: With True the model takes RGB pixels from 0 to 255, of dtype uint8
+            or float, and normalises them itself; with False it takes normalised images.
+        upsample: With True the logits have the size of the image; with False the size of the
+            backbone's features (1/8, rounded up), which is what training uses. The weights
+            are the same.
+        aux_head: Adds deep supervision of stage C4.
+        weights: A `.weights.h5` or `.keras` file of a model of the same kind, or None for random
+            initial weights.
+        normalization: `"torch"` or `"caffe"`, see `pdanet_tf.layers.PixelNormalization`.
+        dtype: A Keras dtype policy, such as `"mixed_bfloat16"`; None takes the global one.
+            Energies, softmax and logits are float32 under every policy.
+        **options: Options of the model, such as `output_stride`, `dropout`, `pool_scales`,
+            `reduction` and `channel_energy`; see the function in `pdanet_tf.models` that bears
+            the model's name, and its head.
+
+    Returns:
+        A functional Keras model from images `(batch, height, width, 3)` to float32 logits
+        `(batch, height, width, num_classes)`; with `aux_head` to a dict of "logits" and
+        "aux_logits".
+
+    Raises:
+        ValueError: If there is no such model, an argument is out of range, or the weights do
+            not fit.
+        TypeError: If the model has no such option.
+
+    Example:
+        ```python
+        model = pdanet_tf.build_model(num_classes=11)
+        logits = model(images)  # (batch, height, width, 11)
+        ```
+    """
+    builder = model_builder(name)
+    with _dtype_policy(dtype):
+        model = builder(
+            num_classes=num_classes,
+            input_shape=input_shape,
+            include_preprocessing=include_preprocessing,
+            normalization=normalization,
+            upsample=upsample,
+            aux_head=aux_head,
+            **options,
+        )
+    if weights is not None:
+        load_weights(model, weights)
+    return model
+
+
+@contextmanager
+def _dtype_policy(policy: str | None) -> Iterator[None]:
+    """Sets the policy that layers are created with, and puts back the former one."""
+    former = keras.config.dtype_policy()
+    try:
+        if policy is not None:
+            keras.config.set_dtype_policy(policy)
+        yield
+    finally:
+        keras.config.set_dtype_policy(former)

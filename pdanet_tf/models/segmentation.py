@@ -1,0 +1,86 @@
+"""What every segmentation model is made of: pixels, backbone, head, logits."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from pdanet_tf.layers import BilinearResizeLike, ConvBatchNorm, PixelNormalization
+from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
+
+
+def segmentation_model(
+    name: str,
+    backbone: keras.Model,
+    head: Callable[..., Any],
+    *,
+    num_classes: int = 150,
+    input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+    include_preprocessing: bool = True,
+    normalization: str = "torch",
+    upsample: bool = True,
+    aux_head: bool = False,
+    dropout: float = 0.1,
+    **head_options: Any,
+) -> keras.Model:
+    """Joins a backbone and a head to a model from images to logits.
+
+    Args:
+        name: Name of the model.
+        backbone: A model from normalised images to a dict of stages, "C4" and "C5" among them.
+        head: A function `(features, num_classes, dropout, **head_options)` from C5 to logits.
+        **head_options: Options of the head. The others are described at `build_model`.
+
+    Returns:
+        A functional model.
+
+    Raises:
+        ValueError: If an argument is out of range; the message names it.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be at least 1. Received: num_classes={num_classes}")
+    if len(input_shape) != 3 or input_shape[-1] != 3:
+        raise ValueError(
+            "input_shape must be (height, width, 3): images have 3 channels, red, green and "
+            f"blue. Received: input_shape={tuple(input_shape)}"
+        )
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1). Received: dropout={dropout}")
+    images = keras.Input(input_shape, name="image")
+    x = images
+    if include_preprocessing:
+        x = PixelNormalization(normalization, name="normalization")(x)
+    stages = backbone(x)
+    logits = head(stages["C5"], num_classes=num_classes, dropout=dropout, **head_options)
+    outputs = {"logits": logits}
+    if aux_head:
+        outputs["aux_logits"] = auxiliary_head(stages["C4"], num_classes, dropout)
+    if upsample:
+        outputs = {
+            key: BilinearResizeLike(dtype="float32", name=key)([value, images])
+            for key, value in outputs.items()
+        }
+    return keras.Model(images, outputs if aux_head else outputs["logits"], name=name)
+
+
+def head_conv(filters: int, name: str) -> ConvBatchNorm:
+    """Returns the 3 x 3 convolution that heads begin or end with."""
+    return ConvBatchNorm(filters, 3, beta_initializer=HEAD_BETA, name=name)
+
+
+def classify(features: Any, num_classes: int, dropout: float, prefix: str = "") -> Any:
+    """Spatial dropout and a 1 x 1 convolution to the classes, in float32 under any policy."""
+    x = keras.layers.SpatialDropout2D(dropout, name=f"{prefix}dropout")(features)
+    return keras.layers.Conv2D(
+        num_classes,
+        1,
+        kernel_initializer=HEAD_INITIALIZER.clone(),
+        dtype="float32",
+        name=f"{prefix}classifier",
+    )(x)
+
+
+def auxiliary_head(features: Any, num_classes: int, dropout: float) -> Any:
+    """Deep supervision of C4 (Zhao et al. 2017); its loss weighs 0.4."""
+    x = head_conv(features.shape[-1] // 2, "aux_conv")(features)
+    return classify(x, num_classes, dropout, prefix="aux_")

@@ -1,0 +1,65 @@
+"""Weights into models, name to name, with nothing left over."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+
+def assign_weights(model: keras.Model, arrays: Mapping[str, np.ndarray], source: str) -> None:
+    """Assigns one array to each variable of a model, by the variable's path.
+
+    Everything is compared before anything is assigned: either all weights are loaded or none.
+
+    Args:
+        model: The model.
+        arrays: An array for the path of each variable.
+        source: Where the arrays come from, for the message.
+
+    Raises:
+        ValueError: If there are missing, unexpected or misshapen arrays; all are listed.
+    """
+    variables = {variable.path: variable for variable in model.weights}
+    problems = [f"  missing: {path} {tuple(variables[path].shape)}" for path in variables if path not in arrays]
+    problems += [f"  unexpected: {path} {np.shape(arrays[path])}" for path in arrays if path not in variables]
+    problems += [
+        f"  {path}: expected {tuple(variable.shape)}, found {np.shape(arrays[path])}"
+        for path, variable in variables.items()
+        if path in arrays and tuple(variable.shape) != np.shape(arrays[path])
+    ]
+    if problems:
+        raise ValueError(
+            f"The weights in {source} do not fit model {model.name!r}; nothing was loaded:\n"
+            + "\n".join(problems)
+        )
+    for path, variable in variables.items():
+        variable.assign(arrays[path])
+
+
+def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Loads the weights of a `.keras` or `.weights.h5` file into a model of the same kind.
+
+    Args:
+        model: The model.
+        path: The file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is of another kind, or its weights do not fit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no weights file at {path}")
+    if path.name.endswith(".keras"):
+        saved = keras.saving.load_model(path, compile=False)
+        arrays = {weight.path: keras.ops.convert_to_numpy(weight) for weight in saved.weights}
+        assign_weights(model, arrays, source=str(path))
+    elif path.name.endswith(".weights.h5"):
+        try:
+            model.load_weights(path)
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"The weights in {path} do not fit {model.name!r}: {error}") from error
+    else:
+        raise ValueError(f"weights must be a .keras or a .weights.h5 file. Received: {path}")
