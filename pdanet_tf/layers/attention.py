@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER, ConvBatchNorm
+from pdanet_tf.layers.precision import full_precision
 
 CHANNEL_ENERGIES = ("dissimilar", "similar")
 
@@ -41,7 +42,7 @@ class PositionAttention(_ResidualAttention):
     """Attention of every position over all positions.
 
     `gamma * softmax(query . key^T) . value + inputs`, the softmax over keys, with no scaling by
-    the square root of the width. Energies and softmax are float32 under any dtype policy.
+    the square root of the width. Energies and softmax are float32 in half precision.
 
     Args:
         reduction: Query and key have `channels // reduction` channels (at least 1). 8 as in the
@@ -83,8 +84,8 @@ class PositionAttention(_ResidualAttention):
 
     def call(self, inputs: Any) -> Any:
         """Attends over all positions."""
-        query = ops.cast(_flatten_positions(self.query(inputs)), "float32")
-        key = ops.cast(_flatten_positions(self.key(inputs)), "float32")
+        query = full_precision(_flatten_positions(self.query(inputs)))
+        key = full_precision(_flatten_positions(self.key(inputs)))
         value = _flatten_positions(self.value(inputs))
         energy = ops.matmul(query, ops.transpose(key, (0, 2, 1)))
         if energy.shape[-1] == 1:
@@ -105,7 +106,7 @@ class ChannelAttention(_ResidualAttention):
     """Attention of every channel over all channels, without convolutions.
 
     With A the `(positions, channels)` matrix of the inputs and E = A^T . A, the output is
-    `gamma * A . attention^T + inputs`. Energies and softmax are float32 under any dtype policy.
+    `gamma * A . attention^T + inputs`. Energies and softmax are float32 in half precision.
 
     Args:
         energy: `"dissimilar"`: attention = softmax(rowmax(E) - E), as in the published code,
@@ -129,7 +130,7 @@ class ChannelAttention(_ResidualAttention):
     def call(self, inputs: Any) -> Any:
         """Attends over all channels."""
         features = _flatten_positions(inputs)
-        precise = ops.cast(features, "float32")
+        precise = full_precision(features)
         energy = ops.matmul(ops.transpose(precise, (0, 2, 1)), precise)
         if self.energy == "dissimilar":
             energy = ops.max(energy, axis=-1, keepdims=True) - energy

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from pdanet_tf.layers.precision import full_precision_dtype
+
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class AdaptiveAveragePooling(keras.layers.Layer):
@@ -35,8 +37,8 @@ class AdaptiveAveragePooling(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Averages rows, then columns."""
         _, height, width, _ = ops.shape(inputs)
-        rows = self._averaging_matrix(height, inputs.dtype)
-        columns = self._averaging_matrix(width, inputs.dtype)
+        rows = self._averaging_matrix(height, self.compute_dtype)
+        columns = self._averaging_matrix(width, self.compute_dtype)
         pooled = ops.einsum("nh,bhwc->bnwc", rows, inputs)
         return ops.einsum("mw,bnwc->bnmc", columns, pooled)
 
@@ -46,8 +48,9 @@ class AdaptiveAveragePooling(keras.layers.Layer):
         index = ops.arange(self.output_size, dtype="int32")[:, None]
         start = index * size // self.output_size
         end = ((index + 1) * size + self.output_size - 1) // self.output_size
-        inside = ops.cast((position >= start) & (position < end), "float32")
-        return ops.cast(inside / ops.cast(end - start, "float32"), dtype)
+        precise = full_precision_dtype(dtype)
+        inside = ops.cast((position >= start) & (position < end), precise)
+        return ops.cast(inside / ops.cast(end - start, precise), dtype)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Returns the shape that `call` produces."""

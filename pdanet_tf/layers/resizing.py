@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from pdanet_tf.layers.precision import full_precision
+
 
 def bilinear_resize(images: Any, size: tuple[Any, Any]) -> Any:
     """Resizes images bilinearly with half-pixel centres (PyTorch's `align_corners=False`).
@@ -20,7 +22,7 @@ def bilinear_resize(images: Any, size: tuple[Any, Any]) -> Any:
         return images
     # Interpolated in float32: half precision cannot tell positions of a large image apart.
     resized = ops.image.resize(
-        ops.cast(images, "float32"), size, interpolation="bilinear", data_format="channels_last"
+        full_precision(images), size, interpolation="bilinear", data_format="channels_last"
     )
     return ops.cast(resized, images.dtype)
 

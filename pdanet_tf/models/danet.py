@@ -7,7 +7,7 @@ import keras
 from pdanet_tf.backbones import resnet18
 from pdanet_tf.layers import DualAttention
 from pdanet_tf.models.registry import register_model
-from pdanet_tf.models.segmentation import segmentation_model
+from pdanet_tf.models.segmentation import logits_dtype, segmentation_model
 
 
 def danet_head(
@@ -32,7 +32,7 @@ def danet_head(
     x = DualAttention(num_classes, reduction, channel_energy, dropout, name="dual_attention")(
         features
     )
-    return keras.layers.Activation("linear", dtype="float32", name="head_logits")(x)
+    return keras.layers.Activation("linear", dtype=logits_dtype(), name="head_logits")(x)
 
 
 @register_model

@@ -7,6 +7,7 @@ import keras
 
 from pdanet_tf.layers import BilinearResizeLike, ConvBatchNorm, PixelNormalization
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
+from pdanet_tf.layers.precision import full_precision_dtype
 
 
 def segmentation_model(
@@ -57,7 +58,7 @@ def segmentation_model(
         outputs["aux_logits"] = auxiliary_head(stages["C4"], num_classes, dropout)
     if upsample:
         outputs = {
-            key: BilinearResizeLike(dtype="float32", name=key)([value, images])
+            key: BilinearResizeLike(dtype=logits_dtype(), name=key)([value, images])
             for key, value in outputs.items()
         }
     return keras.Model(images, outputs if aux_head else outputs["logits"], name=name)
@@ -68,14 +69,19 @@ def head_conv(filters: int, name: str) -> ConvBatchNorm:
     return ConvBatchNorm(filters, 3, beta_initializer=HEAD_BETA, name=name)
 
 
+def logits_dtype() -> str:
+    """Returns float32, or float64 where the model computes in it."""
+    return full_precision_dtype(keras.config.dtype_policy().compute_dtype)
+
+
 def classify(features: Any, num_classes: int, dropout: float, prefix: str = "") -> Any:
-    """Spatial dropout and a 1 x 1 convolution to the classes, in float32 under any policy."""
+    """Spatial dropout and a 1 x 1 convolution to the classes, in float32 in half precision."""
     x = keras.layers.SpatialDropout2D(dropout, name=f"{prefix}dropout")(features)
     return keras.layers.Conv2D(
         num_classes,
         1,
         kernel_initializer=HEAD_INITIALIZER.clone(),
-        dtype="float32",
+        dtype=logits_dtype(),
         name=f"{prefix}classifier",
     )(x)
 

@@ -1,0 +1,193 @@
+"""Scores of segmentation, all read off one confusion matrix."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from pdanet_tf.losses import match_labels
+
+AVERAGES = ("all", "present")
+_EPSILON = 1e-10  # of the official score: intersection / (union + 1e-10)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a confusion matrix; all are shares from 0 to 1.
+
+    Attributes:
+        mean_iou: The official score: the mean over all classes, an absent one counting as 0.
+        mean_iou_present: The mean over the classes that occur in labels or predictions.
+        pixel_accuracy: Correct pixels over labelled pixels.
+        mean_accuracy: Mean over the labelled classes of their share of correct pixels.
+        iou: Intersection over union of each class, `(num_classes,)`; 0 for an absent one.
+        present: Whether each class occurs, `(num_classes,)`.
+        pixels: Number of labelled pixels of each class, `(num_classes,)`.
+    """
+
+    mean_iou: float
+    mean_iou_present: float
+    pixel_accuracy: float
+    mean_accuracy: float
+    iou: np.ndarray
+    present: np.ndarray
+    pixels: np.ndarray
+
+    @classmethod
+    def from_confusion(cls, matrix: Any) -> "Scores":
+        """Computes the scores of a matrix `(num_classes, num_classes)`: rows are labels."""
+        matrix = np.asarray(matrix, "float64")
+        correct, labelled, predicted = np.diag(matrix), matrix.sum(1), matrix.sum(0)
+        union = labelled + predicted - correct
+        iou = correct / (union + _EPSILON)
+        present = union > 0
+        recall = correct / np.maximum(labelled, 1)
+        return cls(
+            mean_iou=float(iou.mean()),
+            mean_iou_present=float(iou.sum() / max(present.sum(), 1)),
+            pixel_accuracy=float(correct.sum() / max(labelled.sum(), 1)),
+            mean_accuracy=float(recall.sum() / max((labelled > 0).sum(), 1)),
+            iou=iou,
+            present=present,
+            pixels=labelled.astype("int64"),
+        )
+
+
+class ConfusionMatrixMetric(keras.metrics.Metric):
+    """A streaming metric over a confusion matrix of labels (rows) and predictions (columns).
+
+    Args:
+        num_classes: Number of classes.
+        ignore_label: The label of pixels that do not count.
+        name: Name of the metric.
+        dtype: Dtype of the result.
+
+    Raises:
+        ValueError: If `num_classes` is below 1.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_label: int = 255,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1. Received: num_classes={num_classes}")
+        self.num_classes = num_classes
+        self.ignore_label = ignore_label
+        self.matrix = self.add_variable(
+            shape=(num_classes, num_classes),
+            initializer="zeros",
+            # Counts: float32 stops counting at 16.7 million. JAX has no int64 by default.
+            dtype="int32" if keras.backend.backend() == "jax" else "int64",
+            name="confusion_matrix",
+        )
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Counts a batch.
+
+        Args:
+            y_true: Labels `(batch, height, width)` or `(batch, height, width, 1)`.
+            y_pred: Logits or probabilities `(batch, any, any, num_classes)`, resized to the
+                labels' size, or predicted classes of the shape of the labels, of integer dtype.
+            sample_weight: Where given, pixels of weight 0 do not count; all others count once.
+        """
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        if "int" in keras.backend.standardize_dtype(y_pred.dtype):
+            labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+            predictions = ops.cast(ops.reshape(y_pred, (-1,)), "int32")
+        else:
+            matched, logits = match_labels(y_true, y_pred)
+            labels = ops.reshape(matched, (-1,))
+            predictions = ops.cast(ops.reshape(ops.argmax(logits, axis=-1), (-1,)), "int32")
+        valid = ops.not_equal(labels, self.ignore_label)
+        if sample_weight is not None:
+            weight = ops.broadcast_to(sample_weight, ops.shape(y_true))
+            valid = valid & ops.not_equal(ops.reshape(weight, (-1,)), 0)
+        n = self.num_classes
+        for values in (labels, predictions):
+            valid = valid & (values >= 0) & (values < n)
+        # Pixels that do not count fall into one cell more, which is then cut off.
+        cells = ops.where(valid, labels * n + predictions, n * n)
+        counts = ops.bincount(cells, minlength=n * n + 1)[: n * n]
+        self.matrix.assign_add(ops.cast(ops.reshape(counts, (n, n)), self.matrix.dtype))
+
+    def scores(self) -> Scores:
+        """Returns all scores of what was counted so far."""
+        return Scores.from_confusion(ops.convert_to_numpy(self.matrix))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every argument of the constructor."""
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "ignore_label": self.ignore_label,
+        }
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class MeanIoU(ConfusionMatrixMetric):
+    """Mean intersection over union.
+
+    Args:
+        num_classes: Number of classes.
+        ignore_label: The label of pixels that do not count.
+        average: `"all"`: over all classes, an absent one counting as 0, as the official score of
+            ADE20K has it; `"present"`: over the classes in labels or predictions.
+        name: Name of the metric.
+        dtype: Dtype of the result.
+
+    Raises:
+        ValueError: If `num_classes` is below 1 or there is no such average.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_label: int = 255,
+        average: str = "all",
+        name: str = "mean_iou",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(num_classes, ignore_label, name=name, dtype=dtype)
+        if average not in AVERAGES:
+            raise ValueError(f"average must be one of {AVERAGES}. Received: average={average!r}")
+        self.average = average
+
+    def result(self) -> Any:
+        """Returns the mean; 0 if nothing was counted."""
+        matrix = ops.cast(self.matrix, self.dtype)
+        correct = ops.diagonal(matrix)
+        union = ops.sum(matrix, axis=0) + ops.sum(matrix, axis=1) - correct
+        total = ops.sum(correct / (union + _EPSILON))
+        if self.average == "all":
+            return total / self.num_classes
+        return total / ops.maximum(ops.sum(ops.cast(union > 0, self.dtype)), 1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every argument of the constructor."""
+        return {**super().get_config(), "average": self.average}
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class PixelAccuracy(ConfusionMatrixMetric):
+    """Correct pixels over labelled pixels; 0 if nothing was counted."""
+
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_label: int = 255,
+        name: str = "pixel_accuracy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(num_classes, ignore_label, name=name, dtype=dtype)
+
+    def result(self) -> Any:
+        """Returns the share."""
+        matrix = ops.cast(self.matrix, self.dtype)
+        return ops.sum(ops.diagonal(matrix)) / ops.maximum(ops.sum(matrix), 1)
