@@ -1,0 +1,28 @@
+"""Data: images with labels from folders or drawn from a seed, and batches of them.
+
+`pdanet_tf.data.pipeline` needs TensorFlow; everything else here does not.
+"""
+
+from pdanet_tf.data.ade20k import ADE20K_CLASSES
+from pdanet_tf.data.camvid import CAMVID_CLASSES
+from pdanet_tf.data.classes import Classes
+from pdanet_tf.data.dataset import SegmentationDataset
+from pdanet_tf.data.folder import FolderDataset
+from pdanet_tf.data.load import DATASETS, load_dataset
+from pdanet_tf.data.readers import DataError, read_image, read_label
+from pdanet_tf.data.synthetic import SYNTHETIC_CLASSES, SyntheticDataset
+
+__all__ = [
+    "ADE20K_CLASSES",
+    "CAMVID_CLASSES",
+    "DATASETS",
+    "SYNTHETIC_CLASSES",
+    "Classes",
+    "DataError",
+    "FolderDataset",
+    "SegmentationDataset",
+    "SyntheticDataset",
+    "load_dataset",
+    "read_image",
+    "read_label",
+]
