@@ -24,9 +24,7 @@ def match_labels(labels: Any, logits: Any) -> tuple[Any, Any]:
         labels = ops.squeeze(labels, axis=-1)
     labels = ops.cast(labels, "int32")
     logits = full_precision(logits)
-    if tuple(labels.shape[1:3]) != tuple(logits.shape[1:3]) or None in labels.shape[1:3]:
-        logits = bilinear_resize(logits, tuple(ops.shape(labels)[1:3]))
-    return labels, logits
+    return labels, bilinear_resize(logits, tuple(ops.shape(labels)[1:3]))
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")

@@ -11,6 +11,9 @@ from pdanet_tf.layers.precision import full_precision
 def bilinear_resize(images: Any, size: tuple[Any, Any]) -> Any:
     """Resizes images bilinearly with half-pixel centres (PyTorch's `align_corners=False`).
 
+    It is computed as two matrix products, one per direction: that runs on every backend with
+    sizes known only at run time, which `keras.ops.image.resize` refuses.
+
     Args:
         images: `(batch, height, width, channels)`.
         size: `(height, width)` of the result, as numbers or as scalar tensors.
@@ -18,13 +21,30 @@ def bilinear_resize(images: Any, size: tuple[Any, Any]) -> Any:
     Returns:
         The resized images, `(batch, *size, channels)`, in the dtype of `images`.
     """
-    if tuple(images.shape[1:3]) == tuple(size):
+    # Sizes known only at run time are tensors, which cannot be compared here.
+    if all(isinstance(side, int) for side in size) and tuple(images.shape[1:3]) == tuple(size):
         return images
-    # Interpolated in float32: half precision cannot tell positions of a large image apart.
-    resized = ops.image.resize(
-        full_precision(images), size, interpolation="bilinear", data_format="channels_last"
-    )
-    return ops.cast(resized, images.dtype)
+    # Half precision cannot tell positions of a large image apart.
+    precise = full_precision(images)
+    batch, height, width, channels = ops.shape(images)
+    rows = interpolation_matrix(height, size[0], precise.dtype)
+    columns = interpolation_matrix(width, size[1], precise.dtype)
+    resized = ops.matmul(rows, ops.reshape(precise, (batch, height, width * channels)))
+    resized = ops.reshape(resized, (batch, size[0], width, channels))
+    return ops.cast(ops.matmul(columns, resized), images.dtype)
+
+
+def interpolation_matrix(size: Any, new_size: Any, dtype: Any) -> Any:
+    """Returns the (new_size, size) matrix that interpolates a line of `size` values linearly.
+
+    Positions are exact fractions of whole numbers: in units of 1 / (2 * new_size), the centre of
+    output i lies at (2i + 1) * size - new_size.
+    """
+    unit = 2 * new_size
+    centres = (2 * ops.arange(new_size, dtype="int32") + 1) * size - new_size
+    centres = ops.clip(centres, 0, (size - 1) * unit)
+    distances = ops.abs(centres[:, None] - ops.arange(size, dtype="int32")[None, :] * unit)
+    return ops.relu(1 - ops.cast(distances, dtype) / ops.cast(unit, dtype))
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")

@@ -1,0 +1,267 @@
+"""From an image to probabilities, a label map, and a picture of it."""
+
+import functools
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from PIL import Image
+
+from pdanet_tf.data.classes import Classes
+from pdanet_tf.data.readers import read_image, resize_image
+from pdanet_tf.files import write_atomically
+from pdanet_tf.layers import BilinearResizeLike, bilinear_resize
+from pdanet_tf.visualization import draw_overlay
+
+_SETTINGS_FILE = "inference.json"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """At which sizes a model sees an image.
+
+    The image is resized to every short edge, its long edge being at most `max_size`, with both
+    sides rounded up to a multiple of 8; the probabilities are averaged over the sizes. This is
+    the protocol of the reference, which uses 450, or 300, 375, 450, 525 and 600.
+
+    Attributes:
+        short_edges: Short edges in pixels, or None for the image's own size.
+        max_size: Longest edge in pixels.
+
+    Raises:
+        ValueError: If a size is below 1.
+    """
+
+    short_edges: tuple[int, ...] | None = None
+    max_size: int = 1000
+
+    def __post_init__(self) -> None:
+        edges = self.short_edges
+        if (edges is not None and (not edges or min(edges) < 1)) or self.max_size < 1:
+            raise ValueError(
+                "short_edges and max_size must be at least 1. "
+                f"Received: short_edges={edges}, max_size={self.max_size}"
+            )
+
+    def sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
+        """Returns every (height, width) at which an image of a given size is seen."""
+        return [self._size(size, edge) for edge in self.short_edges or (min(size),)]
+
+    def _size(self, size: tuple[int, int], short_edge: int) -> tuple[int, int]:
+        scale = min(short_edge / min(size), self.max_size / max(size))
+        height, width = (max(8, -(-int(side * scale) // 8) * 8) for side in size)
+        return height, width
+
+
+class Predictor:
+    """Computes probabilities of images of any size, one at a time.
+
+    Args:
+        model: A model from RGB pixels (0 to 255) `(batch, height, width, 3)` to logits, or to a
+            dict with "logits". Logits of models of `build_model` are upsampled once, from the
+            backbone's size straight to the wanted one.
+        protocol: At which sizes the model sees an image.
+    """
+
+    def __init__(self, model: keras.Model, protocol: Protocol | None = None) -> None:
+        self.protocol = protocol or Protocol()
+        self._forward = _compile(_before_upsampling(model))
+
+    def probabilities(self, image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Returns the probability of every class for every pixel.
+
+        Args:
+            image: `(height, width, 3)`, uint8, RGB.
+            size: (height, width) of the result; the image's by default.
+
+        Returns:
+            `(height, width, num_classes)`, float32.
+
+        Raises:
+            ValueError: If the image has another shape or dtype.
+        """
+        _check_image(image)
+        height, width = size or image.shape[:2]
+        total: Any = 0.0
+        sizes = self.protocol.sizes((image.shape[0], image.shape[1]))
+        for working_size in sizes:
+            resized = resize_image(image, working_size)
+            total = total + self._forward(resized[None].astype("float32"), height, width)
+        return ops.convert_to_numpy(total)[0] / len(sizes)
+
+    def label_map(self, image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Returns the most probable class of every pixel, `(height, width)`, int32.
+
+        Arguments and errors are those of `probabilities`.
+        """
+        return self.probabilities(image, size).argmax(-1).astype("int32")
+
+
+def _check_image(image: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
+        raise ValueError(
+            "An image must have the shape (height, width, 3), with the channels red, green and "
+            f"blue, and dtype uint8. Received: shape={image.shape}, dtype={image.dtype}"
+        )
+
+
+def _before_upsampling(model: keras.Model) -> keras.Model:
+    """Returns the model less the layer that upsamples its logits, if it ends in one."""
+    last = next((layer for layer in model.layers if layer.name == "logits"), None)
+    if isinstance(last, BilinearResizeLike):
+        return keras.Model(model.inputs, last.input[0])
+    return model
+
+
+def _compile(model: keras.Model) -> Callable[..., Any]:
+    def forward(images: Any, height: Any, width: Any) -> Any:
+        outputs = model(images, training=False)
+        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        # Not `softmax`: it warns of a single class.
+        return ops.exp(ops.log_softmax(bilinear_resize(logits, (height, width)), axis=-1))
+
+    if keras.backend.backend() != "tensorflow":
+        return forward
+    import tensorflow as tf
+
+    size = tf.TensorSpec((), "int32")
+    # One graph for images of every size.
+    signature = (tf.TensorSpec((None, None, None, 3), "float32"), size, size)
+    return tf.function(forward, input_signature=signature)
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """What has to be known beside a model's weights in order to use it.
+
+    Training writes it as `inference.json` beside its checkpoints.
+
+    Attributes:
+        classes: Names and colours of the classes.
+        protocol: At which sizes the model sees an image.
+    """
+
+    classes: Classes
+    protocol: Protocol
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes `inference.json` into a folder."""
+        content = {
+            "classes": [
+                {"name": name, "color": color}
+                for name, color in zip(self.classes.names, self.classes.colors, strict=True)
+            ],
+            "short_edges": self.protocol.short_edges,
+            "max_size": self.protocol.max_size,
+        }
+        write_atomically(Path(folder) / _SETTINGS_FILE, json.dumps(content, indent=2))
+
+    @classmethod
+    def beside(cls, model_file: str | os.PathLike[str]) -> "InferenceSettings | None":
+        """Reads the `inference.json` in the folder of a model's file; None if there is none."""
+        path = Path(model_file).parent / _SETTINGS_FILE
+        if not path.is_file():
+            return None
+        content = json.loads(path.read_text("utf-8"))
+        edges = content["short_edges"]
+        return cls(
+            Classes(
+                tuple(entry["name"] for entry in content["classes"]),
+                tuple(tuple(entry["color"]) for entry in content["classes"]),
+            ),
+            Protocol(tuple(edges) if edges else None, content["max_size"]),
+        )
+
+
+def load_model(
+    model: keras.Model | str | os.PathLike[str],
+) -> tuple[keras.Model, InferenceSettings | None]:
+    """Loads a `.keras` file with the settings beside it; a model is handed back as it is.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    if isinstance(model, keras.Model):
+        return model, None
+    if not Path(model).is_file():
+        raise FileNotFoundError(f"There is no model file at {model}")
+    return keras.saving.load_model(model, compile=False), InferenceSettings.beside(model)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model sees in a picture.
+
+    Attributes:
+        label_map: The class of every pixel, `(height, width)`, int32.
+        image: The picture itself, `(height, width, 3)`, uint8, RGB, upright.
+        classes: Names and colours.
+    """
+
+    label_map: np.ndarray
+    image: np.ndarray
+    classes: Classes
+
+    @functools.cached_property
+    def overlay(self) -> Image.Image:
+        """The picture with the classes laid over it, and a legend of them by area."""
+        return draw_overlay(self.image, self.label_map, self.classes)
+
+    def areas(self) -> dict[str, float]:
+        """Returns the share (0 to 1) of each class in the picture, largest first."""
+        counts = np.bincount(self.label_map.ravel(), minlength=len(self.classes))
+        order = np.argsort(-counts, kind="stable")
+        return {
+            self.classes.names[index]: counts[index] / self.label_map.size
+            for index in order
+            if counts[index]
+        }
+
+
+def predict(
+    image: str | os.PathLike[str] | np.ndarray,
+    model: keras.Model | str | os.PathLike[str],
+    classes: Classes | None = None,
+    protocol: Protocol | None = None,
+) -> Prediction:
+    """Segments a picture.
+
+    Args:
+        image: A file, turned upright as its EXIF orientation says, or an array
+            `(height, width, 3)`, uint8, RGB.
+        model: A model from RGB pixels to logits, or a `.keras` file of one. Beside a file, the
+            settings that training wrote are used.
+        classes: Names and colours; those beside the model's file by default, else the numbers.
+        protocol: At which sizes the model sees the picture; by default what stands beside the
+            model's file, else the picture's own size, at most 1000 pixels long.
+
+    Returns:
+        The label map at the picture's size, and a picture with overlay and legend.
+
+    Raises:
+        DataError: If the file is missing, truncated or no image.
+        ValueError: If an array has another shape or dtype, or the number of classes is wrong.
+
+    Example:
+        ```python
+        prediction = pdanet_tf.predict("photo.jpg", "runs/first/best.keras")
+        prediction.overlay.save("overlay.png")
+        ```
+    """
+    loaded, settings = load_model(model)
+    if settings is not None:
+        classes, protocol = classes or settings.classes, protocol or settings.protocol
+    pixels = image if isinstance(image, np.ndarray) else read_image(image, honour_orientation=True)
+    probabilities = Predictor(loaded, protocol).probabilities(pixels)
+    num_classes = probabilities.shape[-1]
+    if classes is None:
+        classes = Classes.numbered(num_classes)
+    if len(classes) != num_classes:
+        raise ValueError(f"The model has {num_classes} classes. Received: {len(classes)} classes")
+    return Prediction(probabilities.argmax(-1).astype("int32"), pixels, classes)

@@ -1,0 +1,259 @@
+"""One training run, from a configuration to checkpoints and a summary."""
+
+import importlib.util
+import json
+import platform
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from rich.console import Console
+
+from pdanet_tf.data import SegmentationDataset, load_dataset
+from pdanet_tf.data.pipeline import training_batches
+from pdanet_tf.evaluation import Evaluation, evaluate
+from pdanet_tf.files import write_atomically
+from pdanet_tf.inference import InferenceSettings, Protocol
+from pdanet_tf.layers import PyramidPooling, pixel_mean
+from pdanet_tf.losses import SegmentationCrossEntropy
+from pdanet_tf.metrics import MeanIoU, PixelAccuracy
+from pdanet_tf.models import build_model
+from pdanet_tf.models.weights import assign_weights
+from pdanet_tf.optimizers import SGD
+from pdanet_tf.training.callbacks import (
+    Checkpoints,
+    StopOnNonFiniteLoss,
+    Validation,
+    best_score_so_far,
+)
+from pdanet_tf.training.config import TrainConfig
+
+_VERSIONED = ("pdanet_tf", "tensorflow", "keras", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run leaves.
+
+    Attributes:
+        best: File of the model with the highest validation score: from RGB pixels to logits at
+            the image's size.
+        evaluation: Scores of that model on the validation split.
+        summary: What `summary.json` holds.
+    """
+
+    best: Path
+    evaluation: Evaluation
+    summary: dict[str, Any]
+
+
+def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
+    """Trains a model, on one GPU, several of one machine, or the CPU.
+
+    In `config.output_dir` it leaves `best.keras` (the best model, for use), `last.keras` (the
+    last state, for `resume`), `history.csv`, TensorBoard logs in `logs` (if TensorBoard is
+    installed: extra `tensorboard`), `inference.json`, and at the end `summary.json`.
+
+    Args:
+        config: What to train, on what, and how.
+        verbose: As in `keras.Model.fit`.
+
+    Returns:
+        The best model's file, its scores, and the summary.
+
+    Raises:
+        DataError: If something is wrong with the data; before anything is written.
+        FileExistsError: If `output_dir` holds a run and `resume` is off.
+        NonFiniteLossError: If the loss is infinite or not a number; the last good checkpoint
+            stays.
+        ValueError: If an option does not fit the model, the data or the devices.
+    """
+    started = time.monotonic()
+    run = _Run(config)
+    run.prepare()
+    model = run.fit(verbose)
+    del model
+    evaluation = evaluate(run.best, run.validation, run.protocol, progress=bool(verbose))
+    summary = run.summarise(evaluation, time.monotonic() - started)
+    return TrainResult(run.best, evaluation, summary)
+
+
+class _Run:
+    """The state of one call of `train`."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.train = self._open("train")
+        self.validation = self._open("validation")
+        self.protocol = Protocol(
+            (config.short_edge,) if config.short_edge else None, config.max_size
+        )
+        self.folder = Path(config.output_dir)
+        self.best = self.folder / "best.keras"
+        self.last = self.folder / "last.keras"
+        self.history = self.folder / "history.csv"
+        self.steps = config.steps_per_epoch or max(1, len(self.train) // config.batch_size)
+        self.strategy = tf.distribute.MirroredStrategy()
+
+    def _open(self, split: str) -> SegmentationDataset:
+        config = self.config
+        return load_dataset(
+            config.dataset,
+            split,
+            config.data_dir,
+            num_classes=config.num_classes,
+            class_names=config.class_names,
+            label_offset=config.label_offset,
+            ignore_label=config.ignore_label,
+        )
+
+    def prepare(self) -> None:
+        """Looks at everything that could fail later, and only then makes the folder."""
+        if self.config.resume and not self.last.is_file():
+            raise FileNotFoundError(f"There is no run to resume: {self.last} does not exist.")
+        if not self.config.resume and self.last.exists():
+            raise FileExistsError(
+                f"{self.folder} already holds a run. Choose another output_dir, or resume=True "
+                "to go on with it."
+            )
+        replicas = self.strategy.num_replicas_in_sync
+        if self.config.batch_size % replicas:
+            raise ValueError(
+                f"batch_size must be a multiple of the number of devices, {replicas}. "
+                f"Received: batch_size={self.config.batch_size}"
+            )
+        self.train.check()
+        self.validation.check()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        InferenceSettings(self.train.classes, self.protocol).save(self.folder)
+
+    def fit(self, verbose: int | str) -> keras.Model:
+        """Builds or loads the model, and trains it."""
+        config = self.config
+        keras.utils.set_random_seed(config.seed)
+        with self.strategy.scope():
+            model = keras.saving.load_model(self.last) if config.resume else self._compiled_model()
+        self._check_batch_norm(model)
+        step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+        batches = training_batches(
+            self.train,
+            config.batch_size,
+            config.crop_size,
+            short_edge=config.short_edge,
+            scale_range=config.scale_range,
+            flip=config.flip,
+            pad_color=pixel_mean("torch"),
+            seed=config.seed,
+            start_step=step,
+        )
+        if config.aux_head:
+            batches = batches.map(lambda x, y: (x, {"logits": y, "aux_logits": y}))
+        model.fit(
+            batches,
+            initial_epoch=step // self.steps,
+            epochs=config.epochs,
+            steps_per_epoch=self.steps,
+            callbacks=self._callbacks(),
+            shuffle=False,  # the batches are
+            verbose=verbose,
+        )
+        return model
+
+    def _build(self, dtype: str, upsample: bool, aux_head: bool, weights: str | None = None) -> Any:
+        config = self.config
+        options = {} if config.dropout is None else {"dropout": config.dropout}
+        return build_model(
+            config.model,
+            num_classes=self.train.num_classes,
+            upsample=upsample,
+            aux_head=aux_head,
+            weights=weights,
+            dtype=dtype,
+            **options,
+        )
+
+    def _compiled_model(self) -> keras.Model:
+        config = self.config
+        model = self._build(config.precision, False, config.aux_head, config.weights)
+        num_classes, ignored = self.train.num_classes, self.train.ignore_label
+        loss: Any = SegmentationCrossEntropy(ignored)
+        metrics: Any = [MeanIoU(num_classes, ignored), PixelAccuracy(num_classes, ignored)]
+        if config.aux_head:
+            loss = {"logits": loss, "aux_logits": SegmentationCrossEntropy(ignored)}
+            metrics = {"logits": metrics}
+        schedule = keras.optimizers.schedules.PolynomialDecay(
+            config.learning_rate,
+            decay_steps=config.epochs * self.steps,
+            end_learning_rate=0.0,
+            power=config.power,
+        )
+        model.compile(
+            SGD(schedule, config.momentum, config.nesterov, config.weight_decay),
+            loss,
+            loss_weights={"logits": 1.0, "aux_logits": config.aux_weight}
+            if config.aux_head
+            else None,
+            metrics=metrics,
+            # Crops have one size, so XLA compiles once; on CPUs its convolutions are slow.
+            jit_compile=bool(tf.config.list_physical_devices("GPU")),
+        )
+        return model
+
+    def _check_batch_norm(self, model: keras.Model) -> None:
+        replicas = self.strategy.num_replicas_in_sync
+        pyramids = [layer for layer in model.layers if isinstance(layer, PyramidPooling)]
+        if self.config.batch_size // replicas < 2 and any(1 in p.pool_scales for p in pyramids):
+            raise ValueError(
+                f"{self.config.model} needs at least 2 images per device: the batch norm of the "
+                "pyramid's 1 x 1 level would normalise over a single value, and put out a "
+                f"constant. Received: batch_size={self.config.batch_size} on {replicas} device(s)"
+            )
+
+    def _callbacks(self) -> list[keras.callbacks.Callback]:
+        callbacks: list[keras.callbacks.Callback] = [
+            StopOnNonFiniteLoss(self.last),
+            Validation(self.validation, self.protocol),
+            keras.callbacks.CSVLogger(self.history, append=self.config.resume),
+            Checkpoints(
+                self.last, self.best, self._for_use, best_score_so_far(self.history)
+            ),
+        ]
+        if importlib.util.find_spec("tensorboard") is None:
+            Console(stderr=True).print(
+                "No TensorBoard logs: install the extra 'tensorboard' to have them."
+            )
+        else:
+            callbacks.append(
+                keras.callbacks.TensorBoard(self.folder / "logs", write_graph=False)
+            )
+        return callbacks
+
+    def _for_use(self, trained: keras.Model) -> keras.Model:
+        """Returns the trained model as it is used: float32, logits at the image's size."""
+        model = self._build("float32", upsample=True, aux_head=False)
+        paths = {weight.path for weight in model.weights}
+        arrays = {w.path: keras.ops.convert_to_numpy(w) for w in trained.weights if w.path in paths}
+        assign_weights(model, arrays, source="the trained model")
+        return model
+
+    def summarise(self, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
+        """Writes `summary.json`, and returns what it holds."""
+        summary = {
+            "config": self.config.to_dict(),
+            "seed": self.config.seed,
+            "seconds": round(seconds, 1),
+            "versions": {
+                "python": platform.python_version(),
+                **{name: metadata.version(name) for name in _VERSIONED},
+            },
+            "machine": platform.platform(),
+            "devices": list(self.strategy.extended.worker_devices),
+            "classes": list(self.train.classes.names),
+            "validation": evaluation.to_dict(),
+        }
+        write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        return summary
