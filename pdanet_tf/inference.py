@@ -71,7 +71,7 @@ class Predictor:
 
     def __init__(self, model: keras.Model, protocol: Protocol | None = None) -> None:
         self.protocol = protocol or Protocol()
-        self._forward = _compile(_before_upsampling(model))
+        self._forward = _compile(before_upsampling(model))
 
     def probabilities(self, image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
         """Returns the probability of every class for every pixel.
@@ -111,7 +111,7 @@ def _check_image(image: np.ndarray) -> None:
         )
 
 
-def _before_upsampling(model: keras.Model) -> keras.Model:
+def before_upsampling(model: keras.Model) -> keras.Model:
     """Returns the model less the layer that upsamples its logits, if it ends in one."""
     last = next((layer for layer in model.layers if layer.name == "logits"), None)
     if isinstance(last, BilinearResizeLike):
@@ -213,12 +213,19 @@ class Prediction:
         """The picture with the classes laid over it, and a legend of them by area."""
         return draw_overlay(self.image, self.label_map, self.classes)
 
+    @property
+    def label_image(self) -> Image.Image:
+        """The label map as a one-channel picture, 8 bits, or 16 for more than 256 classes."""
+        return Image.fromarray(
+            self.label_map.astype("uint8" if len(self.classes) <= 256 else "uint16")
+        )
+
     def areas(self) -> dict[str, float]:
         """Returns the share (0 to 1) of each class in the picture, largest first."""
         counts = np.bincount(self.label_map.ravel(), minlength=len(self.classes))
         order = np.argsort(-counts, kind="stable")
         return {
-            self.classes.names[index]: counts[index] / self.label_map.size
+            self.classes.names[index]: float(counts[index] / self.label_map.size)
             for index in order
             if counts[index]
         }

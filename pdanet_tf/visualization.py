@@ -49,16 +49,26 @@ def _draw_legend(label_map: np.ndarray, classes: Classes, row_height: int) -> Im
     counts = np.bincount(inside.ravel(), minlength=len(classes))
     order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
     rows = [
-        (classes.colors[index], f"{classes.names[index]}  {100 * counts[index] / label_map.size:.1f}%")
+        (
+            classes.colors[index],
+            f"{classes.names[index]}  {100 * counts[index] / label_map.size:.1f}%",
+        )
         for index in order[:_MOST_IN_LEGEND]
     ]
     font = ImageFont.load_default(size=row_height * 0.6)
     width = max((font.getlength(text) for _, text in rows), default=0)
-    legend = Image.new("RGB", (int(width + 2.2 * row_height), row_height * (len(rows) + 1)), "white")
+    legend = Image.new(
+        "RGB", (int(width + 2.2 * row_height), row_height * (len(rows) + 1)), "white"
+    )
     draw = ImageDraw.Draw(legend)
     for index, (color, text) in enumerate(rows):
         top = row_height * (index + 0.5)
-        swatch = (row_height * 0.5, top + row_height * 0.15, row_height * 1.2, top + row_height * 0.85)
+        swatch = (
+            row_height * 0.5,
+            top + row_height * 0.15,
+            row_height * 1.2,
+            top + row_height * 0.85,
+        )
         draw.rectangle(swatch, fill=color, outline="black")
         middle = top + row_height * 0.5
         draw.text((row_height * 1.5, middle), text, fill="black", font=font, anchor="lm")

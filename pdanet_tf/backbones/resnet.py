@@ -82,9 +82,7 @@ def _max_pool(x: Any) -> Any:
     return keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
 
 
-def _basic_block(
-    x: Any, filters: int, strides: int, dilations: tuple[int, int], name: str
-) -> Any:
+def _basic_block(x: Any, filters: int, strides: int, dilations: tuple[int, int], name: str) -> Any:
     shortcut = x
     if strides != 1 or x.shape[-1] != filters:
         shortcut = _conv(filters, 1, f"{name}_shortcut", strides=strides, activation=None)(x)

@@ -42,6 +42,7 @@ class SegmentationDataset(ABC):
             int32, each a class from 0 or `ignore_label`.
         """
 
+    @abstractmethod
     def check(self) -> None:
         """Raises `DataError` if something is wrong with the files, before anyone trains."""
 

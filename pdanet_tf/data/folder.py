@@ -59,7 +59,9 @@ class FolderDataset(SegmentationDataset):
         if not self.root.is_dir():
             raise DataError(f"{self.root}: there is no such folder")
         images = _list_files(self._split_folder("images", split), _IMAGE_ENDINGS, "images")
-        labels = _list_files(self._split_folder("annotations", split), _LABEL_ENDINGS, "annotations")
+        labels = _list_files(
+            self._split_folder("annotations", split), _LABEL_ENDINGS, "annotations"
+        )
         problems = [f"{images[name]}: has no annotation" for name in images.keys() - labels.keys()]
         problems += [f"{labels[name]}: has no image" for name in labels.keys() - images.keys()]
         _raise_if_any(problems)
@@ -118,15 +120,14 @@ class FolderDataset(SegmentationDataset):
 
     def _label_problem(self, path: PathLike, values: np.ndarray) -> str:
         highest = self.num_classes - 1 + self.label_offset
-        shown = ", ".join(str(value) for value in values[:10]) + (", ..." if len(values) > 10 else "")
-        hint = ""
-        if values.max() == highest + 1:
-            hint = f"; if the classes begin at {self.label_offset + 1}, set label_offset={self.label_offset + 1}"
-        elif len(values) == 1:
-            hint = f"; if it stands for 'no class', set ignore_label={values[0]}"
+        shown = ", ".join(str(value) for value in values[:10]) + (
+            ", ..." if len(values) > 10 else ""
+        )
+        start = self.label_offset + 1
         return (
             f"{path}: holds the labels {shown}, but with num_classes={self.num_classes} and "
-            f"label_offset={self.label_offset} the highest is {highest}{hint}"
+            f"label_offset={self.label_offset} the highest is {highest}. If the classes begin at "
+            f"{start}, set label_offset={start}; if a number stands for no class, set ignore_label"
         )
 
     def check(self) -> None:
@@ -159,7 +160,9 @@ def _list_files(folder: Path, endings: tuple[str, ...], kind: str) -> dict[str, 
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in endings and not path.name.startswith("."):
             if path.stem in files:
-                raise DataError(f"{path}: there is also {files[path.stem].name}; which one is meant?")
+                raise DataError(
+                    f"{path}: there is also {files[path.stem].name}; which one is meant?"
+                )
             files[path.stem] = path
     if not files:
         raise DataError(f"{folder}: holds no {kind} ({', '.join(endings)})")

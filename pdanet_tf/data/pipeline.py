@@ -60,7 +60,9 @@ def training_batches(
     def draw(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch = position // count
         index = tf.random.experimental.index_shuffle(
-            position % count, seed=tf.stack([tf.constant(seed, "int64"), epoch]), max_index=count - 1
+            position % count,
+            seed=tf.stack([tf.constant(seed, "int64"), epoch]),
+            max_index=count - 1,
         )
         return index, tf.random.stateless_uniform((4,), tf.stack([seed, position]))
 

@@ -25,7 +25,7 @@ _SKY, _MEADOW, _HOUSE, _ROOF, _TREE, _SUN, _POND, _FENCE = range(8)
 _SPLITS = {"train": (0, 512), "validation": (1, 64)}  # a number for the seed, number of scenes
 
 # Draws one shape in a given "ink": once in colours, once in class numbers.
-_Shape = Callable[[ImageDraw.ImageDraw, Callable[[int], object]], None]
+_Shape = Callable[[ImageDraw.ImageDraw, Callable[[int], int | Color]], None]
 
 
 class SyntheticDataset(SegmentationDataset):
@@ -57,6 +57,9 @@ class SyntheticDataset(SegmentationDataset):
     def name(self, index: int) -> str:
         """Returns the name of a scene."""
         return f"{self.split}_{index:04d}"
+
+    def check(self) -> None:
+        """Does nothing: there are no files."""
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Draws a scene; see `SegmentationDataset.read`."""

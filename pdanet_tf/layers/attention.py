@@ -124,7 +124,9 @@ class ChannelAttention(_ResidualAttention):
     def __init__(self, energy: str = "dissimilar", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if energy not in CHANNEL_ENERGIES:
-            raise ValueError(f"energy must be one of {CHANNEL_ENERGIES}. Received: energy={energy!r}")
+            raise ValueError(
+                f"energy must be one of {CHANNEL_ENERGIES}. Received: energy={energy!r}"
+            )
         self.energy = energy
 
     def call(self, inputs: Any) -> Any:

@@ -65,9 +65,7 @@ class PyramidPooling(keras.layers.Layer):
         _, height, width, _ = ops.shape(inputs)
         pyramid = [inputs]
         for pool, level in zip(self.pools, self.levels, strict=True):
-            pyramid.append(
-                bilinear_resize(level(pool(inputs), training=training), (height, width))
-            )
+            pyramid.append(bilinear_resize(level(pool(inputs), training=training), (height, width)))
         return ops.concatenate(pyramid, axis=-1)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:

@@ -32,9 +32,9 @@ def pdanet_head(
     Returns:
         Logits, `(batch, height, width, num_classes)`.
     """
-    x = PyramidDualAttention(
-        512, pool_scales, reduction, channel_energy, dropout, name="pyramid"
-    )(features)
+    x = PyramidDualAttention(512, pool_scales, reduction, channel_energy, dropout, name="pyramid")(
+        features
+    )
     x = head_conv(512, "fusion")(x)
     return classify(x, num_classes, dropout)
 

@@ -30,7 +30,14 @@ def segmentation_model(
         name: Name of the model.
         backbone: A model from normalised images to a dict of stages, "C4" and "C5" among them.
         head: A function `(features, num_classes, dropout, **head_options)` from C5 to logits.
-        **head_options: Options of the head. The others are described at `build_model`.
+        num_classes: See `build_model`, as for all that follow.
+        input_shape: See `build_model`.
+        include_preprocessing: See `build_model`.
+        normalization: See `build_model`.
+        upsample: See `build_model`.
+        aux_head: See `build_model`.
+        dropout: Rate of the spatial dropout before every classifier.
+        **head_options: Options of the head.
 
     Returns:
         A functional model.

@@ -22,8 +22,14 @@ def assign_weights(model: keras.Model, arrays: Mapping[str, np.ndarray], source:
         ValueError: If there are missing, unexpected or misshapen arrays; all are listed.
     """
     variables = {variable.path: variable for variable in model.weights}
-    problems = [f"  missing: {path} {tuple(variables[path].shape)}" for path in variables if path not in arrays]
-    problems += [f"  unexpected: {path} {np.shape(arrays[path])}" for path in arrays if path not in variables]
+    problems = [
+        f"  missing: {path} {tuple(variables[path].shape)}"
+        for path in variables
+        if path not in arrays
+    ]
+    problems += [
+        f"  unexpected: {path} {np.shape(arrays[path])}" for path in arrays if path not in variables
+    ]
     problems += [
         f"  {path}: expected {tuple(variable.shape)}, found {np.shape(arrays[path])}"
         for path, variable in variables.items()

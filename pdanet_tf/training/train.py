@@ -165,7 +165,7 @@ class _Run:
 
     def _build(self, dtype: str, upsample: bool, aux_head: bool, weights: str | None = None) -> Any:
         config = self.config
-        options = {} if config.dropout is None else {"dropout": config.dropout}
+        options: dict[str, Any] = {} if config.dropout is None else {"dropout": config.dropout}
         return build_model(
             config.model,
             num_classes=self.train.num_classes,
@@ -218,18 +218,14 @@ class _Run:
             StopOnNonFiniteLoss(self.last),
             Validation(self.validation, self.protocol),
             keras.callbacks.CSVLogger(self.history, append=self.config.resume),
-            Checkpoints(
-                self.last, self.best, self._for_use, best_score_so_far(self.history)
-            ),
+            Checkpoints(self.last, self.best, self._for_use, best_score_so_far(self.history)),
         ]
         if importlib.util.find_spec("tensorboard") is None:
             Console(stderr=True).print(
                 "No TensorBoard logs: install the extra 'tensorboard' to have them."
             )
         else:
-            callbacks.append(
-                keras.callbacks.TensorBoard(self.folder / "logs", write_graph=False)
-            )
+            callbacks.append(keras.callbacks.TensorBoard(self.folder / "logs", write_graph=False))
         return callbacks
 
     def _for_use(self, trained: keras.Model) -> keras.Model:

@@ -1,0 +1,108 @@
+"""Models for TensorFlow Serving: encoded pictures in, encoded label maps out."""
+
+import os
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from pdanet_tf.inference import Protocol, before_upsampling, load_model
+from pdanet_tf.layers import bilinear_resize
+
+
+def export_saved_model(
+    model: keras.Model | str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    protocol: Protocol | None = None,
+) -> Path:
+    """Writes a SavedModel that takes encoded pictures and returns encoded label maps.
+
+    The signature `serving_default` takes `image_bytes`, a batch of encoded JPEG, PNG, GIF or BMP
+    files of any sizes, and returns `label_map_bytes`, a batch of PNGs of the pictures' sizes: the
+    class of every pixel, 8 bits, or 16 for more than 256 classes. Names that end in `_bytes` are
+    what TensorFlow Serving's REST interface encodes in base64. The folder needs TensorFlow, but
+    not this package, to be loaded. The EXIF orientation is not looked at.
+
+    Args:
+        model: A model from RGB pixels to logits, or a `.keras` file of one.
+        folder: The folder to write, which must not exist. TensorFlow Serving expects a number as
+            its name: `models/pdanet/1`.
+        protocol: At which sizes the model sees a picture; by default what stands beside the
+            model's file, else the picture's own size, at most 1000 pixels long.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: If the folder exists.
+        FileNotFoundError: If there is no such model file.
+
+    Example:
+        ```python
+        pdanet_tf.export_saved_model("runs/first/best.keras", "models/pdanet/1")
+        served = tf.saved_model.load("models/pdanet/1").signatures["serving_default"]
+        served(image_bytes=tf.constant([open("photo.jpg", "rb").read()]))["label_map_bytes"]
+        ```
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise FileExistsError(f"{folder} already exists; choose another folder to export to.")
+    loaded, settings = load_model(model)
+    if protocol is None:
+        protocol = settings.protocol if settings is not None else Protocol()
+    network = before_upsampling(loaded)
+
+    def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        label_maps = tf.map_fn(
+            lambda encoded: _segment(network, encoded, protocol),
+            image_bytes,
+            fn_output_signature=tf.string,
+        )
+        return {"label_map_bytes": label_maps}
+
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    signature = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    archive.add_endpoint("serving_default", serve, input_signature=[signature])
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = folder.with_name(f".{os.getpid()}.{folder.name}")
+    archive.write_out(beside, verbose=False)
+    beside.rename(folder)
+    return folder
+
+
+def _segment(network: keras.Model, encoded: tf.Tensor, protocol: Protocol) -> tf.Tensor:
+    """Turns one encoded picture into an encoded label map."""
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image.set_shape((None, None, 3))
+    size = tf.shape(image)[:2]
+    probabilities = tf.add_n(
+        [
+            tf.nn.softmax(_logits(network, image, working_size, size), axis=-1)
+            for working_size in _working_sizes(size, protocol)
+        ]
+    )
+    label_map = tf.argmax(probabilities[0], axis=-1, output_type=tf.int32)
+    dtype = tf.uint8 if probabilities.shape[-1] <= 256 else tf.uint16
+    return tf.io.encode_png(tf.cast(label_map, dtype)[..., None])
+
+
+def _logits(
+    network: keras.Model, image: tf.Tensor, working_size: tf.Tensor, size: tf.Tensor
+) -> tf.Tensor:
+    resized = tf.image.resize(image[None], working_size, method="bilinear", antialias=True)
+    outputs = network(resized, training=False)
+    logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+    return bilinear_resize(logits, (size[0], size[1]))
+
+
+def _working_sizes(size: tf.Tensor, protocol: Protocol) -> list[tf.Tensor]:
+    """Does in the graph what `Protocol.sizes` does."""
+    precise = tf.cast(size, tf.float64)
+    shortest, longest = tf.reduce_min(precise), tf.reduce_max(precise)
+    sizes = []
+    for edge in protocol.short_edges or (shortest,):
+        scale = tf.minimum(tf.cast(edge, tf.float64) / shortest, protocol.max_size / longest)
+        sides = tf.cast(precise * scale, tf.int32)
+        sizes.append(tf.maximum(8, (sides + 7) // 8 * 8))
+    return sizes
