@@ -33,9 +33,9 @@ _HEAD = {
     "head_conv/conv": "cbr.0",
     "head_conv/batch_norm": "cbr.1",
     "classifier": "conv_last",
-    "aux_conv/conv": "cbr_deepsup.0",
-    "aux_conv/batch_norm": "cbr_deepsup.1",
-    "aux_classifier": "conv_last_deepsup",
+    "aux_head/conv/conv": "cbr_deepsup.0",
+    "aux_head/conv/batch_norm": "cbr_deepsup.1",
+    "aux_head/classifier": "conv_last_deepsup",
 }
 _PYRAMID_HEAD = {
     **_HEAD,

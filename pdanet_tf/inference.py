@@ -115,7 +115,7 @@ def before_upsampling(model: keras.Model) -> keras.Model:
     """Returns the model less the layer that upsamples its logits, if it ends in one."""
     last = next((layer for layer in model.layers if layer.name == "logits"), None)
     if isinstance(last, BilinearResizeLike):
-        return keras.Model(model.inputs, last.input[0])
+        return keras.Model(model.input, last.input[0])
     return model
 
 

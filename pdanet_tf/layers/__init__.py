@@ -1,6 +1,7 @@
 """Layers. They use `keras.ops` only, so that they run on every Keras backend."""
 
 from pdanet_tf.layers.attention import ChannelAttention, DualAttention, PositionAttention
+from pdanet_tf.layers.auxiliary import AuxiliaryHead
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.pixels import NORMALIZATIONS, PixelNormalization, pixel_mean
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling
@@ -11,6 +12,7 @@ __all__ = [
     "NORMALIZATIONS",
     "AdaptiveAveragePooling",
     "AttentionLevel",
+    "AuxiliaryHead",
     "BilinearResizeLike",
     "ChannelAttention",
     "ConvBatchNorm",

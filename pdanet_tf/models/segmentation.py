@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.layers import BilinearResizeLike, ConvBatchNorm, PixelNormalization
+from pdanet_tf.layers import AuxiliaryHead, BilinearResizeLike, ConvBatchNorm, PixelNormalization
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
 from pdanet_tf.layers.precision import full_precision_dtype
 
@@ -62,7 +62,7 @@ def segmentation_model(
     logits = head(stages["C5"], num_classes=num_classes, dropout=dropout, **head_options)
     outputs = {"logits": logits}
     if aux_head:
-        outputs["aux_logits"] = auxiliary_head(stages["C4"], num_classes, dropout)
+        outputs["aux_logits"] = AuxiliaryHead(num_classes, dropout, name="aux_head")(stages["C4"])
     if upsample:
         outputs = {
             key: BilinearResizeLike(dtype=logits_dtype(), name=key)([value, images])
@@ -81,19 +81,13 @@ def logits_dtype() -> str:
     return full_precision_dtype(keras.config.dtype_policy().compute_dtype)
 
 
-def classify(features: Any, num_classes: int, dropout: float, prefix: str = "") -> Any:
+def classify(features: Any, num_classes: int, dropout: float) -> Any:
     """Spatial dropout and a 1 x 1 convolution to the classes, in float32 in half precision."""
-    x = keras.layers.SpatialDropout2D(dropout, name=f"{prefix}dropout")(features)
+    x = keras.layers.SpatialDropout2D(dropout, name="dropout")(features)
     return keras.layers.Conv2D(
         num_classes,
         1,
         kernel_initializer=HEAD_INITIALIZER.clone(),
         dtype=logits_dtype(),
-        name=f"{prefix}classifier",
+        name="classifier",
     )(x)
-
-
-def auxiliary_head(features: Any, num_classes: int, dropout: float) -> Any:
-    """Deep supervision of C4 (Zhao et al. 2017); its loss weighs 0.4."""
-    x = head_conv(features.shape[-1] // 2, "aux_conv")(features)
-    return classify(x, num_classes, dropout, prefix="aux_")

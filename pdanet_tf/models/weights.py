@@ -60,7 +60,13 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"There is no weights file at {path}")
     if path.name.endswith(".keras"):
         saved = keras.saving.load_model(path, compile=False)
-        arrays = {weight.path: keras.ops.convert_to_numpy(weight) for weight in saved.weights}
+        ours = {weight.path for weight in model.weights}
+        arrays = {
+            weight.path: keras.ops.convert_to_numpy(weight)
+            for weight in saved.weights
+            # A model trained with deep supervision may be used without it.
+            if weight.path in ours or not weight.path.startswith("aux_head/")
+        }
         assign_weights(model, arrays, source=str(path))
     elif path.name.endswith(".weights.h5"):
         try:

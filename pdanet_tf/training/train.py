@@ -56,7 +56,8 @@ def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
 
     In `config.output_dir` it leaves `best.keras` (the best model, for use), `last.keras` (the
     last state, for `resume`), `history.csv`, TensorBoard logs in `logs` (if TensorBoard is
-    installed: extra `tensorboard`), `inference.json`, and at the end `summary.json`.
+    installed: extra `tensorboard`), `config.json`,
+    `inference.json`, and at the end `summary.json`.
 
     Args:
         config: What to train, on what, and how.
@@ -74,9 +75,8 @@ def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
     """
     started = time.monotonic()
     run = _Run(config)
-    run.prepare()
-    model = run.fit(verbose)
-    del model
+    run.check()
+    run.fit(verbose)
     evaluation = evaluate(run.best, run.validation, run.protocol, progress=bool(verbose))
     summary = run.summarise(evaluation, time.monotonic() - started)
     return TrainResult(run.best, evaluation, summary)
@@ -96,8 +96,10 @@ class _Run:
         self.best = self.folder / "best.keras"
         self.last = self.folder / "last.keras"
         self.history = self.folder / "history.csv"
+        self.config_file = self.folder / "config.json"
         self.steps = config.steps_per_epoch or max(1, len(self.train) // config.batch_size)
-        self.strategy = tf.distribute.MirroredStrategy()
+        gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
+        self.strategy = tf.distribute.MirroredStrategy(gpus or ["CPU:0"])
 
     def _open(self, split: str) -> SegmentationDataset:
         config = self.config
@@ -111,10 +113,12 @@ class _Run:
             ignore_label=config.ignore_label,
         )
 
-    def prepare(self) -> None:
-        """Looks at everything that could fail later, and only then makes the folder."""
+    def check(self) -> None:
+        """Looks at the folder, the devices and the data."""
         if self.config.resume and not self.last.is_file():
             raise FileNotFoundError(f"There is no run to resume: {self.last} does not exist.")
+        if self.config.resume:
+            self._check_same_config()
         if not self.config.resume and self.last.exists():
             raise FileExistsError(
                 f"{self.folder} already holds a run. Choose another output_dir, or resume=True "
@@ -128,16 +132,26 @@ class _Run:
             )
         self.train.check()
         self.validation.check()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        InferenceSettings(self.train.classes, self.protocol).save(self.folder)
 
-    def fit(self, verbose: int | str) -> keras.Model:
-        """Builds or loads the model, and trains it."""
+    def _check_same_config(self) -> None:
+        """Raises if a run would be resumed as another one: its schedule could not go on."""
+        former = json.loads(self.config_file.read_text("utf-8"))
+        current = json.loads(json.dumps(self.config.to_dict()))
+        for name in former.keys() - {"resume", "output_dir", "data_dir"}:
+            if former[name] != current.get(name):
+                raise ValueError(
+                    f"The run in {self.folder} was started with {name}={former[name]!r}; it "
+                    f"cannot be resumed with {name}={current.get(name)!r}"
+                )
+
+    def fit(self, verbose: int | str) -> None:
+        """Builds or loads the model, and trains it; nothing is written before both could be."""
         config = self.config
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             model = keras.saving.load_model(self.last) if config.resume else self._compiled_model()
         self._check_batch_norm(model)
+        # Everything random is a function of the seed and the step, also where a run goes on.
         step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
         batches = training_batches(
             self.train,
@@ -152,6 +166,11 @@ class _Run:
         )
         if config.aux_head:
             batches = batches.map(lambda x, y: (x, {"logits": y, "aux_logits": y}))
+        _seed_dropout(model, config.seed, step)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        InferenceSettings(self.train.classes, self.protocol).save(self.folder)
+        if not config.resume:
+            write_atomically(self.config_file, json.dumps(config.to_dict(), indent=2) + "\n")
         model.fit(
             batches,
             initial_epoch=step // self.steps,
@@ -161,7 +180,6 @@ class _Run:
             shuffle=False,  # the batches are
             verbose=verbose,
         )
-        return model
 
     def _build(self, dtype: str, upsample: bool, aux_head: bool, weights: str | None = None) -> Any:
         config = self.config
@@ -253,3 +271,10 @@ class _Run:
         }
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
         return summary
+
+
+def _seed_dropout(model: keras.Model, seed: int, step: int) -> None:
+    """Sets the generators of all dropouts, which count the steps and are not saved."""
+    states = [v for v in model.variables if v.name == "seed_generator_state"]
+    for index, state in enumerate(states):
+        state.assign([seed + index, step])

@@ -1,0 +1,19 @@
+"""Segments a picture, and saves it with the classes laid over it.
+
+python examples/predict.py runs/first/best.keras photo.jpg overlay.png
+"""
+
+import sys
+
+import pdanet_tf
+
+
+def main(model, photo, output):
+    prediction = pdanet_tf.predict(photo, model)
+    for name, area in prediction.areas().items():
+        print(f"{name}: {100 * area:.1f}%")
+    prediction.overlay.save(output)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,63 @@
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+# Two devices on the CPU, for the tests of tf.distribute; it must be said before any is used.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture
+def camvid_folder():
+    return _shared("camvid")
+
+
+@pytest.fixture
+def ade20k_sample():
+    return _shared("ade20k_sample")
+
+
+def _shared(name):
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"{name} may not be distributed, and is not beside the repository")
+    return folder
+
+
+@pytest.fixture
+def two_replicas():
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture
+def make_folder(tmp_path):
+    """Writes a data set of a few pictures of 3 classes, and returns its folder."""
+
+    def make(count=3, size=(24, 32), splits=("train", "validation"), highest=2):
+        rng = np.random.default_rng(0)
+        root = tmp_path / "dataset"
+        for split in splits:
+            for index in range(count):
+                label = rng.integers(0, highest + 1, (4, 4)).astype("uint8")
+                label.flat[0] = highest
+                label = np.asarray(Image.fromarray(label).resize(size[::-1], Image.NEAREST))
+                image = np.stack([label * 80] * 3, -1) + rng.integers(0, 20, (*size, 3))
+                for kind, array, ending in (
+                    ("images", image.astype("uint8"), "jpg"),
+                    ("annotations", label, "png"),
+                ):
+                    path = root / kind / split / f"scene_{index}.{ending}"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(array).save(path)
+        return root
+
+    return make

@@ -1,0 +1,124 @@
+"""Imports point one way, from the thing that uses to the thing used."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pdanet_tf
+
+PACKAGE = Path(pdanet_tf.__file__).parent
+# From the ground up: a module may import from its own storey and from those below.
+STOREYS = (
+    ("pdanet_tf.files", "pdanet_tf.layers", "pdanet_tf.data"),
+    ("pdanet_tf.backbones", "pdanet_tf.losses", "pdanet_tf.visualization"),
+    ("pdanet_tf.models", "pdanet_tf.metrics", "pdanet_tf.optimizers"),
+    ("pdanet_tf.convert", "pdanet_tf.inference"),
+    ("pdanet_tf.evaluation", "pdanet_tf.export"),
+    ("pdanet_tf.training",),
+    ("pdanet_tf",),
+    ("pdanet_tf.cli",),
+)
+# Where TensorFlow is the point.
+NEEDS_TENSORFLOW = {
+    "pdanet_tf.data.pipeline",
+    "pdanet_tf.export",
+    "pdanet_tf.inference",  # inside a function, on the TensorFlow backend
+    "pdanet_tf.training.train",
+}
+MODULES = {
+    ".".join(("pdanet_tf", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    ): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+
+def imports(path):
+    """Every module that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+def storey(module):
+    """The storey of the longest name that the module begins with."""
+    return max(
+        (len(name), index)
+        for index, names in enumerate(STOREYS)
+        for name in names
+        if module == name or (module.startswith(f"{name}.") and name != "pdanet_tf")
+    )[1]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_import_points_upwards(module):
+    for imported in imports(MODULES[module]):
+        if imported.split(".")[0] == "pdanet_tf":
+            assert storey(imported) <= storey(module), f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_packages_of_one_storey_do_not_import_each_other_in_a_circle(module):
+    package = ".".join(module.split(".")[:2])
+    for imported in imports(MODULES[module]):
+        other = ".".join(imported.split(".")[:2])
+        if imported.startswith("pdanet_tf.") and other != package:
+            sources = [path for name, path in MODULES.items() if name.startswith(other)]
+            back = {name for path in sources for name in imports(path)}
+            assert not any(
+                name == package or name.startswith(f"{package}.")
+                for name in back
+                if package != "pdanet_tf"
+            ), f"{package} and {other} import each other"
+
+
+def test_tensorflow_is_imported_only_where_it_is_the_point():
+    found = {
+        module
+        for module, path in MODULES.items()
+        if any(name.split(".")[0] == "tensorflow" for name in imports(path))
+    }
+    assert found == NEEDS_TENSORFLOW
+
+
+def test_no_assert_in_the_package():
+    for module, path in MODULES.items():
+        nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+        assert not any(isinstance(node, ast.Assert) for node in nodes), module
+
+
+def test_every_public_name_can_be_had():
+    for name in pdanet_tf.__all__:
+        assert callable(getattr(pdanet_tf, name))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = pdanet_tf.nonsense
+
+
+def test_building_and_running_print_nothing():
+    script = (
+        "import numpy as np, pdanet_tf\n"
+        "model = pdanet_tf.build_model()\n"
+        "model(np.zeros((1, 40, 56, 3), 'uint8'))\n"
+        "model.predict(np.zeros((1, 41, 57, 3), 'uint8'), verbose=0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "always::UserWarning", "-c", script],
+        env={"PATH": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [
+        line
+        for line in (done.stdout + done.stderr).splitlines()
+        # TensorFlow's runtime tells of its CPU features and missing GPUs, whatever the level.
+        if not re.match(r"[IWE]0000 ", line) and "absl::InitializeLog" not in line
+    ]
+    assert lines == []

@@ -1,0 +1,330 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from pdanet_tf.data import (
+    ADE20K_CLASSES,
+    Classes,
+    DataError,
+    FolderDataset,
+    load_dataset,
+    read_image,
+    read_label,
+)
+from pdanet_tf.data.pipeline import training_batches
+
+THREE = Classes.numbered(3)
+
+
+def open_and_check(root, classes=THREE, **options):
+    dataset = FolderDataset(root, "train", classes, **options)
+    dataset.check()
+    return dataset
+
+
+def replace_label(root, array, mode=None, name="scene_1"):
+    path = root / "annotations" / "train" / f"{name}.png"
+    Image.fromarray(array, mode).save(path)
+    return path
+
+
+def test_synthetic_scenes_are_the_same_for_the_same_seed():
+    first, again = load_dataset("synthetic", "train"), load_dataset("synthetic", "train")
+    other = load_dataset("synthetic", "validation")
+    image, label = first.read(3)
+    np.testing.assert_array_equal(image, again.read(3)[0])
+    assert (image != other.read(3)[0]).any()
+    assert image.shape == (*label.shape, 3)
+    assert image.dtype == np.uint8
+    seen = np.unique([first.read(index)[1] for index in range(20)])
+    assert seen.tolist() == list(range(first.num_classes))
+
+
+def test_a_folder(make_folder):
+    dataset = open_and_check(make_folder())
+    assert len(dataset) == 3
+    image, label = dataset.read(1)
+    assert image.shape == (24, 32, 3)
+    assert label.shape == (24, 32)
+    assert label.max() == 2
+    assert dataset.name(1) == "scene_1"
+
+
+def test_label_offset_and_ignore_label(make_folder):
+    root = make_folder()
+    label = np.tile(np.array([0, 1, 2, 3, 9], "uint8"), (24, 7))[:, :32]
+    replace_label(root, label)
+    dataset = open_and_check(root, Classes.numbered(3), label_offset=1, ignore_label=9)
+    _, found = dataset.read(1)
+    assert found[0, :5].tolist() == [255, 0, 1, 2, 255]
+
+
+def test_sixteen_bits_hold_more_than_255_classes(make_folder):
+    root = make_folder()
+    wide = np.zeros((24, 32), "uint16")
+    wide[0] = np.arange(32) + 255
+    replace_label(root, wide)
+    dataset = open_and_check(root, Classes.numbered(300), ignore_label=None)
+    assert dataset.read(1)[1][0].tolist() == list(range(255, 287))
+    assert dataset.ignore_label == 65535
+
+
+def test_a_palette_image_is_read_as_its_indices(make_folder, tmp_path):
+    picture = Image.fromarray(np.tile(np.arange(3, dtype="uint8"), (4, 4)))
+    picture.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200])
+    picture.save(tmp_path / "palette.png")
+    assert Image.open(tmp_path / "palette.png").mode == "P"
+    assert read_label(tmp_path / "palette.png")[0, :3].tolist() == [0, 1, 2]
+
+
+def test_images_of_every_mode_become_rgb(tmp_path):
+    for mode in ("L", "RGBA", "P", "CMYK", "1"):
+        ending = "jpg" if mode == "CMYK" else "png"
+        Image.new(mode, (5, 4)).save(tmp_path / f"{mode}.{ending}")
+        assert read_image(tmp_path / f"{mode}.{ending}").shape == (4, 5, 3)
+
+
+def test_orientation_is_honoured_when_asked(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.new("RGB", (50, 40)).save(tmp_path / "turned.jpg", exif=exif)
+    assert read_image(tmp_path / "turned.jpg").shape == (40, 50, 3)
+    assert read_image(tmp_path / "turned.jpg", honour_orientation=True).shape == (50, 40, 3)
+
+
+class TestBadData:
+    """Each error names the file and the value, and comes before anything is trained."""
+
+    def test_a_folder_that_is_not_there(self, tmp_path):
+        with pytest.raises(DataError, match="nowhere: there is no such folder"):
+            open_and_check(tmp_path / "nowhere")
+
+    def test_a_split_that_is_not_there(self, make_folder):
+        with pytest.raises(DataError, match="called train or training"):
+            open_and_check(make_folder(splits=("validation",)))
+
+    def test_an_empty_folder(self, make_folder):
+        root = make_folder()
+        for file in (root / "images" / "train").iterdir():
+            file.unlink()
+        with pytest.raises(DataError, match="holds no images"):
+            open_and_check(root)
+
+    def test_files_without_a_partner(self, make_folder):
+        root = make_folder()
+        (root / "images" / "train" / "scene_0.jpg").unlink()
+        (root / "annotations" / "train" / "scene_2.png").unlink()
+        with pytest.raises(DataError) as caught:
+            open_and_check(root)
+        assert "scene_0.png: has no image" in str(caught.value)
+        assert "scene_2.jpg: has no annotation" in str(caught.value)
+
+    def test_sizes_that_differ(self, make_folder):
+        root = make_folder()
+        replace_label(root, np.zeros((24, 30), "uint8"))
+        with pytest.raises(DataError, match=r"scene_1\.jpg: the image is 24 x 32 .* 24 x 30"):
+            open_and_check(root)
+        with pytest.raises(DataError, match=r"scene_1\.jpg"):
+            FolderDataset(root, "train", THREE).read(1)
+
+    def test_a_turned_image_is_said_to_be_one(self, make_folder):
+        root = make_folder()
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.new("RGB", (32, 24)).save(root / "images" / "train" / "scene_1.jpg", exif=exif)
+        replace_label(root, np.zeros((32, 24), "uint8"))
+        with pytest.raises(DataError, match="EXIF orientation"):
+            open_and_check(root)
+
+    def test_labels_that_are_no_class(self, make_folder):
+        root = make_folder()
+        label = np.zeros((24, 32), "uint8")
+        label[0, :3] = (3, 7, 3)
+        replace_label(root, label)
+        with pytest.raises(DataError, match="holds the labels 3, 7, ") as caught:
+            open_and_check(root)
+        assert "scene_1.png" in str(caught.value)
+        assert "label_offset=1" in str(caught.value)
+        assert "num_classes=3" in str(caught.value)
+
+    def test_a_colour_coded_mask(self, make_folder):
+        root = make_folder()
+        replace_label(root, np.zeros((24, 32, 3), "uint8"))
+        with pytest.raises(DataError, match=r"scene_1\.png: the annotation is colour-coded"):
+            open_and_check(root)
+
+    @pytest.mark.parametrize("share", [0.3, 0.99])
+    def test_a_truncated_jpeg(self, make_folder, share):
+        root = make_folder(size=(200, 200))
+        path = root / "images" / "train" / "scene_1.jpg"
+        content = path.read_bytes()
+        path.write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(DataError, match=r"scene_1\.jpg: .*truncated"):
+            open_and_check(root)
+
+    def test_a_jpeg_with_something_behind_its_end_is_fine(self, make_folder):
+        root = make_folder()
+        path = root / "images" / "train" / "scene_1.jpg"
+        path.write_bytes(path.read_bytes() + b"\0\0")
+        open_and_check(root)
+
+    def test_a_truncated_annotation_and_a_file_that_is_no_image(self, make_folder):
+        root = make_folder(size=(200, 200))
+        noise = np.random.default_rng(0).integers(0, 3, (200, 200)).astype("uint8")
+        path = replace_label(root, noise)
+        path.write_bytes(path.read_bytes()[:2000])
+        (root / "images" / "train" / "scene_2.jpg").write_text("no image")
+        with pytest.raises(DataError) as caught:
+            open_and_check(root)
+        assert "scene_1.png: the annotation cannot be read" in str(caught.value)
+        assert "scene_2.jpg: not an image" in str(caught.value)
+
+    def test_two_images_of_one_name(self, make_folder):
+        root = make_folder()
+        Image.new("RGB", (32, 24)).save(root / "images" / "train" / "scene_1.png")
+        with pytest.raises(DataError, match="which one is meant"):
+            open_and_check(root)
+
+    def test_a_long_list_is_cut(self, make_folder):
+        root = make_folder(count=30)
+        for file in (root / "annotations" / "train").iterdir():
+            Image.new("RGB", (32, 24)).save(file)
+        with pytest.raises(DataError, match="and 10 more"):
+            open_and_check(root)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"name": "scene_parse150"}, "scene_parse150"),
+            ({"name": "camvid"}, "set data_dir"),
+            ({"name": "folder", "data_dir": "."}, "needs num_classes or class_names"),
+            ({"name": "folder", "data_dir": ".", "num_classes": 0}, "num_classes=0"),
+            (
+                {"name": "folder", "data_dir": ".", "num_classes": 3, "class_names": ("a", "b")},
+                "does not agree",
+            ),
+            (
+                {"name": "folder", "data_dir": ".", "class_names": ("a", "a")},
+                "Class names must differ",
+            ),
+        ],
+    )
+    def test_bad_arguments(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            load_dataset(split="train", **arguments)
+
+
+def test_camvid(camvid_folder):
+    dataset = load_dataset("camvid", "validation", camvid_folder)
+    dataset.check()
+    assert len(dataset) == 101
+    image, label = dataset.read(0)
+    assert image.shape == (360, 480, 3)
+    assert set(np.unique(label)) <= {*range(11), 255}
+    assert 11 not in label
+
+
+def test_ade20k_sample(ade20k_sample):
+    dataset = load_dataset("ade20k", "validation", ade20k_sample / "ADEChallengeData2016")
+    dataset.check()
+    image, label = dataset.read(0)
+    raw = read_label(
+        ade20k_sample / "ADEChallengeData2016/annotations/validation/ADE_val_00000278.png"
+    )
+    assert image.shape == (*label.shape, 3)
+    np.testing.assert_array_equal(label, np.where(raw == 0, 255, raw - 1))
+
+
+def test_ade20k_classes_are_the_official_ones(ade20k_sample):
+    rows = (ade20k_sample / "palette.csv").read_text().splitlines()[1:]
+    colors = [tuple(int(value) for value in row.split(",")[1:4]) for row in rows]
+    assert list(ADE20K_CLASSES.colors) == colors
+    assert len(set(ADE20K_CLASSES.names)) == 150
+    for row, name in zip(rows, ADE20K_CLASSES.names, strict=True):
+        assert row.split(",")[4] in name
+
+
+def take(batches, count):
+    return [(image.numpy(), label.numpy()) for image, label in batches.take(count)]
+
+
+def batches_of(dataset, **options):
+    return training_batches(dataset, **{"batch_size": 2, "crop_size": (16, 24), **options})
+
+
+def test_the_same_seed_gives_the_same_batches_from_any_step(make_folder):
+    dataset = open_and_check(make_folder())
+    first, again = take(batches_of(dataset), 6), take(batches_of(dataset), 6)
+    other, later = take(batches_of(dataset, seed=1), 6), take(batches_of(dataset, start_step=4), 2)
+    for (image, label), (image_again, label_again) in zip(first, again, strict=True):
+        np.testing.assert_array_equal(image, image_again)
+        np.testing.assert_array_equal(label, label_again)
+    assert any((a[0] != b[0]).any() for a, b in zip(first, other, strict=True))
+    for (image, label), (image_later, label_later) in zip(first[4:], later, strict=True):
+        np.testing.assert_array_equal(image, image_later)
+        np.testing.assert_array_equal(label, label_later)
+
+
+def test_every_image_comes_once_per_epoch_in_changing_order(make_folder):
+    dataset = open_and_check(make_folder(count=6))
+    # Told apart by their mean, as nothing is cropped, scaled or flipped.
+    options = {"crop_size": (24, 32), "scale_range": (1.0, 1.0), "flip": False, "batch_size": 6}
+    epochs = [image.mean((1, 2, 3)) for image, _ in take(batches_of(dataset, **options), 4)]
+    expected = sorted(dataset.read(index)[0].mean() for index in range(6))
+    for means in epochs:
+        np.testing.assert_allclose(sorted(means), expected, rtol=1e-4)
+    assert len({tuple(np.argsort(means)) for means in epochs}) > 1
+
+
+def test_image_and_label_move_together(make_folder):
+    # Images are three times 80 the label plus noise below 20 (and JPEG's): the label can be seen.
+    dataset = open_and_check(make_folder(size=(96, 128)))
+    flipped = set()
+    for images, labels in take(batches_of(dataset, crop_size=(64, 64), label_stride=1), 10):
+        seen = np.clip(np.round((images.mean(-1) - 10) / 80), 0, 2)
+        counted = labels != 255
+        assert (seen == labels)[counted].mean() > 0.95
+        flipped.add(tuple(labels[0, 0, :8]))
+        assert set(np.unique(labels)) <= {0, 1, 2, 255}
+    assert len(flipped) > 1
+
+
+def test_small_images_are_padded_with_what_does_not_count(make_folder):
+    dataset = open_and_check(make_folder())
+    options = {"crop_size": (32, 40), "scale_range": (1.0, 1.0), "label_stride": 1, "flip": False}
+    images, labels = take(batches_of(dataset, pad_color=(1.0, 2.0, 3.0), **options), 1)[0]
+    assert (labels[:, 24:] == 255).all()
+    assert (labels[:, :, 32:] == 255).all()
+    assert (labels[:, :24, :32] != 255).all()
+    np.testing.assert_allclose(
+        images[:, 24:], np.broadcast_to((1.0, 2.0, 3.0), (2, 8, 40, 3)), atol=1e-5
+    )
+
+
+def test_labels_are_taken_from_the_middle_of_their_cell(make_folder):
+    dataset = open_and_check(make_folder())
+    options = {"crop_size": (24, 32), "scale_range": (1.0, 1.0), "flip": False, "batch_size": 1}
+    _, coarse = take(batches_of(dataset, **options), 1)[0]
+    _, fine = take(batches_of(dataset, label_stride=1, **options), 1)[0]
+    np.testing.assert_array_equal(coarse, fine[:, 4::8, 4::8])
+
+
+def test_short_edge_sets_the_scale(make_folder):
+    dataset = open_and_check(make_folder())
+    options = {"crop_size": (48, 64), "scale_range": (1.0, 1.0), "label_stride": 1}
+    _, labels = take(batches_of(dataset, short_edge=48, **options), 1)[0]
+    assert (labels != 255).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"crop_size": (20, 24)}, r"multiples of 8.*\(20, 24\)"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"scale_range": (2.0, 0.5)}, "scale_range"),
+        ({"scale_range": (0.0, 1.0)}, "scale_range"),
+    ],
+)
+def test_bad_pipeline_arguments(make_folder, options, message):
+    with pytest.raises(ValueError, match=message):
+        batches_of(open_and_check(make_folder()), **options)

@@ -1,0 +1,178 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pdanet_tf import layers
+
+
+def run_layer_test(layer, shape, expected_shape):
+    """Builds, runs, differentiates, serialises and halves the precision of a layer."""
+    inputs = np.random.default_rng(0).standard_normal((2, *shape)).astype("float32")
+    symbolic = layer(keras.Input((None, None, shape[-1])))
+    assert symbolic.shape[-1] == expected_shape[-1]
+    outputs = layer(inputs)
+    assert outputs.shape == (2, *expected_shape)
+    assert layer.compute_output_shape((2, *shape)) == (2, *expected_shape)
+    if layer.trainable_variables:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(inputs, training=True) ** 2)
+        gradients = tape.gradient(loss, [v.value for v in layer.trainable_variables])
+        missing = [
+            variable.path
+            for variable, gradient in zip(layer.trainable_variables, gradients, strict=True)
+            if gradient is None
+        ]
+        assert missing == []
+        outputs = layer(inputs)  # training has moved the batch norm's averages
+
+    config = keras.saving.serialize_keras_object(layer)
+    twin = keras.saving.deserialize_keras_object(config)
+    assert twin.built
+    twin.set_weights(layer.get_weights())
+    np.testing.assert_allclose(twin(inputs), outputs, atol=1e-6)
+    assert twin.get_config() == layer.get_config()
+
+    # One graph serves every size.
+    graph = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, shape[-1]))])
+    np.testing.assert_allclose(graph(inputs), outputs, atol=1e-5)
+
+    half = type(layer).from_config({**layer.get_config(), "dtype": "mixed_bfloat16"})
+    half.build((None, *shape))
+    half.set_weights(layer.get_weights())
+    logits = isinstance(layer, layers.AuxiliaryHead)
+    assert half(inputs).dtype == ("float32" if logits else "bfloat16")
+    np.testing.assert_allclose(
+        keras.ops.cast(half(inputs), "float32"), outputs, atol=0.1 * float(np.abs(outputs).max())
+    )
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected_shape"),
+    [
+        (layers.ConvBatchNorm(6, 3), (7, 10, 4), (7, 10, 6)),
+        (layers.ConvBatchNorm(6, 3, strides=2), (7, 10, 4), (4, 5, 6)),
+        (layers.ConvBatchNorm(6, 1, strides=2, activation=None), (7, 10, 4), (4, 5, 6)),
+        (layers.ConvBatchNorm(6, 3, dilation_rate=2), (7, 10, 4), (7, 10, 6)),
+        (layers.AdaptiveAveragePooling(3), (7, 10, 4), (3, 3, 4)),
+        (layers.AdaptiveAveragePooling(6), (5, 3, 4), (6, 6, 4)),
+        (layers.PixelNormalization("torch"), (7, 10, 3), (7, 10, 3)),
+        (layers.PixelNormalization("caffe"), (7, 10, 3), (7, 10, 3)),
+        (layers.PositionAttention(), (5, 7, 16), (5, 7, 16)),
+        (layers.PositionAttention(reduction=1), (1, 1, 4), (1, 1, 4)),
+        (layers.ChannelAttention(), (5, 7, 16), (5, 7, 16)),
+        (layers.ChannelAttention("similar"), (5, 7, 16), (5, 7, 16)),
+        (layers.DualAttention(6), (5, 7, 16), (5, 7, 6)),
+        (layers.PyramidPooling(8, (1, 2, 3)), (5, 7, 16), (5, 7, 40)),
+        (layers.AuxiliaryHead(6), (5, 7, 16), (5, 7, 6)),
+        (layers.AttentionLevel(8), (3, 3, 16), (3, 3, 8)),
+        (layers.PyramidDualAttention(8, (1, 2)), (5, 7, 16), (5, 7, 32)),
+    ],
+    ids=lambda value: value.name if isinstance(value, keras.layers.Layer) else None,
+)
+def test_layer(layer, shape, expected_shape):
+    run_layer_test(layer, shape, expected_shape)
+
+
+def test_resize_like_takes_the_size_of_its_second_input():
+    layer = layers.BilinearResizeLike()
+    images, like = np.ones((2, 3, 5, 4), "float32"), np.ones((2, 7, 6, 1), "float32")
+    assert layer([images, like]).shape == (2, 7, 6, 4)
+    assert layer.compute_output_shape([images.shape, like.shape]) == (2, 7, 6, 4)
+
+
+def test_adaptive_pooling_by_hand():
+    # Three columns in two bins: columns 0 and 1, and columns 1 and 2.
+    line = np.array([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1)
+    pooled = layers.AdaptiveAveragePooling(2)(np.repeat(line, 2, axis=1))
+    np.testing.assert_allclose(np.squeeze(pooled), [[1.5, 4.0], [1.5, 4.0]])
+
+
+def test_bilinear_resize_by_hand():
+    # Centres of the four lie at -1/4, 1/4, 3/4 and 5/4 of the two; the ends are held.
+    line = np.array([0.0, 4.0], "float32").reshape(1, 1, 2, 1)
+    np.testing.assert_allclose(np.ravel(layers.bilinear_resize(line, (1, 4))), [0.0, 1.0, 3.0, 4.0])
+
+
+@pytest.mark.parametrize("size", [(5, 7), (40, 56), (41, 57), (3, 2), (12, 1)])
+def test_bilinear_resize_equals_tensorflow(size):
+    images = np.random.default_rng(0).standard_normal((2, 5, 7, 3)).astype("float32")
+    expected = tf.image.resize(images, size, method="bilinear")
+    np.testing.assert_allclose(layers.bilinear_resize(images, size), expected, atol=1e-5)
+
+
+def test_strided_convolution_pads_symmetrically():
+    layer = layers.ConvBatchNorm(1, 3, strides=2, activation=None, kernel_initializer="ones")
+    image = np.zeros((1, 4, 4, 1), "float32")
+    image[0, 0, 0, 0] = 1.0
+    # The first window is centred on pixel (0, 0): only it holds that pixel.
+    response = np.squeeze(layer(image)) * np.sqrt(1 + 1e-5)
+    np.testing.assert_allclose(response, [[1, 0], [0, 0]], atol=1e-6)
+
+
+def test_normalization_by_hand():
+    pixel = np.array([[[[255.0, 0.0, 127.5]]]], "float32")
+    torch = [(1 - 0.485) / 0.229, -0.456 / 0.224, (0.5 - 0.406) / 0.225]
+    np.testing.assert_allclose(
+        np.ravel(layers.PixelNormalization("torch")(pixel)), torch, rtol=1e-5
+    )
+    caffe = [127.5 - 102.9801, -115.9465, 255 - 122.7717]
+    np.testing.assert_allclose(
+        np.ravel(layers.PixelNormalization("caffe")(pixel)), caffe, rtol=1e-5
+    )
+    for normalization in layers.NORMALIZATIONS:
+        mean = np.array(layers.pixel_mean(normalization)).reshape(1, 1, 1, 3)
+        np.testing.assert_allclose(layers.PixelNormalization(normalization)(mean), 0, atol=1e-5)
+
+
+def test_position_attention_by_hand():
+    layer = layers.PositionAttention(reduction=1)
+    layer.build((None, 1, 2, 1))
+    one = np.ones((1, 1, 1, 1))
+    zero = np.zeros(1)
+    layer.set_weights([np.array(2.0), one, zero, one, zero, one, zero])
+    # Energies of the positions with values 0 and 1: rows (0, 0) and (0, 1).
+    share = np.e / (1 + np.e)
+    outputs = layer(np.array([0.0, 1.0]).reshape(1, 1, 2, 1))
+    np.testing.assert_allclose(np.ravel(outputs), [2 * 0.5 + 0, 2 * share + 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("energy", "sign"), [("dissimilar", -1), ("similar", 1)])
+def test_channel_attention_by_hand(energy, sign):
+    layer = layers.ChannelAttention(energy)
+    layer.build((None, 1, 1, 2))
+    layer.set_weights([np.array(1.0)])
+    # One position with channels 1 and 2: energies (1, 2) and (2, 4).
+    attention = [np.exp(sign * np.array(row)) for row in ((1.0, 2.0), (2.0, 4.0))]
+    attended = [row @ (1.0, 2.0) / row.sum() for row in attention]
+    outputs = layer(np.array([1.0, 2.0]).reshape(1, 1, 1, 2))
+    np.testing.assert_allclose(np.ravel(outputs), np.add(attended, (1.0, 2.0)), rtol=1e-6)
+
+
+def test_a_new_attention_is_the_identity():
+    inputs = np.random.default_rng(0).standard_normal((2, 3, 4, 8)).astype("float32")
+    for layer in (layers.PositionAttention(), layers.ChannelAttention()):
+        np.testing.assert_array_equal(layer(inputs), inputs)
+
+
+def test_channel_energies_do_not_overflow_in_float16():
+    layer = layers.ChannelAttention(dtype="mixed_float16")
+    inputs = np.full((1, 64, 64, 4), 20.0, "float16")  # energies of 1.6 million
+    layer(inputs)
+    layer.gamma.assign(1.0)
+    assert np.isfinite(layer(inputs)).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layers.AdaptiveAveragePooling(0), "output_size=0"),
+        (lambda: layers.PositionAttention(0), "reduction=0"),
+        (lambda: layers.ChannelAttention("max"), "energy='max'"),
+        (lambda: layers.PixelNormalization("tf"), "normalization='tf'"),
+        (lambda: layers.PyramidPooling(8, ()), "pool_scales"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

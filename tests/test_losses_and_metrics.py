@@ -1,0 +1,168 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pdanet_tf.losses import SegmentationCrossEntropy
+from pdanet_tf.metrics import MeanIoU, PixelAccuracy, Scores
+
+
+def random_batch(num_classes=4, batch=3, size=(5, 7), seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, num_classes, (batch, *size))
+    labels[rng.random(labels.shape) < 0.2] = 255
+    return labels, rng.standard_normal((batch, *size, num_classes)).astype("float32")
+
+
+def plain_cross_entropy(labels, logits):
+    shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    valid = labels != 255
+    picked = np.take_along_axis(shares, np.where(valid, labels, 0)[..., None], -1)[..., 0]
+    return -np.log(picked[valid]).mean()
+
+
+def test_cross_entropy_is_the_mean_over_labelled_pixels():
+    labels, logits = random_batch()
+    loss = SegmentationCrossEntropy()
+    np.testing.assert_allclose(loss(labels, logits), plain_cross_entropy(labels, logits), rtol=1e-5)
+    # The same with a channel axis, and as uint8 as it comes from a file.
+    np.testing.assert_allclose(
+        loss(labels[..., None].astype("uint8"), logits), loss(labels, logits), rtol=1e-6
+    )
+
+
+def test_cross_entropy_resizes_logits_to_the_labels():
+    labels, logits = random_batch(size=(16, 24))
+    coarse = logits[:, ::8, ::8]
+    full = tf.image.resize(coarse, (16, 24)).numpy()
+    loss = SegmentationCrossEntropy()
+    np.testing.assert_allclose(loss(labels, coarse), loss(labels, full), rtol=1e-5)
+
+
+def test_cross_entropy_of_no_valid_pixel_is_zero_with_a_zero_gradient():
+    labels, logits = random_batch()
+    logits = tf.Variable(logits)
+    with tf.GradientTape() as tape:
+        loss = SegmentationCrossEntropy()(np.full_like(labels, 255), logits)
+    assert loss == 0
+    assert not np.any(tape.gradient(loss, logits))
+
+
+def test_a_label_that_is_no_class_makes_the_loss_nan():
+    labels, logits = random_batch()
+    for wrong in (4, -1):
+        labels[0, 0, 0] = wrong
+        assert np.isnan(SegmentationCrossEntropy()(labels, logits))
+    labels[0, 0, 0] = 7
+    assert np.isfinite(
+        SegmentationCrossEntropy(ignore_label=7)(np.where(labels == 255, 7, labels), logits)
+    )
+
+
+def twin_scores(labels, predictions, num_classes):
+    """Intersections and unions by plain counting."""
+    valid = labels != 255
+    ious, present = [], []
+    for index in range(num_classes):
+        a, b = (labels == index) & valid, (predictions == index) & valid
+        union = (a | b).sum()
+        ious.append((a & b).sum() / (union + 1e-10))
+        present.append(union > 0)
+    accuracy = (labels == predictions)[valid].mean()
+    return np.mean(ious), np.sum(ious) / np.sum(present), accuracy
+
+
+def test_metrics_stream_to_the_same_as_a_plain_count():
+    metrics = (MeanIoU(6), MeanIoU(6, average="present", name="present"), PixelAccuracy(6))
+    batches = [random_batch(num_classes=4, seed=seed) for seed in range(3)]
+    for labels, logits in batches:
+        # Classes 4 and 5 occur nowhere.
+        logits = np.concatenate([logits, np.full((*logits.shape[:-1], 2), -9, "float32")], -1)
+        for metric in metrics:
+            metric.update_state(labels, logits)
+    labels = np.concatenate([labels for labels, _ in batches])
+    predictions = np.concatenate([logits.argmax(-1) for _, logits in batches])
+    expected = twin_scores(labels, predictions, 6)
+    np.testing.assert_allclose([m.result() for m in metrics], expected, rtol=1e-6)
+    scores = metrics[0].scores()
+    assert isinstance(scores, Scores)
+    np.testing.assert_allclose(
+        [scores.mean_iou, scores.mean_iou_present, scores.pixel_accuracy], expected, rtol=1e-12
+    )
+    assert scores.present.tolist() == [True] * 4 + [False] * 2
+    metrics[0].reset_state()
+    assert metrics[0].result() == 0
+
+
+def test_metrics_take_predicted_classes_and_sample_weights():
+    labels, logits = random_batch()
+    by_class, by_logits = MeanIoU(4), MeanIoU(4)
+    by_class.update_state(labels, logits.argmax(-1))
+    by_logits.update_state(labels, logits)
+    assert by_class.result() == by_logits.result()
+    weight = np.ones(labels.shape)
+    weight[:, 0] = 0
+    weighted, masked = PixelAccuracy(4), PixelAccuracy(4)
+    weighted.update_state(labels, logits, weight)
+    masked.update_state(np.where(weight == 0, 255, labels), logits)
+    assert weighted.result() == masked.result()
+
+
+def test_metrics_of_no_valid_pixel_are_zero():
+    labels, logits = random_batch()
+    for metric in (MeanIoU(4), MeanIoU(4, average="present"), PixelAccuracy(4)):
+        metric.update_state(np.full_like(labels, 255), logits)
+        assert metric.result() == 0
+
+
+def test_counts_stay_exact_beyond_the_precision_of_float32():
+    metric = PixelAccuracy(2)
+    metric.matrix.assign([[2**24, 0], [0, 0]])
+    metric.update_state(np.zeros((1, 1, 1), "int32"), np.zeros((1, 1, 1), "int32"))
+    assert metric.scores().pixels[0] == 2**24 + 1
+
+
+def test_mean_accuracy_by_hand():
+    # Class 0: 3 of 4 right; class 1: 1 of 2; class 2 does not occur.
+    scores = Scores.from_confusion([[3, 1, 0], [0, 1, 1], [0, 0, 0]])
+    assert scores.mean_accuracy == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert scores.pixel_accuracy == pytest.approx(4 / 6)
+    assert scores.iou == pytest.approx([3 / 4, 1 / 3, 0])
+
+
+def test_metrics_and_loss_under_a_strategy(two_replicas):
+    labels, logits = random_batch(batch=4)
+    with two_replicas.scope():
+        metrics = [MeanIoU(4), PixelAccuracy(4)]
+        images = keras.Input((None, None, 4))
+        model = keras.Model(images, keras.layers.Activation("linear")(images))
+        model.compile(loss=SegmentationCrossEntropy(), metrics=metrics)
+    found = model.evaluate(logits, labels, batch_size=4, verbose=0, return_dict=True)
+    alone = [MeanIoU(4), PixelAccuracy(4)]
+    for metric in alone:
+        metric.update_state(labels, logits)
+    assert found["mean_iou"] == pytest.approx(float(alone[0].result()), rel=1e-6)
+    assert found["pixel_accuracy"] == pytest.approx(float(alone[1].result()), rel=1e-6)
+    halves = [plain_cross_entropy(labels[i : i + 2], logits[i : i + 2]) for i in (0, 2)]
+    assert found["loss"] == pytest.approx(np.mean(halves), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        SegmentationCrossEntropy(ignore_label=3),
+        MeanIoU(4, ignore_label=3, average="present", name="iou"),
+        PixelAccuracy(4, ignore_label=3, name="accuracy"),
+    ],
+)
+def test_serialisation(thing):
+    twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(thing))
+    assert type(twin) is type(thing)
+    assert twin.get_config() == thing.get_config()
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="num_classes=0"):
+        MeanIoU(0)
+    with pytest.raises(ValueError, match="average='mean'"):
+        MeanIoU(3, average="mean")

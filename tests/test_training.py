@@ -1,0 +1,221 @@
+import csv
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+
+import pdanet_tf
+from pdanet_tf import cli
+from pdanet_tf.data import DataError
+from pdanet_tf.training import NonFiniteLossError, TrainConfig, train
+from pdanet_tf.training.callbacks import best_score_so_far
+
+
+@pytest.fixture
+def config(make_folder, tmp_path):
+    """A run of a few seconds."""
+
+    def make(**options):
+        root = tmp_path / "dataset"
+        return TrainConfig(
+            **{
+                "output_dir": str(tmp_path / "run"),
+                "model": "fcn_resnet18",
+                "dataset": "folder",
+                "data_dir": str(root if root.exists() else make_folder()),
+                "num_classes": 3,
+                "epochs": 2,
+                "steps_per_epoch": 3,
+                "batch_size": 2,
+                "crop_size": (16, 24),
+                **options,
+            }
+        )
+
+    return make
+
+
+def history(config):
+    with open(f"{config.output_dir}/history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_checkpoints_logs_and_a_summary(config, tmp_path):
+    config = config(class_names=("one", "two", "three"), aux_head=True, precision="mixed_bfloat16")
+    result = train(config, verbose=0)
+    run = tmp_path / "run"
+    assert sorted(path.name for path in run.iterdir()) == [
+        "best.keras",
+        "config.json",
+        "history.csv",
+        "inference.json",
+        "last.keras",
+        "logs",
+        "summary.json",
+    ]
+    assert list((run / "logs").rglob("events.out.*"))
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["config"]["crop_size"] == [16, 24]
+    assert summary["seed"] == 0
+    assert summary["versions"]["keras"] == keras.__version__
+    assert set(summary["validation"]["iou_per_class"]) == {"one", "two", "three"}
+    rows = history(config)
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    best = max(float(row["val_mean_iou"]) for row in rows)
+    # The best model is kept in float32, but was scored in bfloat16.
+    assert result.evaluation.scores.mean_iou == pytest.approx(best, abs=0.02)
+    model = keras.saving.load_model(result.best)
+    assert model.compute_dtype == "float32"
+    assert model(np.zeros((1, 17, 9, 3))).shape == (1, 17, 9, 3)
+
+
+def test_the_optimizer_is_the_references_and_the_rate_falls_to_zero(config):
+    config = config(learning_rate=0.5, power=0.9, weight_decay=0.25)
+    train(config, verbose=0)
+    optimizer = keras.saving.load_model(f"{config.output_dir}/last.keras").optimizer
+    assert int(optimizer.iterations) == 6
+    assert optimizer.get_config()["weight_decay"] == 0.25
+    schedule = optimizer.get_config()["learning_rate"]
+    schedule = keras.optimizers.schedules.deserialize(schedule)
+    assert float(schedule(0)) == 0.5
+    assert float(schedule(3)) == pytest.approx(0.5 * 0.5**0.9)
+    assert float(schedule(6)) == 0
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(config, tmp_path):
+    whole = config(output_dir=str(tmp_path / "whole"), epochs=3, learning_rate=1e-3, dropout=0.1)
+    train(whole, verbose=0)
+
+    class InterruptedError(Exception):
+        pass
+
+    broken = config(output_dir=str(tmp_path / "broken"), epochs=3, learning_rate=1e-3, dropout=0.1)
+    with pytest.MonkeyPatch.context() as patch:
+        former = keras.callbacks.CSVLogger.on_epoch_begin
+
+        def interrupt(self, epoch, logs=None):
+            if epoch == 2:
+                raise InterruptedError
+            former(self, epoch, logs)
+
+        patch.setattr(keras.callbacks.CSVLogger, "on_epoch_begin", interrupt)
+        with pytest.raises(InterruptedError):
+            train(broken, verbose=0)
+    with pytest.raises(FileExistsError, match="broken already holds a run"):
+        train(broken, verbose=0)
+    with pytest.raises(ValueError, match="epochs=3; it cannot be resumed with epochs=4"):
+        train(TrainConfig(**{**broken.to_dict(), "resume": True, "epochs": 4}), verbose=0)
+    resumed = TrainConfig(**{**broken.to_dict(), "resume": True})
+    train(resumed, verbose=0)
+    assert [row["epoch"] for row in history(resumed)] == ["0", "1", "2"]
+    losses = [[float(row["loss"]) for row in history(run)] for run in (whole, resumed)]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    weights = [
+        keras.saving.load_model(f"{run.output_dir}/last.keras").get_weights()
+        for run in (whole, resumed)
+    ]
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_a_checkpoint(config, tmp_path):
+    config = config(learning_rate=1e30)
+    with pytest.raises(NonFiniteLossError, match=r"step 2 of epoch 1.*last\.keras"):
+        train(config, verbose=0)
+    left = keras.saving.load_model(tmp_path / "run" / "last.keras")
+    assert all(np.isfinite(weight).all() for weight in left.get_weights())
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_two_devices_train_as_one(config, two_replicas, monkeypatch):
+    monkeypatch.setattr("tensorflow.distribute.MirroredStrategy", lambda devices: two_replicas)
+    result = train(config(batch_size=4), verbose=0)
+    assert len(result.summary["devices"]) == 2
+    assert math.isfinite(result.evaluation.scores.mean_iou)
+    with pytest.raises(ValueError, match="multiple of the number of devices, 2"):
+        train(config(batch_size=3, output_dir="nowhere"), verbose=0)
+    with pytest.raises(ValueError, match="at least 2 images per device"):
+        train(config(batch_size=2, model="pdanet_resnet18", output_dir="nowhere"), verbose=0)
+
+
+def test_bad_data_is_found_before_anything_is_written(config, tmp_path):
+    with pytest.raises(DataError, match="num_classes=2"):
+        train(config(num_classes=2), verbose=0)
+    with pytest.raises(FileNotFoundError, match="no run to resume"):
+        train(config(resume=True), verbose=0)
+    with pytest.raises(ValueError, match="pdanet_resnet18"):
+        train(config(model="pdanet"), verbose=0)
+    with pytest.raises(ValueError, match="crop_size"):
+        train(config(crop_size=(17, 24)), verbose=0)
+    with pytest.raises(ValueError, match="at least 2 images"):
+        train(config(model="pdanet_resnet18", batch_size=1), verbose=0)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"learning_rate": -1.0},
+        {"precision": "bfloat16"},
+        {"num_classes": 0},
+    ],
+)
+def test_values_out_of_range(wrong):
+    name, value = next(iter(wrong.items()))
+    with pytest.raises(ValueError, match=f"{name}={value!r}"):
+        TrainConfig(**wrong)
+
+
+def test_best_score_of_a_run_that_left_nothing(tmp_path):
+    assert best_score_so_far(tmp_path / "history.csv") == -math.inf
+    (tmp_path / "history.csv").touch()
+    assert best_score_so_far(tmp_path / "history.csv") == -math.inf
+
+
+def test_the_command_line_from_training_to_export(config, tmp_path, capsys):
+    options = config()
+    data = ["--dataset", "folder", "--data-dir", options.data_dir, "--num-classes", "3"]
+    run = ["train", *data, "--output-dir", options.output_dir, "--model", options.model]
+    run += ["--epochs", "1", "--steps-per-epoch", "1", "--batch-size", "2"]
+    assert cli.main([*run, "--crop-size", "16", "24"]) == 0
+    best = f"{options.output_dir}/best.keras"
+    assert cli.main([*run, "--crop-size", "16", "24"]) == 1
+    assert "already holds a run" in capsys.readouterr().err
+
+    scores = tmp_path / "scores.json"
+    assert cli.main(["evaluate", "--model", best, *data, "--json", str(scores)]) == 0
+    assert json.loads(scores.read_text())["images"] == 3
+    assert "class 2" in capsys.readouterr().out
+
+    photo = f"{options.data_dir}/images/train/scene_0.jpg"
+    output = tmp_path / "predictions"
+    assert cli.main(["predict", photo, "--model", best, "--output", str(output)]) == 0
+    assert sorted(path.name for path in output.iterdir()) == [
+        "scene_0_labels.png",
+        "scene_0_overlay.png",
+    ]
+    assert cli.main(["predict", photo, photo, "--model", best]) == 1
+
+    stored = ["--predictions", f"{options.data_dir}/annotations/validation"]
+    assert cli.main(["evaluate", *stored, *data]) == 0
+    assert "1.0000" in capsys.readouterr().out
+
+    served = tmp_path / "served" / "1"
+    assert cli.main(["export", "--model", best, "--output", str(served)]) == 0
+    assert (served / "saved_model.pb").is_file()
+
+    assert cli.main(["models"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in pdanet_tf.list_models())
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "export", "models"])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"pdanet-tf {command}" in capsys.readouterr().out

@@ -1,0 +1,205 @@
+"""Predicting, scoring and exporting, as a user does it."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import pdanet_tf
+from pdanet_tf.data import Classes, DataError, FolderDataset, load_dataset
+from pdanet_tf.evaluation import evaluate_predictions
+from pdanet_tf.inference import InferenceSettings, Predictor, Protocol
+from pdanet_tf.visualization import colorize, draw_overlay
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return pdanet_tf.build_model("fcn_resnet18", num_classes=3)
+
+
+def picture(*size):
+    return np.random.default_rng(0).integers(0, 256, (*size, 3)).astype("uint8")
+
+
+def test_protocol_sizes():
+    assert Protocol().sizes((33, 47)) == [(40, 48)]
+    assert Protocol((450,)).sizes((512, 739)) == [(456, 656)]
+    # The long edge would be 1299: 600 / 1299 of it is left.
+    assert Protocol((450,), 600).sizes((512, 739)) == [(416, 600)]
+    assert Protocol((300, 375)).sizes((600, 300)) == [(600, 304), (752, 376)]
+    assert Protocol().sizes((2, 3)) == [(8, 8)]
+    for bad in ({"short_edges": ()}, {"short_edges": (0,)}, {"max_size": 0}):
+        with pytest.raises(ValueError, match="at least 1"):
+            Protocol(**bad)
+
+
+def test_probabilities_are_averaged_over_scales_at_the_size_of_the_label(model):
+    image, size = picture(37, 53), (45, 61)
+    coarse = keras.Model(model.input, model.get_layer("classifier").output)
+    expected = []
+    for edge, working in ((40, (40, 64)), (64, (64, 96))):
+        assert Protocol((edge,)).sizes((37, 53)) == [working]
+        resized = np.asarray(Image.fromarray(image).resize(working[::-1], Image.BILINEAR))
+        logits = tf.image.resize(coarse(resized[None].astype("float32")), size)
+        expected.append(tf.nn.softmax(logits)[0])
+    found = Predictor(model, Protocol((40, 64))).probabilities(image, size)
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-4)
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+
+
+def test_predict_a_photo(model, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture(40, 60)).save(tmp_path / "photo.jpg", exif=exif)
+    prediction = pdanet_tf.predict(tmp_path / "photo.jpg", model)
+    assert prediction.label_map.shape == (60, 40)
+    assert prediction.image.shape == (60, 40, 3)
+    assert prediction.overlay.height >= 60
+    assert prediction.overlay.width > 40
+    areas = prediction.areas()
+    assert sum(areas.values()) == pytest.approx(1)
+    assert list(areas.values()) == sorted(areas.values(), reverse=True)
+    np.testing.assert_array_equal(prediction.label_image, prediction.label_map)
+    turned = pdanet_tf.predict(prediction.image, model)
+    np.testing.assert_array_equal(turned.label_map, prediction.label_map)
+
+
+def test_settings_beside_a_model_file_are_used(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    settings = InferenceSettings(Classes.named(("cat", "dog", "rest")), Protocol((32, 48), 300))
+    settings.save(tmp_path)
+    assert InferenceSettings.beside(tmp_path / "model.keras") == settings
+    found = pdanet_tf.predict(picture(40, 56), tmp_path / "model.keras")
+    assert set(found.areas()) <= {"cat", "dog", "rest"}
+    wanted = pdanet_tf.predict(picture(40, 56), model, protocol=Protocol((32, 48), 300))
+    np.testing.assert_array_equal(found.label_map, wanted.label_map)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (1, 8, 8, 3)])
+def test_an_array_that_is_no_image(model, shape):
+    with pytest.raises(ValueError, match=r"\(height, width, 3\)"):
+        pdanet_tf.predict(np.zeros(shape, "uint8"), model)
+
+
+def test_bad_predictions(model, tmp_path):
+    with pytest.raises(DataError, match=r"nowhere\.jpg"):
+        pdanet_tf.predict(tmp_path / "nowhere.jpg", model)
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.keras"):
+        pdanet_tf.predict(picture(8, 8), tmp_path / "nowhere.keras")
+    with pytest.raises(ValueError, match="3 classes"):
+        pdanet_tf.predict(picture(8, 8), model, classes=Classes.numbered(4))
+    with pytest.raises(ValueError, match="dtype=float32"):
+        pdanet_tf.predict(np.zeros((8, 8, 3), "float32"), model)
+
+
+def test_legend_names_the_largest_class_first():
+    label_map = np.zeros((64, 64), "int32")
+    label_map[:16] = 1
+    label_map[0, 0] = 255  # unlabelled
+    classes = Classes(("sky", "sea"), ((255, 0, 0), (0, 0, 255)))
+    sheet = np.asarray(draw_overlay(np.zeros((64, 64, 3), "uint8"), label_map, classes))
+    legend = sheet[:, 64:]
+    red, blue = (np.argwhere((legend == color).all(-1)) for color in classes.colors)
+    assert red[:, 0].mean() < blue[:, 0].mean()
+    assert colorize(label_map, classes)[0, 0].tolist() == [0, 0, 0]
+    assert (sheet[40, 10] > 0).tolist() == [True, False, False]
+
+
+def test_evaluate_counts_what_predict_paints(model, make_folder):
+    dataset = FolderDataset(make_folder(), "train", Classes.numbered(3))
+    evaluation = pdanet_tf.evaluate(model, dataset, progress=False)
+    right = pixels = 0
+    for index in range(len(dataset)):
+        image, label = dataset.read(index)
+        right += (pdanet_tf.predict(image, model).label_map == label).sum()
+        pixels += label.size
+    assert evaluation.scores.pixel_accuracy == right / pixels
+    assert evaluation.images == 3
+
+
+def test_evaluate_with_another_number_of_classes(model):
+    with pytest.raises(ValueError, match="3 classes, the data set 8"):
+        pdanet_tf.evaluate(model, load_dataset("synthetic", "validation"))
+
+
+def test_the_official_score_of_a_stored_prediction(ade20k_sample, tmp_path):
+    dataset = load_dataset("ade20k", "validation", ade20k_sample / "ADEChallengeData2016")
+    stored = ade20k_sample / "prediction_ADE_val_00000278.png"
+    shutil.copy(stored, tmp_path / "ADE_val_00000278.png")
+    evaluation = evaluate_predictions(tmp_path, dataset, progress=False)
+    evaluation.save(tmp_path / "scores.json")
+    found = json.loads((tmp_path / "scores.json").read_text())
+    expected = json.loads((ade20k_sample / "expected_metrics.json").read_text())
+    expected = expected["ADE_val_00000278"]
+    assert found["pixel_accuracy"] == pytest.approx(expected["pixel_accuracy"], abs=1e-9)
+    assert found["mean_iou"] == pytest.approx(expected["mean_iou_over_150"], abs=1e-9)
+    assert found["mean_iou_present"] == pytest.approx(expected["mean_iou_over_present"], abs=1e-9)
+    assert found["valid_pixels"] == expected["valid_pixels"]
+    assert found["classes_present"] == expected["classes_present"]
+
+
+def test_bad_stored_predictions(make_folder, tmp_path):
+    dataset = FolderDataset(make_folder(), "train", Classes.numbered(3))
+    folder = tmp_path / "predictions"
+    shutil.copytree(tmp_path / "dataset" / "annotations" / "train", folder)
+    assert evaluate_predictions(folder, dataset, progress=False).scores.mean_iou == pytest.approx(1)
+    for array, message in (
+        (np.zeros((24, 30), "uint8"), "24 x 30"),
+        (np.full((24, 32), 255, "uint8"), "without a class"),
+        (np.full((24, 32), 3, "uint8"), "labels 3"),
+    ):
+        Image.fromarray(array).save(folder / "scene_1.png")
+        with pytest.raises(DataError, match=message) as caught:
+            evaluate_predictions(folder, dataset, progress=False)
+        assert "scene_1.png" in str(caught.value)
+    (folder / "scene_1.png").unlink()
+    with pytest.raises(DataError, match=r"scene_1\.png"):
+        evaluate_predictions(folder, dataset, progress=False)
+
+
+def test_export_answers_where_the_package_is_not_installed(model, tmp_path):
+    folder = tmp_path / "served" / "1"
+    pdanet_tf.export_saved_model(model, folder, Protocol((40, 64)))
+    assert [path.name for path in folder.parent.iterdir()] == ["1"]
+    images = [picture(40, 56), picture(61, 33)]
+    Image.fromarray(images[0]).save(tmp_path / "a.png")
+    Image.fromarray(images[1]).save(tmp_path / "b.png")
+    Image.fromarray(images[1]).save(tmp_path / "c.jpg")
+    script = f"""
+import sys
+sys.modules["pdanet_tf"] = sys.modules["keras"] = None
+import tensorflow as tf
+served = tf.saved_model.load({str(folder)!r}).signatures["serving_default"]
+files = [{str(tmp_path)!r} + "/" + name for name in ("a.png", "b.png", "c.jpg")]
+answer = served(image_bytes=tf.constant([open(file, "rb").read() for file in files]))
+for file, label_map in zip(files, answer["label_map_bytes"].numpy()):
+    open(file + ".labels.png", "wb").write(label_map)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    predictor = Predictor(model, Protocol((40, 64)))
+    for name in ("a.png", "b.png", "c.jpg"):
+        served = np.asarray(Image.open(tmp_path / f"{name}.labels.png"))
+        with Image.open(tmp_path / name) as image:
+            expected = predictor.label_map(np.asarray(image))
+        assert served.shape == expected.shape
+        # The pictures are resized by another library, which does not round to whole pixels.
+        assert (served == expected).mean() > 0.97
+    with pytest.raises(FileExistsError, match="served"):
+        pdanet_tf.export_saved_model(model, folder)
+
+
+@pytest.mark.parametrize("short_edges", [None, (300, 450, 600)])
+def test_export_sees_pictures_at_the_protocols_sizes(short_edges):
+    from pdanet_tf.export import _working_sizes
+
+    protocol = Protocol(short_edges, 600)
+    for size in ((33, 47), (512, 739), (739, 512), (2000, 3000), (4, 5), (450, 450)):
+        found = [tuple(size.numpy()) for size in _working_sizes(tf.constant(size), protocol)]
+        assert found == protocol.sizes(size)
