@@ -120,6 +120,19 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(config, tmp_path):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.slow  # CPUs compute in float16 a hundred times slower than in float32
+def test_float16_scales_its_loss_also_when_resumed(config):
+    config = config(precision="mixed_float16", epochs=1, crop_size=(16, 16))
+    train(config, verbose=0)
+    optimizer = keras.saving.load_model(f"{config.output_dir}/last.keras").optimizer
+    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    assert optimizer.inner_optimizer.get_config()["weight_decay"] == config.weight_decay
+    # The run is whole: there is nothing left to train.
+    before = history(config)
+    train(TrainConfig(**{**config.to_dict(), "resume": True}), verbose=0)
+    assert history(config) == before
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_a_checkpoint(config, tmp_path):
     config = config(learning_rate=1e30)
     with pytest.raises(NonFiniteLossError, match=r"step 2 of epoch 1.*last\.keras"):

@@ -151,8 +151,10 @@ class _Run:
         with self.strategy.scope():
             model = keras.saving.load_model(self.last) if config.resume else self._compiled_model()
         self._check_batch_norm(model)
+        # Rounded, because float16 skips a step now and then; states are saved at ends of epochs.
+        epoch = round(int(keras.ops.convert_to_numpy(model.optimizer.iterations)) / self.steps)
         # Everything random is a function of the seed and the step, also where a run goes on.
-        step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+        step = epoch * self.steps
         batches = training_batches(
             self.train,
             config.batch_size,
@@ -173,7 +175,7 @@ class _Run:
             write_atomically(self.config_file, json.dumps(config.to_dict(), indent=2) + "\n")
         model.fit(
             batches,
-            initial_epoch=step // self.steps,
+            initial_epoch=epoch,
             epochs=config.epochs,
             steps_per_epoch=self.steps,
             callbacks=self._callbacks(),
@@ -209,8 +211,12 @@ class _Run:
             end_learning_rate=0.0,
             power=config.power,
         )
+        optimizer: Any = SGD(schedule, config.momentum, config.nesterov, config.weight_decay)
+        if config.precision == "mixed_float16":
+            # Keras would wrap it by itself, but not again when the file is loaded.
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         model.compile(
-            SGD(schedule, config.momentum, config.nesterov, config.weight_decay),
+            optimizer,
             loss,
             loss_weights={"logits": 1.0, "aux_logits": config.aux_weight}
             if config.aux_head
