@@ -1,4 +1,4 @@
-"""The command line: `pdanet-tf train | evaluate | predict | export | models`."""
+"""The command line: `pdanet-tf train | evaluate | predict | export | convert | models`."""
 
 import argparse
 import dataclasses
@@ -17,11 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 import pdanet_tf
+from pdanet_tf.convert import load_torch_state_dict, read_torch_file
 from pdanet_tf.data import DATASETS, FolderDataset, SegmentationDataset
 from pdanet_tf.evaluation import evaluate_predictions
 from pdanet_tf.files import whole_file
 from pdanet_tf.inference import load_model
-from pdanet_tf.models.registry import model_builder
+from pdanet_tf.layers import NORMALIZATIONS
+from pdanet_tf.models.registry import find_model
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = options.pop("command")
     try:
         command(**options)
-    except (ValueError, OSError, ArithmeticError) as error:
+    except (ValueError, OSError, ArithmeticError, ImportError) as error:
         print(f"pdanet-tf: error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -73,6 +75,19 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--model", required=True, help="a .keras file")
     export.add_argument("--output", required=True, help="a new folder, such as models/pdanet/1")
     _add_protocol_options(export)
+
+    convert = add("convert", _convert, "turn a checkpoint of the PyTorch code into a .keras file")
+    convert.add_argument("--encoder", required=True, help="encoder_epoch_N.pth")
+    convert.add_argument("--decoder", required=True, help="decoder_epoch_N.pth")
+    convert.add_argument("--model", default="pdanet_resnet18", help="name of the model")
+    convert.add_argument("--output", required=True, help="the .keras file to write")
+    convert.add_argument("--num-classes", type=int, default=150, help="number of classes")
+    convert.add_argument(
+        "--normalization",
+        choices=NORMALIZATIONS,
+        default="torch",
+        help="torch: CSAIL's present checkpoints; caffe: those of PDANet's author",
+    )
 
     add("models", _models, "list the models")
     return parser
@@ -194,8 +209,28 @@ def _export(model: str, output: str, short_edges: list[int] | None, max_size: in
     print(f"The SavedModel is in {folder}")
 
 
+def _convert(
+    encoder: str, decoder: str, model: str, output: str, num_classes: int, normalization: str
+) -> None:
+    if not output.endswith(".keras"):
+        raise ValueError(f"--output must end in .keras. Received: {output}")
+    if Path(output).exists():
+        raise FileExistsError(f"{output} already exists; choose another file to convert to.")
+    states = read_torch_file(encoder), read_torch_file(decoder)
+    converted = pdanet_tf.build_model(
+        model,
+        num_classes,
+        aux_head=any("deepsup" in name for name in states[1]),
+        normalization=normalization,
+    )
+    unused = load_torch_state_dict(converted, *states)
+    with whole_file(Path(output)) as beside:
+        converted.save(beside)
+    print(f"{output} holds {converted.name}. Without use: {', '.join(unused) or 'nothing'}")
+
+
 def _models() -> None:
     table = Table("name", "model")
     for name in pdanet_tf.list_models():
-        table.add_row(name, (model_builder(name).__doc__ or "").splitlines()[0])
+        table.add_row(name, find_model(name).description)
     Console().print(table)

@@ -4,8 +4,11 @@ The reference stores two state dicts per model, `encoder` and `decoder`. Every v
 translated to one of their names; nothing goes by position.
 """
 
+import os
+import pickle
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -78,6 +81,72 @@ def load_torch_state_dict(
     """
     state = {f"encoder.{name}": array for name, array in encoder.items()}
     state |= {f"decoder.{name}": array for name, array in decoder.items()}
+    return _load(model, state)
+
+
+def load_torch_backbone(backbone: keras.Model, state: Mapping[str, Any]) -> list[str]:
+    """Loads a PyTorch backbone: an encoder of the reference, or a ResNet of torchvision.
+
+    Args:
+        backbone: A backbone of `pdanet_tf.backbones`, such as `model.get_layer("resnet50")`; with
+            `stem="7x7"` for torchvision's weights.
+        state: Arrays by name, in PyTorch's layout.
+
+    Returns:
+        The names that have no use here: batch counters and the classifier (`fc`).
+
+    Raises:
+        ValueError: If weights are missing, left over or misshapen. All are listed, and nothing
+            is loaded.
+    """
+    return _load(backbone, {f"encoder.{name}": array for name, array in state.items()})
+
+
+def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Reads a state dict that PyTorch saved, in its old or its new format.
+
+    Nothing in the file is executed.
+
+    Args:
+        path: The `.pth` file.
+
+    Returns:
+        Arrays by name, in PyTorch's layout.
+
+    Raises:
+        ImportError: If PyTorch is not installed (extra `torch`).
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file holds anything but tensors by name.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            "Reading PyTorch's files needs PyTorch: install pdanet_tf with the extra 'torch'."
+        ) from error
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no checkpoint at {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path}: not a state dict of PyTorch, or one that holds more than tensors, which is "
+            f"refused: {str(error).splitlines()[0]}"
+        ) from error
+    strange = (
+        [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
+        if isinstance(state, Mapping)
+        else [type(state).__name__]
+    )
+    if strange:
+        raise ValueError(
+            f"{path}: expected tensors by name. Received: {', '.join(map(str, strange))}"
+        )
+    return {name: tensor.detach().numpy() for name, tensor in state.items()}
+
+
+def _load(model: keras.Model, state: Mapping[str, Any]) -> list[str]:
+    """Assigns what has a use, and returns the names of what is known to have none."""
     unused = [name for name in state if _UNUSED.search(name.partition(".")[2])]
     paths = {name: path for path, name in torch_names(model).items()}
     arrays = {
@@ -86,7 +155,7 @@ def load_torch_state_dict(
         for name, array in state.items()
         if name not in unused
     }
-    assign_weights(model, arrays, source="the PyTorch state dicts")
+    assign_weights(model, arrays, source="the PyTorch state dict")
     return unused
 
 

@@ -15,6 +15,7 @@ MODELS = {
     "pdanet": ("pdanet_resnet18", False),
     "pspnet": ("pspnet_resnet18", False),
     "pspnet_deepsup": ("pspnet_resnet18", True),
+    "pspnet_resnet50": ("pspnet_resnet50", False),
     "fcn": ("fcn_resnet18", False),
     "fcn_deepsup": ("fcn_resnet18", True),
     "danet": ("danet_resnet18", False),

@@ -28,7 +28,7 @@ def test_model(name):
     values = golden.values(name)
     model = golden.reference_model(name)
     images = golden.images(values)
-    stages = model.get_layer("resnet18")(images)
+    stages = model.get_layer(golden.MODELS[name][0].split("_")[1])(images)
     assert np.abs(np.asarray(stages["C5"])[..., ::8] - values["conv5"]).max() < TOLERANCE
     outputs = model(images)
     if "log_probs_deepsup" in values:

@@ -1,6 +1,10 @@
 """Every registered model goes through the same tests; a model that is not here fails one."""
 
 import difflib
+import itertools
+import pathlib
+import pickle
+import sys
 
 import keras
 import numpy as np
@@ -8,18 +12,75 @@ import pytest
 import tensorflow as tf
 
 import pdanet_tf
+from pdanet_tf import cli
 from tests import golden_models as golden
 
-# Name: golden file whose state dicts count the parameters of 150 classes (batch norm's moving
-# averages included), or for heads the reference has no figures of, a number derived by hand.
-PARAMETERS = {
-    "danet_resnet18": "danet",
-    "fcn_resnet18": "fcn",
-    "pdanet_resnet18": "pdanet",
-    "pspnet_resnet18": "pspnet",
+BASIC, BOTTLENECK = 1, 4  # how many times wider a block's output is than its inside
+
+
+def conv_batch_norm(size, inputs, outputs):
+    """A kernel, and batch norm's scale, shift, moving mean and moving variance."""
+    return size * size * inputs * outputs + 4 * outputs
+
+
+def resnet(expansion, depths, stem="deep"):
+    """He et al. 2015, table 1, less the classifier; every block's parameters one by one."""
+    if stem == "deep":
+        count = sum(conv_batch_norm(3, *shape) for shape in ((3, 64), (64, 64), (64, 128)))
+        channels = 128
+    else:
+        count, channels = conv_batch_norm(7, 3, 64), 64
+    for depth, filters in zip(depths, (64, 128, 256, 512), strict=True):
+        for _ in range(depth):
+            outputs = expansion * filters
+            if expansion == BASIC:
+                count += conv_batch_norm(3, channels, filters)
+                count += conv_batch_norm(3, filters, filters)
+            else:
+                count += conv_batch_norm(1, channels, filters)
+                count += conv_batch_norm(3, filters, filters)
+                count += conv_batch_norm(1, filters, outputs)
+            if channels != outputs:
+                count += conv_batch_norm(1, channels, outputs)
+            channels = outputs
+    return count
+
+
+def classifier(inputs, classes):
+    return inputs * classes + classes
+
+
+def dual_attention(channels, outputs):
+    narrow, key = channels // 4, channels // 4 // 8
+    branches = 2 * (conv_batch_norm(3, channels, narrow) + conv_batch_norm(3, narrow, narrow))
+    position = 2 * classifier(narrow, key) + classifier(narrow, narrow) + 1
+    return branches + position + 1 + classifier(narrow, outputs)
+
+
+def pyramid(channels, level, classes):
+    return 4 * level + conv_batch_norm(3, channels + 4 * 512, 512) + classifier(512, classes)
+
+
+HEADS = {
+    "danet": dual_attention,
+    "fcn": lambda c, n: conv_batch_norm(3, c, c // 4) + classifier(c // 4, n),
+    "pdanet": lambda c, n: pyramid(c, dual_attention(c, 512) + 4 * 512, n),
+    "pspnet": lambda c, n: pyramid(c, conv_batch_norm(1, c, 512), n),
 }
-AUXILIARY = 256 * 128 * 9 + 4 * 128 + 128 * 150 + 150
-MODELS = pytest.mark.parametrize("name", PARAMETERS)
+BACKBONES = {
+    "resnet101": (BOTTLENECK, (3, 4, 23, 3)),
+    "resnet18": (BASIC, (2, 2, 2, 2)),
+    "resnet34": (BASIC, (3, 4, 6, 3)),
+    "resnet50": (BOTTLENECK, (3, 4, 6, 3)),
+}
+PARAMETERS = {
+    f"{head}_{backbone}": (resnet(*shape), count, 512 * shape[0])
+    for head, count in HEADS.items()
+    for backbone, shape in BACKBONES.items()
+}
+EVERY_MODEL = pytest.mark.parametrize("name", PARAMETERS)
+# What does not depend on the backbone's depth is tested on the smallest one.
+MODELS = pytest.mark.parametrize("name", [f"{head}_resnet18" for head in HEADS])
 
 
 def build(name, **options):
@@ -34,24 +95,37 @@ def test_every_model_is_tested():
     assert list(PARAMETERS) == pdanet_tf.list_models()
 
 
-@MODELS
+@EVERY_MODEL
 def test_exact_number_of_parameters(name):
-    layout = golden.layout(PARAMETERS[name])
+    backbone, head, channels = PARAMETERS[name]
+    model = build(name, aux_head=True)
+    auxiliary = conv_batch_norm(3, channels // 2, channels // 4) + classifier(channels // 4, 5)
+    assert model.count_params() == backbone + head(channels, 5) + auxiliary
+
+
+@pytest.mark.parametrize("name", golden.MODELS)
+def test_number_of_parameters_of_the_checkpoints(name):
     expected = sum(
         int(np.prod(shape))
-        for part in layout.values()
+        for part in golden.layout(name).values()
         for key, shape in part.items()
         if ".conv6." not in key and ".conv7." not in key  # whose outputs the author discards
     )
-    assert build(name, num_classes=150).count_params() == expected
-    assert build(name, num_classes=150, aux_head=True).count_params() == expected + AUXILIARY
+    model_name, aux_head = golden.MODELS[name]
+    assert build(model_name, num_classes=150, aux_head=aux_head).count_params() == expected
 
 
-@MODELS
+@pytest.mark.parametrize(("backbone", "stem"), list(itertools.product(BACKBONES, ("deep", "7x7"))))
+def test_number_of_parameters_of_a_backbone(backbone, stem):
+    model = pdanet_tf.backbones.RESNETS[backbone](stem=stem)
+    assert model.count_params() == resnet(*BACKBONES[backbone], stem)
+
+
+@EVERY_MODEL
 def test_every_variable_gets_a_gradient(name):
     model = build(name, aux_head=True)
     with tf.GradientTape() as tape:
-        outputs = model(pictures(2, 33, 41).astype("float32"), training=True)
+        outputs = model(pictures(2, 17, 25).astype("float32"), training=True)
         loss = sum(tf.reduce_mean(output**2) for output in outputs.values())
     variables = model.trainable_variables
     gradients = tape.gradient(loss, [variable.value for variable in variables])
@@ -149,17 +223,44 @@ def test_preprocessing_is_the_only_difference_that_it_makes():
     np.testing.assert_allclose(model(images), model(images.astype("float32")), atol=1e-6)
 
 
-@pytest.mark.parametrize("output_stride", [8, 16, 32])
-def test_dilated_features_subsampled_equal_those_of_the_strided_network(output_stride):
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_dilated_features_subsampled_equal_those_of_the_strided_network(backbone, output_stride):
     """The atrous identity: dilation computes the strided network's features, and those between."""
-    strided = pdanet_tf.backbones.resnet18(32)
-    dilated = pdanet_tf.backbones.resnet18(output_stride)
+    build_backbone = pdanet_tf.backbones.RESNETS[backbone]
+    strided, dilated = build_backbone(32), build_backbone(output_stride)
     dilated.set_weights(strided.get_weights())
     images = np.random.default_rng(0).standard_normal((1, 97, 65, 3)).astype("float32")
+    expected = strided(images)["C5"]
     step = 32 // output_stride
+    spread = float(np.std(expected))
     np.testing.assert_allclose(
-        dilated(images)["C5"][:, ::step, ::step], strided(images)["C5"], rtol=1e-4, atol=1e-4
+        dilated(images)["C5"][:, ::step, ::step], expected, atol=1e-4 * spread, rtol=1e-4
     )
+    assert pdanet_tf.backbones.stage_strides(dilated)["C5"] == output_stride
+
+
+def test_any_model_that_names_its_stages_is_a_backbone():
+    images = keras.Input((None, None, 3))
+    stages = {}
+    x = images
+    for level in range(1, 6):
+        x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name=f"conv_{level}")(x)
+        stages[f"C{level}"] = x
+    own = keras.Model(images, stages, name="own")
+    model = build("pdanet_resnet18", backbone=own, aux_head=True)
+    assert model.name == "pdanet_own"
+    assert model(pictures(1, 33, 47))["logits"].shape == (1, 33, 47, 5)
+    assert pdanet_tf.backbones.stage_strides(own) == {"C1": 2, "C2": 4, "C3": 8, "C4": 16, "C5": 32}
+
+    nameless = keras.Model(images, x, name="nameless")
+    with pytest.raises(ValueError, match=r"must name its stages.*'nameless'"):
+        build("fcn_resnet18", backbone=nameless)
+    short = keras.Model(images, {"C3": stages["C3"], "C5": x}, name="short")
+    with pytest.raises(ValueError, match="also needs C4"):
+        build("fcn_resnet18", backbone=short, aux_head=True)
+    with pytest.raises(ValueError, match="output_stride is chosen when a backbone is built"):
+        build("fcn_resnet18", backbone=own, output_stride=16)
 
 
 @pytest.mark.parametrize("name", ["pdanet_resnet18", "danet_resnet18"])
@@ -175,7 +276,8 @@ def test_options_of_the_attention_reach_it(name):
     [
         ({"num_classes": 0}, "num_classes=0"),
         ({"input_shape": (None, None, 4)}, r"input_shape=\(None, None, 4\)"),
-        ({"output_stride": 4}, r"one of \(8, 16, 32\)"),
+        ({"output_stride": 4}, r"one of \(8, 16, 32\).*output_stride=4"),
+        ({"stem": "3x3"}, r"one of \('deep', '7x7'\).*stem='3x3'"),
         ({"normalization": "imagenet"}, "normalization='imagenet'"),
         ({"dropout": 1.0}, "dropout=1.0"),
         ({"name": "pdanet_resnet81"}, "pdanet_resnet18"),
@@ -250,3 +352,93 @@ def test_unused_names_of_a_checkpoint_are_reported():
         *(f"decoder.dam.0.conv{n}.1.{part}" for n in (6, 7) for part in ("bias", "weight")),
         "encoder.bn1.num_batches_tracked",
     ]
+
+
+class TestPyTorchFiles:
+    """Checkpoints as PyTorch writes them; needs PyTorch."""
+
+    @pytest.fixture
+    def write(self, tmp_path):
+        torch = pytest.importorskip("torch", reason="reading .pth files needs the extra 'torch'")
+
+        def write(content, name="file.pth", **options):
+            torch.save(content, tmp_path / name, **options)
+            return str(tmp_path / name)
+
+        write.tensors = lambda arrays: {
+            name: torch.from_numpy(np.array(array)) for name, array in arrays.items()
+        }
+        return write
+
+    @pytest.mark.parametrize("new_format", [True, False])
+    def test_convert(self, write, tmp_path, new_format, capsys):
+        shapes, files = golden.layout("fcn_deepsup"), []
+        for part in ("encoder", "decoder"):
+            state = write.tensors(golden.draw(shapes[part]))
+            name = f"{part}_epoch_20.pth"
+            files += [
+                f"--{part}",
+                write(state, name, _use_new_zipfile_serialization=new_format),
+            ]
+        output = str(tmp_path / "converted.keras")
+        command = ["convert", *files, "--model", "fcn_resnet18", "--output", output]
+        assert cli.main(command) == 0
+        values = golden.values("fcn_deepsup")
+        converted = keras.saving.load_model(output)
+        bare = golden.reference_model("fcn_deepsup")
+        bare.set_weights(converted.get_weights())
+        logits = bare(golden.images(values))["logits"]
+        found = keras.ops.log_softmax(logits, axis=-1)
+        assert np.abs(found - values["log_probs"]).max() < 1e-4
+        assert cli.main(command) == 1
+        assert "already exists" in capsys.readouterr().err
+        wrong = [*command[:-1], str(tmp_path / "wrong.keras"), "--model", "danet_resnet18"]
+        assert cli.main(wrong) == 1
+        assert "missing: dual_attention" in capsys.readouterr().err
+        assert not (tmp_path / "wrong.keras").exists()
+
+    def test_a_backbone_of_torchvision(self, write):
+        backbone = pdanet_tf.backbones.resnet18(stem="7x7")
+        names = pdanet_tf.convert.torch_names(backbone)
+        state = {}
+        for weight in backbone.weights:
+            shape = weight.shape
+            if len(shape) == 4:
+                shape = (shape[3], shape[2], *shape[:2])
+            name = names[weight.path].removeprefix("encoder.")
+            state[name] = np.full(shape, 0.5, "float32")
+        # As in torchvision: no projection in the first stage, and a classifier.
+        assert "layer1.0.downsample.0.weight" not in state
+        assert "layer2.0.downsample.0.weight" in state
+        state["fc.weight"], state["fc.bias"] = np.zeros((1000, 512)), np.zeros(1000)
+        state["bn1.num_batches_tracked"] = np.array(3)
+        read = pdanet_tf.convert.read_torch_file(write(write.tensors(state)))
+        unused = pdanet_tf.convert.load_torch_backbone(backbone, read)
+        assert len(unused) == 3
+        assert all(np.all(weight == 0.5) for weight in backbone.get_weights())
+
+    def test_what_is_refused(self, write, tmp_path):
+        class Evil:
+            def __reduce__(self):
+                return (pathlib.Path.touch, (tmp_path / "executed",))
+
+        read = pdanet_tf.convert.read_torch_file
+        evil = tmp_path / "evil.pth"
+        evil.write_bytes(pickle.dumps({"weight": Evil()}))
+        for file, message in (
+            (write({"weight": Evil()}, "zip.pth"), r"zip\.pth.*refused"),
+            (evil, r"evil\.pth.*refused"),
+            (write({"epoch": 3}, "number.pth"), "epoch"),
+            (write([1, 2], "list.pth"), "list"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                read(file)
+        assert not (tmp_path / "executed").exists()
+        with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
+            read(tmp_path / "nowhere.pth")
+
+
+def test_without_pytorch_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match="the extra 'torch'"):
+        pdanet_tf.convert.read_torch_file(tmp_path / "file.pth")

@@ -226,7 +226,7 @@ def test_the_command_line_from_training_to_export(config, tmp_path, capsys):
     assert all(name in listed for name in pdanet_tf.list_models())
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "export", "models"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "export", "convert", "models"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])

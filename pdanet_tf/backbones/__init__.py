@@ -1,5 +1,21 @@
 """Backbones: functional models from normalised images to a dict of the stages "C1" to "C5"."""
 
-from pdanet_tf.backbones.resnet import resnet18
+from pdanet_tf.backbones.resnet import resnet18, resnet34, resnet50, resnet101
+from pdanet_tf.backbones.stages import as_backbone, stage_strides
 
-__all__ = ["resnet18"]
+RESNETS = {
+    "resnet18": resnet18,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
+}
+
+__all__ = [
+    "RESNETS",
+    "as_backbone",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "stage_strides",
+]

@@ -4,13 +4,14 @@ Stages are called C1 (the stem) to C5. At output stride 8, C4 and C5 keep the re
 and dilate instead, so that features stay dense without losing their field of view.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from pdanet_tf.layers.conv import BACKBONE_INITIALIZER, ConvBatchNorm
 
+STEMS = ("deep", "7x7")
 # For each output stride: (stride, dilation) of the stages C2 to C5.
 _STAGES = {
     8: ((1, 1), (2, 1), (1, 2), (1, 4)),
@@ -19,45 +20,75 @@ _STAGES = {
 }
 _FILTERS = (64, 128, 256, 512)
 
+_Block = Callable[..., Any]
 
-def resnet18(output_stride: int = 8, name: str = "resnet18") -> keras.Model:
-    """Builds a ResNet18 with the deep stem of three 3 x 3 convolutions.
+
+def resnet18(output_stride: int = 8, stem: str = "deep", name: str = "resnet18") -> keras.Model:
+    """Builds a ResNet18: two basic blocks per stage.
 
     Args:
         output_stride: Input size over the size of C4 and C5: 8, 16 or 32.
+        stem: `"deep"`, three 3 x 3 convolutions, as in the reference; or `"7x7"`, one convolution,
+            as in torchvision and KerasHub.
         name: Name of the model.
 
     Returns:
         A functional model from normalised images `(batch, height, width, 3)` to a dict of the
-        stages "C1" to "C5", with 128, 64, 128, 256 and 512 channels at strides 2, 4, 8, and (at
-        output stride 8) 8 and 8. Sizes are rounded up.
+        stages "C1" to "C5", at strides 2, 4, 8, and (at output stride 8) 8 and 8, sizes rounded
+        up. C2 to C5 have 64, 128, 256 and 512 channels; C1 has 128, or 64 with the 7 x 7 stem.
 
     Raises:
-        ValueError: If the output stride is not one of 8, 16 and 32.
+        ValueError: If there is no such output stride or stem.
     """
-    return _resnet(blocks=(2, 2, 2, 2), output_stride=output_stride, name=name)
+    return _resnet(_basic_block, (2, 2, 2, 2), output_stride, stem, name)
 
 
-def _resnet(blocks: Sequence[int], output_stride: int, name: str) -> keras.Model:
+def resnet34(output_stride: int = 8, stem: str = "deep", name: str = "resnet34") -> keras.Model:
+    """Builds a ResNet34: 3, 4, 6 and 3 basic blocks; see `resnet18`."""
+    return _resnet(_basic_block, (3, 4, 6, 3), output_stride, stem, name)
+
+
+def resnet50(output_stride: int = 8, stem: str = "deep", name: str = "resnet50") -> keras.Model:
+    """Builds a ResNet50: 3, 4, 6 and 3 bottlenecks; see `resnet18`.
+
+    C2 to C5 have 256, 512, 1024 and 2048 channels.
+    """
+    return _resnet(_bottleneck, (3, 4, 6, 3), output_stride, stem, name)
+
+
+def resnet101(output_stride: int = 8, stem: str = "deep", name: str = "resnet101") -> keras.Model:
+    """Builds a ResNet101: 3, 4, 23 and 3 bottlenecks; see `resnet50`."""
+    return _resnet(_bottleneck, (3, 4, 23, 3), output_stride, stem, name)
+
+
+def _resnet(
+    block: _Block, depths: tuple[int, ...], output_stride: int, stem: str, name: str
+) -> keras.Model:
     if output_stride not in _STAGES:
         raise ValueError(
-            f"output_stride must be one of {tuple(_STAGES)}. Received: {output_stride}"
+            f"output_stride must be one of {tuple(_STAGES)}. "
+            f"Received: output_stride={output_stride}"
         )
+    if stem not in STEMS:
+        raise ValueError(f"stem must be one of {STEMS}. Received: stem={stem!r}")
     inputs = keras.Input((None, None, 3), name="normalized_image")
-    x = _stem(inputs)
+    x = _deep_stem(inputs) if stem == "deep" else _conv(64, 7, "stem_conv1", strides=2)(inputs)
     stages = {"C1": x}
-    x = _max_pool(x)
-    settings = zip(blocks, _FILTERS, _STAGES[output_stride], strict=True)
+    # Zeros pad as well as minus infinity would: the stem ends in a ReLU.
+    x = keras.layers.ZeroPadding2D(1, name="stem_pad")(x)
+    x = keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+    settings = zip(depths, _FILTERS, _STAGES[output_stride], strict=True)
     for level, (depth, filters, (strides, dilation)) in enumerate(settings, start=2):
         for index in range(depth):
             first = index == 0
-            x = _basic_block(
+            x = block(
                 x,
                 filters,
                 strides=strides if first else 1,
-                # The block that would have halved the resolution sees features that are not
-                # yet dilated by this stage.
-                dilations=(max(1, dilation // 2) if first else dilation, dilation),
+                # The convolution that would have halved the resolution sees features that are
+                # not yet dilated by this stage.
+                first_dilation=max(1, dilation // 2) if first else dilation,
+                dilation=dilation,
                 name=f"c{level}_block{index + 1}",
             )
         stages[f"C{level}"] = x
@@ -70,23 +101,38 @@ def _conv(filters: int, kernel_size: int, name: str, **options: Any) -> ConvBatc
     )
 
 
-def _stem(x: Any) -> Any:
+def _deep_stem(x: Any) -> Any:
     x = _conv(64, 3, "stem_conv1", strides=2)(x)
     x = _conv(64, 3, "stem_conv2")(x)
     return _conv(128, 3, "stem_conv3")(x)
 
 
-def _max_pool(x: Any) -> Any:
-    # Zeros pad as well as minus infinity would: the stem ends in a ReLU.
-    x = keras.layers.ZeroPadding2D(1, name="stem_pad")(x)
-    return keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+def _basic_block(
+    x: Any, filters: int, strides: int, first_dilation: int, dilation: int, name: str
+) -> Any:
+    shortcut = _shortcut(x, filters, strides, name)
+    x = _conv(filters, 3, f"{name}_conv1", strides=strides, dilation_rate=first_dilation)(x)
+    x = _conv(filters, 3, f"{name}_conv2", dilation_rate=dilation, activation=None)(x)
+    return _join(x, shortcut, name)
 
 
-def _basic_block(x: Any, filters: int, strides: int, dilations: tuple[int, int], name: str) -> Any:
-    shortcut = x
-    if strides != 1 or x.shape[-1] != filters:
-        shortcut = _conv(filters, 1, f"{name}_shortcut", strides=strides, activation=None)(x)
-    x = _conv(filters, 3, f"{name}_conv1", strides=strides, dilation_rate=dilations[0])(x)
-    x = _conv(filters, 3, f"{name}_conv2", dilation_rate=dilations[1], activation=None)(x)
+def _bottleneck(
+    x: Any, filters: int, strides: int, first_dilation: int, dilation: int, name: str
+) -> Any:
+    del dilation  # there is one 3 x 3 convolution, and it is the first
+    shortcut = _shortcut(x, 4 * filters, strides, name)
+    x = _conv(filters, 1, f"{name}_conv1")(x)
+    x = _conv(filters, 3, f"{name}_conv2", strides=strides, dilation_rate=first_dilation)(x)
+    x = _conv(4 * filters, 1, f"{name}_conv3", activation=None)(x)
+    return _join(x, shortcut, name)
+
+
+def _shortcut(x: Any, filters: int, strides: int, name: str) -> Any:
+    if strides == 1 and x.shape[-1] == filters:
+        return x
+    return _conv(filters, 1, f"{name}_shortcut", strides=strides, activation=None)(x)
+
+
+def _join(x: Any, shortcut: Any, name: str) -> Any:
     x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
     return keras.layers.ReLU(name=f"{name}_out")(x)

@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.models.registry import model_builder
+from pdanet_tf.backbones import as_backbone
+from pdanet_tf.models.registry import find_model
 from pdanet_tf.models.weights import load_weights
 
 
@@ -22,6 +23,9 @@ def build_model(
     *,
     normalization: str = "torch",
     dtype: str | None = None,
+    backbone: keras.Model | None = None,
+    output_stride: int | None = None,
+    stem: str | None = None,
     **options: Any,
 ) -> keras.Model:
     """Builds a segmentation model.
@@ -41,9 +45,12 @@ def build_model(
         normalization: `"torch"` or `"caffe"`, see `pdanet_tf.layers.PixelNormalization`.
         dtype: A Keras dtype policy, such as `"mixed_bfloat16"`; None takes the global one.
             Energies, softmax and logits are float32 under every policy.
-        **options: Options of the model, such as `output_stride`, `dropout`, `pool_scales`,
-            `reduction` and `channel_energy`; see the function in `pdanet_tf.models` that bears
-            the model's name, and its head.
+        backbone: A model to be used in place of the one that the name ends in: one that names
+            its stages, see `pdanet_tf.backbones.as_backbone`. It takes normalised images.
+        output_stride: Stride of the features that are classified: 8 (the default), 16 or 32.
+        stem: `"deep"` (the default) or `"7x7"`, see `pdanet_tf.backbones.resnet18`.
+        **options: Options of the head, such as `dropout`, `pool_scales`, `reduction` and
+            `channel_energy`; see the head in the family's file.
 
     Returns:
         A functional Keras model from images `(batch, height, width, 3)` to float32 logits
@@ -61,9 +68,17 @@ def build_model(
         logits = model(images)  # (batch, height, width, 11)
         ```
     """
-    builder = model_builder(name)
+    entry = find_model(name)
+    given = {"output_stride": output_stride, "stem": stem}
+    backbone_options = {key: value for key, value in given.items() if value is not None}
+    if backbone is not None and backbone_options:
+        raise ValueError(
+            f"{', '.join(backbone_options)} is chosen when a backbone is built; here one is given."
+        )
     with _dtype_policy(dtype):
-        model = builder(
+        backbone = entry.backbone(**backbone_options) if backbone is None else as_backbone(backbone)
+        model = entry.family(
+            backbone,
             num_classes=num_classes,
             input_shape=input_shape,
             include_preprocessing=include_preprocessing,

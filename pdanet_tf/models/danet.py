@@ -1,17 +1,18 @@
 """DANet: Dual Attention Network for Scene Segmentation (Fu et al. 2019)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import resnet18
+from pdanet_tf.backbones import RESNETS
 from pdanet_tf.layers import DualAttention
-from pdanet_tf.models.registry import register_model
+from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import logits_dtype, segmentation_model
 
 
 def danet_head(
-    features: Any,
+    stages: Mapping[str, Any],
     num_classes: int,
     dropout: float,
     reduction: int = 8,
@@ -20,7 +21,7 @@ def danet_head(
     """Dual attention from the backbone's features straight to the classes.
 
     Args:
-        features: C5, `(batch, height, width, channels)`.
+        stages: C5, `(batch, height, width, channels)`, is used.
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
         reduction: See `PositionAttention`.
@@ -30,12 +31,12 @@ def danet_head(
         Logits, `(batch, height, width, num_classes)`.
     """
     x = DualAttention(num_classes, reduction, channel_energy, dropout, name="dual_attention")(
-        features
+        stages["C5"]
     )
     return keras.layers.Activation("linear", dtype=logits_dtype(), name="head_logits")(x)
 
 
-@register_model
-def danet_resnet18(output_stride: int = 8, **options: Any) -> keras.Model:
-    """DANet on a dilated ResNet18 with the deep stem."""
-    return segmentation_model("danet_resnet18", resnet18(output_stride), danet_head, **options)
+@register_family(RESNETS)
+def danet(backbone: keras.Model, **options: Any) -> keras.Model:
+    """DANet: dual attention over the whole image."""
+    return segmentation_model("danet", backbone, danet_head, **options)

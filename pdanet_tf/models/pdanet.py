@@ -1,18 +1,18 @@
 """PDANet: Pyramid Dual Attention Network for Scene Segmentation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import resnet18
+from pdanet_tf.backbones import RESNETS
 from pdanet_tf.layers import PyramidDualAttention
-from pdanet_tf.models.registry import register_model
+from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import classify, head_conv, segmentation_model
 
 
 def pdanet_head(
-    features: Any,
+    stages: Mapping[str, Any],
     num_classes: int,
     dropout: float,
     pool_scales: Sequence[int] = (1, 2, 3, 6),
@@ -22,7 +22,7 @@ def pdanet_head(
     """Pyramid of dual attention, fused by a 3 x 3 convolution, classified.
 
     Args:
-        features: C5, `(batch, height, width, channels)`.
+        stages: C5, `(batch, height, width, channels)`, is used.
         num_classes: Number of classes.
         dropout: Rate of every spatial dropout.
         pool_scales: Bins per side of each level of the pyramid.
@@ -33,13 +33,13 @@ def pdanet_head(
         Logits, `(batch, height, width, num_classes)`.
     """
     x = PyramidDualAttention(512, pool_scales, reduction, channel_energy, dropout, name="pyramid")(
-        features
+        stages["C5"]
     )
     x = head_conv(512, "fusion")(x)
     return classify(x, num_classes, dropout)
 
 
-@register_model
-def pdanet_resnet18(output_stride: int = 8, **options: Any) -> keras.Model:
-    """PDANet on a dilated ResNet18 with the deep stem."""
-    return segmentation_model("pdanet_resnet18", resnet18(output_stride), pdanet_head, **options)
+@register_family(RESNETS)
+def pdanet(backbone: keras.Model, **options: Any) -> keras.Model:
+    """PDANet: a pyramid of dual attention."""
+    return segmentation_model("pdanet", backbone, pdanet_head, **options)

@@ -1,31 +1,58 @@
 """Names of models, and the functions that build them."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import keras
 
-_BUILDERS: dict[str, Callable[..., keras.Model]] = {}
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """What a name stands for.
+
+    Attributes:
+        family: The function that builds the model on a backbone.
+        backbone: The function that builds the backbone.
+    """
+
+    family: Callable[..., keras.Model]
+    backbone: Callable[..., keras.Model]
+
+    @property
+    def description(self) -> str:
+        """The first line of the family's docstring."""
+        return (self.family.__doc__ or "").splitlines()[0]
 
 
-def register_model(builder: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
-    """Makes a function known to `build_model` under its own name."""
-    _BUILDERS[builder.__name__] = builder
-    return builder
+_MODELS: dict[str, ModelEntry] = {}
+
+
+def register_family(
+    backbones: Mapping[str, Callable[..., keras.Model]],
+) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
+    """Makes a family known to `build_model`, on each backbone, as "family_backbone"."""
+
+    def register(family: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
+        for name, backbone in backbones.items():
+            _MODELS[f"{family.__name__}_{name}"] = ModelEntry(family, backbone)
+        return family
+
+    return register
 
 
 def list_models() -> list[str]:
     """Returns the names that `build_model` takes, in alphabetical order."""
-    return sorted(_BUILDERS)
+    return sorted(_MODELS)
 
 
-def model_builder(name: str) -> Callable[..., keras.Model]:
-    """Returns the function that builds a model.
+def find_model(name: str) -> ModelEntry:
+    """Returns what a name stands for.
 
     Raises:
         ValueError: If there is no such model; the message suggests the nearest names.
     """
-    if name not in _BUILDERS:
-        near = difflib.get_close_matches(name, _BUILDERS, n=3) or list_models()
+    if name not in _MODELS:
+        near = difflib.get_close_matches(name, list_models(), n=3) or list_models()
         raise ValueError(f"There is no model named {name!r}. Did you mean: {', '.join(near)}?")
-    return _BUILDERS[name]
+    return _MODELS[name]

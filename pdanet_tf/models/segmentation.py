@@ -11,7 +11,7 @@ from pdanet_tf.layers.precision import full_precision_dtype
 
 
 def segmentation_model(
-    name: str,
+    family: str,
     backbone: keras.Model,
     head: Callable[..., Any],
     *,
@@ -27,9 +27,10 @@ def segmentation_model(
     """Joins a backbone and a head to a model from images to logits.
 
     Args:
-        name: Name of the model.
-        backbone: A model from normalised images to a dict of stages, "C4" and "C5" among them.
-        head: A function `(features, num_classes, dropout, **head_options)` from C5 to logits.
+        family: Name of the family; the model is called after it and its backbone.
+        backbone: A model from normalised images to a dict of stages, "C5" among them, and "C4"
+            for deep supervision.
+        head: A function `(stages, num_classes, dropout, **head_options)` from stages to logits.
         num_classes: See `build_model`, as for all that follow.
         input_shape: See `build_model`.
         include_preprocessing: See `build_model`.
@@ -54,12 +55,19 @@ def segmentation_model(
         )
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1). Received: dropout={dropout}")
+    needed = {"C4", "C5"} if aux_head else {"C5"}
+    missing = needed.difference(backbone.output)
+    if missing:
+        raise ValueError(
+            f"The backbone {backbone.name!r} has the stages {', '.join(backbone.output)}; the "
+            f"model also needs {', '.join(sorted(missing))}"
+        )
     images = keras.Input(input_shape, name="image")
     x = images
     if include_preprocessing:
         x = PixelNormalization(normalization, name="normalization")(x)
     stages = backbone(x)
-    logits = head(stages["C5"], num_classes=num_classes, dropout=dropout, **head_options)
+    logits = head(stages, num_classes=num_classes, dropout=dropout, **head_options)
     outputs = {"logits": logits}
     if aux_head:
         outputs["aux_logits"] = AuxiliaryHead(num_classes, dropout, name="aux_head")(stages["C4"])
@@ -68,7 +76,9 @@ def segmentation_model(
             key: BilinearResizeLike(dtype=logits_dtype(), name=key)([value, images])
             for key, value in outputs.items()
         }
-    return keras.Model(images, outputs if aux_head else outputs["logits"], name=name)
+    return keras.Model(
+        images, outputs if aux_head else outputs["logits"], name=f"{family}_{backbone.name}"
+    )
 
 
 def head_conv(filters: int, name: str) -> ConvBatchNorm:

@@ -1,0 +1,59 @@
+"""Models of other makers as backbones."""
+
+from typing import Any
+
+import keras
+
+# Large enough for a stage at stride 32 to tell its size, and no multiple of one another.
+_PROBE = (512, 640)
+
+
+def as_backbone(model: keras.Model) -> keras.Model:
+    """Turns a model that names its stages into a backbone.
+
+    Args:
+        model: A functional model whose output is a dict with keys "C2" to "C5" (or some of
+            them); or a backbone of KerasHub (`pyramid_outputs`) or of KerasCV
+            (`pyramid_level_inputs`), whose levels "P2" to "P5" become "C2" to "C5".
+
+    Returns:
+        A functional model with a dict of stages. Variables are shared with `model`.
+
+    Raises:
+        ValueError: If the model does not name its stages.
+    """
+    stages = _named_stages(model)
+    if not stages:
+        raise ValueError(
+            "A backbone must name its stages: its output must be a dict with keys such as 'C4' "
+            "and 'C5', or it must be a backbone of KerasHub or KerasCV. "
+            f"Received: {type(model).__name__} {model.name!r}"
+        )
+    if model.output is stages:
+        return model
+    return keras.Model(model.input, stages, name=model.name)
+
+
+def _named_stages(model: keras.Model) -> dict[str, Any]:
+    if isinstance(model.output, dict) and any(key.startswith("C") for key in model.output):
+        return model.output
+    if hasattr(model, "pyramid_outputs"):  # KerasHub
+        levels = model.pyramid_outputs
+    elif hasattr(model, "pyramid_level_inputs"):  # KerasCV
+        levels = {
+            level: model.get_layer(name).output
+            for level, name in model.pyramid_level_inputs.items()
+        }
+    else:
+        return {}
+    return {f"C{level[1:]}": output for level, output in levels.items()}
+
+
+def stage_strides(backbone: keras.Model) -> dict[str, int]:
+    """Returns the stride of every stage: the image's size over the stage's, rounded.
+
+    Args:
+        backbone: A functional model from images to a dict of stages.
+    """
+    shapes = backbone.compute_output_shape((1, *_PROBE, 3))
+    return {name: round(_PROBE[0] / shape[1]) for name, shape in shapes.items()}
