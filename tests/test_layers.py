@@ -65,6 +65,7 @@ def run_layer_test(layer, shape, expected_shape):
         (layers.DualAttention(6), (5, 7, 16), (5, 7, 6)),
         (layers.PyramidPooling(8, (1, 2, 3)), (5, 7, 16), (5, 7, 40)),
         (layers.AuxiliaryHead(6), (5, 7, 16), (5, 7, 6)),
+        (layers.AtrousSpatialPyramidPooling(6, (1, 2)), (5, 7, 16), (5, 7, 6)),
         (layers.AttentionLevel(8), (3, 3, 16), (3, 3, 8)),
         (layers.PyramidDualAttention(8, (1, 2)), (5, 7, 16), (5, 7, 32)),
     ],
@@ -108,6 +109,21 @@ def test_strided_convolution_pads_symmetrically():
     # The first window is centred on pixel (0, 0): only it holds that pixel.
     response = np.squeeze(layer(image)) * np.sqrt(1 + 1e-5)
     np.testing.assert_allclose(response, [[1, 0], [0, 0]], atol=1e-6)
+
+
+def test_dilated_convolution_by_loops():
+    """PDANet's equation 1: y[i] = sum over k of x[i + rate * k] w[k], zeros outside."""
+    rate, rng = 3, np.random.default_rng(0)
+    layer = layers.ConvBatchNorm(2, 3, dilation_rate=rate, activation=None)
+    image = rng.standard_normal((1, 8, 7, 2)).astype("float32")
+    found = layer(image) * np.sqrt(1 + 1e-5)
+    kernel = np.asarray(layer.conv.kernel)
+    expected = np.zeros((8, 7, 2))
+    for i, j, k, m in np.ndindex(8, 7, 3, 3):
+        y, x = i + rate * (k - 1), j + rate * (m - 1)
+        if 0 <= y < 8 and 0 <= x < 7:
+            expected[i, j] += image[0, y, x] @ kernel[k, m]
+    np.testing.assert_allclose(found[0], expected, atol=1e-5)
 
 
 def test_normalization_by_hand():
@@ -171,6 +187,7 @@ def test_channel_energies_do_not_overflow_in_float16():
         (lambda: layers.ChannelAttention("max"), "energy='max'"),
         (lambda: layers.PixelNormalization("tf"), "normalization='tf'"),
         (lambda: layers.PyramidPooling(8, ()), "pool_scales"),
+        (lambda: layers.AtrousSpatialPyramidPooling(8, (0, 6)), r"dilation_rates=\(0, 6\)"),
     ],
 )
 def test_bad_arguments(make, message):

@@ -61,8 +61,21 @@ def pyramid(channels, level, classes):
     return 4 * level + conv_batch_norm(3, channels + 4 * 512, 512) + classifier(512, classes)
 
 
+def aspp(channels):
+    branches = conv_batch_norm(1, channels, 256) + 3 * conv_batch_norm(3, channels, 256)
+    return branches + conv_batch_norm(1, channels, 256) + conv_batch_norm(1, 5 * 256, 256)
+
+
+def decoder(channels, classes):
+    detail = conv_batch_norm(1, channels // 8, 48)
+    refine = conv_batch_norm(3, 256 + 48, 256) + conv_batch_norm(3, 256, 256)
+    return detail + refine + classifier(256, classes)
+
+
 HEADS = {
     "danet": dual_attention,
+    "deeplabv3": lambda c, n: aspp(c) + conv_batch_norm(3, 256, 256) + classifier(256, n),
+    "deeplabv3plus": lambda c, n: aspp(c) + decoder(c, n),
     "fcn": lambda c, n: conv_batch_norm(3, c, c // 4) + classifier(c // 4, n),
     "pdanet": lambda c, n: pyramid(c, dual_attention(c, 512) + 4 * 512, n),
     "pspnet": lambda c, n: pyramid(c, conv_batch_norm(1, c, 512), n),
@@ -142,7 +155,8 @@ def test_one_model_takes_every_size(name):
     for size in ((40, 56), (33, 47), (1, 1), (7, 90)):
         assert model(pictures(1, *size)).shape == (1, *size, 5)
     coarse = build(name, upsample=False)
-    assert coarse(pictures(1, 33, 47)).shape == (1, 5, 6, 5)
+    stride = 4 if "v3plus" in name else 8
+    assert coarse(pictures(1, 33, 47)).shape == (1, -(-33 // stride), -(-47 // stride), 5)
 
 
 @MODELS

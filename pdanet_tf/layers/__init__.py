@@ -1,5 +1,6 @@
 """Layers. They use `keras.ops` only, so that they run on every Keras backend."""
 
+from pdanet_tf.layers.aspp import AtrousSpatialPyramidPooling
 from pdanet_tf.layers.attention import ChannelAttention, DualAttention, PositionAttention
 from pdanet_tf.layers.auxiliary import AuxiliaryHead
 from pdanet_tf.layers.conv import ConvBatchNorm
@@ -11,6 +12,7 @@ from pdanet_tf.layers.resizing import BilinearResizeLike, bilinear_resize
 __all__ = [
     "NORMALIZATIONS",
     "AdaptiveAveragePooling",
+    "AtrousSpatialPyramidPooling",
     "AttentionLevel",
     "AuxiliaryHead",
     "BilinearResizeLike",

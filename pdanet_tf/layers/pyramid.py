@@ -45,6 +45,11 @@ class PyramidPooling(keras.layers.Layer):
             AdaptiveAveragePooling(scale, dtype=self.dtype_policy) for scale in self.pool_scales
         ]
 
+    @property
+    def normalizes_single_values(self) -> bool:
+        """Whether a level's batch norm has but one value per image."""
+        return 1 in self.pool_scales
+
     def _make_level(self, name: str) -> keras.layers.Layer:
         return ConvBatchNorm(
             self.filters,

@@ -2,6 +2,7 @@
 
 from pdanet_tf.models.build import build_model
 from pdanet_tf.models.danet import danet
+from pdanet_tf.models.deeplab import deeplabv3, deeplabv3plus
 from pdanet_tf.models.fcn import fcn
 from pdanet_tf.models.pdanet import pdanet
 from pdanet_tf.models.pspnet import pspnet
@@ -10,6 +11,8 @@ from pdanet_tf.models.registry import list_models
 __all__ = [
     "build_model",
     "danet",
+    "deeplabv3",
+    "deeplabv3plus",
     "fcn",
     "list_models",
     "pdanet",

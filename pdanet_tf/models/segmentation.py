@@ -15,6 +15,7 @@ def segmentation_model(
     backbone: keras.Model,
     head: Callable[..., Any],
     *,
+    needed_stages: tuple[str, ...] = ("C5",),
     num_classes: int = 150,
     input_shape: tuple[int | None, int | None, int] = (None, None, 3),
     include_preprocessing: bool = True,
@@ -28,9 +29,10 @@ def segmentation_model(
 
     Args:
         family: Name of the family; the model is called after it and its backbone.
-        backbone: A model from normalised images to a dict of stages, "C5" among them, and "C4"
-            for deep supervision.
+        backbone: A model from normalised images to a dict of stages, those that are needed among
+            them, and "C4" for deep supervision.
         head: A function `(stages, num_classes, dropout, **head_options)` from stages to logits.
+        needed_stages: Stages that the head uses.
         num_classes: See `build_model`, as for all that follow.
         input_shape: See `build_model`.
         include_preprocessing: See `build_model`.
@@ -55,7 +57,7 @@ def segmentation_model(
         )
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1). Received: dropout={dropout}")
-    needed = {"C4", "C5"} if aux_head else {"C5"}
+    needed = {*needed_stages, "C4"} if aux_head else {*needed_stages}
     missing = needed.difference(backbone.output)
     if missing:
         raise ValueError(

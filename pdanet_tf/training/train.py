@@ -18,7 +18,7 @@ from pdanet_tf.data.pipeline import training_batches
 from pdanet_tf.evaluation import Evaluation, evaluate
 from pdanet_tf.files import write_atomically
 from pdanet_tf.inference import InferenceSettings, Protocol
-from pdanet_tf.layers import PyramidPooling, pixel_mean
+from pdanet_tf.layers import pixel_mean
 from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models import build_model
@@ -162,6 +162,7 @@ class _Run:
             short_edge=config.short_edge,
             scale_range=config.scale_range,
             flip=config.flip,
+            label_stride=self._label_stride(model),
             pad_color=pixel_mean("torch"),
             seed=config.seed,
             start_step=step,
@@ -227,13 +228,20 @@ class _Run:
         )
         return model
 
+    def _label_stride(self, model: keras.Model) -> int:
+        """Returns the stride of the model's logits, at which the loss is taken."""
+        height, width = self.config.crop_size
+        shape = model.compute_output_shape((1, height, width, 3))
+        shape = shape["logits"] if isinstance(shape, dict) else shape
+        return -(-height // shape[1])
+
     def _check_batch_norm(self, model: keras.Model) -> None:
         replicas = self.strategy.num_replicas_in_sync
-        pyramids = [layer for layer in model.layers if isinstance(layer, PyramidPooling)]
-        if self.config.batch_size // replicas < 2 and any(1 in p.pool_scales for p in pyramids):
+        single = any(getattr(layer, "normalizes_single_values", False) for layer in model.layers)
+        if self.config.batch_size // replicas < 2 and single:
             raise ValueError(
-                f"{self.config.model} needs at least 2 images per device: the batch norm of the "
-                "pyramid's 1 x 1 level would normalise over a single value, and put out a "
+                f"{self.config.model} needs at least 2 images per device: the batch norm behind "
+                "the image's average would normalise over a single value, and put out a "
                 f"constant. Received: batch_size={self.config.batch_size} on {replicas} device(s)"
             )
 

@@ -1,0 +1,94 @@
+"""Atrous spatial pyramid pooling (Chen et al. 2017, "Rethinking Atrous Convolution")."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from pdanet_tf.layers.conv import HEAD_BETA, ConvBatchNorm
+from pdanet_tf.layers.pooling import AdaptiveAveragePooling
+from pdanet_tf.layers.resizing import bilinear_resize
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class AtrousSpatialPyramidPooling(keras.layers.Layer):
+    """Context from convolutions of several dilation rates, and from the whole image.
+
+    A 1 x 1 convolution, a 3 x 3 convolution for each rate, and a 1 x 1 convolution of the image's
+    average stand side by side, all with batch norm and ReLU; they are concatenated and projected
+    by a 1 x 1 convolution with batch norm and ReLU.
+
+    Args:
+        filters: Number of channels of each branch and of the output.
+        dilation_rates: Distances between taps, in positions of the features.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Shapes:
+        Input `(batch, height, width, channels)`, output `(batch, height, width, filters)`.
+
+    Raises:
+        ValueError: If a rate is below 1.
+    """
+
+    # The batch norm behind the image's average has one value per image.
+    normalizes_single_values = True
+
+    def __init__(
+        self, filters: int = 256, dilation_rates: Sequence[int] = (6, 12, 18), **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if not dilation_rates or min(dilation_rates) < 1:
+            raise ValueError(
+                "dilation_rates must be at least 1. "
+                f"Received: dilation_rates={tuple(dilation_rates)}"
+            )
+        self.filters = filters
+        self.dilation_rates = tuple(dilation_rates)
+        self.pool = AdaptiveAveragePooling(1, dtype=self.dtype_policy, name="pool")
+        self.branches = [
+            self._conv(1, "branch_0"),
+            *(
+                self._conv(3, f"branch_{index}", dilation_rate=rate)
+                for index, rate in enumerate(self.dilation_rates, start=1)
+            ),
+        ]
+        self.image_branch = self._conv(1, "image_branch")
+        self.projection = self._conv(1, "projection")
+
+    def _conv(self, kernel_size: int, name: str, dilation_rate: int = 1) -> ConvBatchNorm:
+        return ConvBatchNorm(
+            self.filters,
+            kernel_size,
+            dilation_rate=dilation_rate,
+            beta_initializer=HEAD_BETA,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, input_shape: Any) -> None:
+        """Creates all branches and the projection."""
+        for branch in self.branches:
+            branch.build(input_shape)
+        self.image_branch.build(self.pool.compute_output_shape(input_shape))
+        self.projection.build((*input_shape[:-1], (len(self.branches) + 1) * self.filters))
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Convolves at every rate, adds the image's average, and projects."""
+        _, height, width, _ = ops.shape(inputs)
+        image = self.image_branch(self.pool(inputs), training=training)
+        outputs = [branch(inputs, training=training) for branch in self.branches]
+        outputs.append(bilinear_resize(image, (height, width)))
+        return self.projection(ops.concatenate(outputs, axis=-1), training=training)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Returns the shape that `call` produces."""
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every argument of the constructor."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "dilation_rates": self.dilation_rates,
+        }
