@@ -56,6 +56,7 @@ def run_layer_test(layer, shape, expected_shape):
         (layers.ConvBatchNorm(6, 3, dilation_rate=2), (7, 10, 4), (7, 10, 6)),
         (layers.AdaptiveAveragePooling(3), (7, 10, 4), (3, 3, 4)),
         (layers.AdaptiveAveragePooling(6), (5, 3, 4), (6, 6, 4)),
+        (layers.DenseMaxPooling(2), (7, 10, 4), (7, 10, 4)),
         (layers.PixelNormalization("torch"), (7, 10, 3), (7, 10, 3)),
         (layers.PixelNormalization("caffe"), (7, 10, 3), (7, 10, 3)),
         (layers.PositionAttention(), (5, 7, 16), (5, 7, 16)),

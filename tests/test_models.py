@@ -86,10 +86,39 @@ BACKBONES = {
     "resnet34": (BASIC, (3, 4, 6, 3)),
     "resnet50": (BOTTLENECK, (3, 4, 6, 3)),
 }
+# Simonyan and Zisserman 2014, table 2: 138,357,544 less the fully connected layers.
+VGG16 = 138_357_544 - classifier(25088, 4096) - classifier(4096, 4096) - classifier(4096, 1000)
+
+
+def fully_connected(classes):
+    return classifier(7 * 7 * 512, 4096) + classifier(4096, 4096) + classifier(4096, classes)
+
+
+def atrous_branch(classes):
+    return classifier(9 * 512, 1024) + classifier(1024, 1024) + classifier(1024, classes)
+
+
+# Name: parameters less deep supervision, as a function of the number of classes; channels of C4.
 PARAMETERS = {
-    f"{head}_{backbone}": (resnet(*shape), count, 512 * shape[0])
+    f"{head}_{backbone}": (
+        lambda n, count=count, shape=shape: resnet(*shape) + count(512 * shape[0], n),
+        256 * shape[0],
+    )
     for head, count in HEADS.items()
     for backbone, shape in BACKBONES.items()
+} | {
+    "fcn32s_vgg16": (lambda n: VGG16 + fully_connected(n), 512),
+    "fcn16s_vgg16": (lambda n: VGG16 + fully_connected(n) + classifier(512, n), 512),
+    "fcn8s_vgg16": (
+        lambda n: VGG16 + fully_connected(n) + classifier(512, n) + classifier(256, n),
+        512,
+    ),
+    "deeplab_largefov_vgg16": (lambda n: VGG16 + atrous_branch(n), 512),
+    "deeplabv2_vgg16": (lambda n: VGG16 + 4 * atrous_branch(n), 512),
+    "deeplabv2_resnet101": (
+        lambda n: resnet(*BACKBONES["resnet101"]) + 4 * classifier(9 * 2048, n),
+        1024,
+    ),
 }
 EVERY_MODEL = pytest.mark.parametrize("name", PARAMETERS)
 # What does not depend on the backbone's depth is tested on the smallest one.
@@ -105,15 +134,15 @@ def pictures(*shape):
 
 
 def test_every_model_is_tested():
-    assert list(PARAMETERS) == pdanet_tf.list_models()
+    assert sorted(PARAMETERS) == pdanet_tf.list_models()
 
 
 @EVERY_MODEL
 def test_exact_number_of_parameters(name):
-    backbone, head, channels = PARAMETERS[name]
+    count, channels = PARAMETERS[name]
     model = build(name, aux_head=True)
-    auxiliary = conv_batch_norm(3, channels // 2, channels // 4) + classifier(channels // 4, 5)
-    assert model.count_params() == backbone + head(channels, 5) + auxiliary
+    auxiliary = conv_batch_norm(3, channels, channels // 2) + classifier(channels // 2, 5)
+    assert model.count_params() == count(5) + auxiliary
 
 
 @pytest.mark.parametrize("name", golden.MODELS)
@@ -238,10 +267,10 @@ def test_preprocessing_is_the_only_difference_that_it_makes():
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", [*BACKBONES, "vgg16"])
 def test_dilated_features_subsampled_equal_those_of_the_strided_network(backbone, output_stride):
     """The atrous identity: dilation computes the strided network's features, and those between."""
-    build_backbone = pdanet_tf.backbones.RESNETS[backbone]
+    build_backbone = getattr(pdanet_tf.backbones, backbone)
     strided, dilated = build_backbone(32), build_backbone(output_stride)
     dilated.set_weights(strided.get_weights())
     images = np.random.default_rng(0).standard_normal((1, 97, 65, 3)).astype("float32")
@@ -252,6 +281,33 @@ def test_dilated_features_subsampled_equal_those_of_the_strided_network(backbone
         dilated(images)["C5"][:, ::step, ::step], expected, atol=1e-4 * spread, rtol=1e-4
     )
     assert pdanet_tf.backbones.stage_strides(dilated)["C5"] == output_stride
+
+
+def test_vgg16_is_that_of_keras():
+    ours, theirs = pdanet_tf.backbones.vgg16(), keras.applications.VGG16(False, weights=None)
+    for layer in theirs.layers:
+        if layer.weights:
+            ours.get_layer(layer.name).set_weights(layer.get_weights())
+    images = np.random.default_rng(0).standard_normal((1, 64, 96, 3)).astype("float32")
+    np.testing.assert_allclose(ours(images)["C5"], theirs(images), atol=1e-6)
+
+
+def test_a_new_fcn8s_predicts_what_fcn32s_does():
+    coarse, fine = build("fcn32s_vgg16", upsample=False), build("fcn8s_vgg16", upsample=False)
+    for layer in coarse.layers:
+        fine.get_layer(layer.name).set_weights(layer.get_weights())
+    images = pictures(1, 64, 96)
+    expected = tf.image.resize(tf.image.resize(coarse(images), (4, 6)), (8, 12))
+    np.testing.assert_allclose(fine(images), expected, atol=1e-4)
+
+
+def test_deeplabv2_sums_the_scores_of_its_rates():
+    model = build("deeplabv2_vgg16", upsample=False)
+    images, total = pictures(1, 33, 47), 0
+    for index in range(4):
+        branch = keras.Model(model.input, model.get_layer(f"branch_{index}_classifier").output)
+        total = total + branch(images)
+    np.testing.assert_allclose(model(images), total, atol=1e-4)
 
 
 def test_any_model_that_names_its_stages_is_a_backbone():

@@ -2,6 +2,7 @@
 
 from pdanet_tf.backbones.resnet import resnet18, resnet34, resnet50, resnet101
 from pdanet_tf.backbones.stages import as_backbone, stage_strides
+from pdanet_tf.backbones.vgg import vgg16
 
 RESNETS = {
     "resnet18": resnet18,
@@ -18,4 +19,5 @@ __all__ = [
     "resnet50",
     "resnet101",
     "stage_strides",
+    "vgg16",
 ]

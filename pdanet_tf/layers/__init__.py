@@ -5,7 +5,7 @@ from pdanet_tf.layers.attention import ChannelAttention, DualAttention, Position
 from pdanet_tf.layers.auxiliary import AuxiliaryHead
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.pixels import NORMALIZATIONS, PixelNormalization, pixel_mean
-from pdanet_tf.layers.pooling import AdaptiveAveragePooling
+from pdanet_tf.layers.pooling import AdaptiveAveragePooling, DenseMaxPooling
 from pdanet_tf.layers.pyramid import AttentionLevel, PyramidDualAttention, PyramidPooling
 from pdanet_tf.layers.resizing import BilinearResizeLike, bilinear_resize
 
@@ -18,6 +18,7 @@ __all__ = [
     "BilinearResizeLike",
     "ChannelAttention",
     "ConvBatchNorm",
+    "DenseMaxPooling",
     "DualAttention",
     "PixelNormalization",
     "PositionAttention",

@@ -1,4 +1,4 @@
-"""Adaptive average pooling that works on sizes known only when the model runs."""
+"""Pooling that Keras does not have, or not on sizes known only when the model runs."""
 
 from typing import Any
 
@@ -59,3 +59,38 @@ class AdaptiveAveragePooling(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
         return {**super().get_config(), "output_size": self.output_size}
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class DenseMaxPooling(keras.layers.Layer):
+    """The maximum of 2 x 2 positions, `dilation_rate` apart, at every position.
+
+    Subsampled, it equals a max pool of stride 2. The inputs must not be negative: zeros pad.
+
+    Args:
+        dilation_rate: Distance between the positions.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Shapes:
+        Input and output `(batch, height, width, channels)`.
+    """
+
+    def __init__(self, dilation_rate: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dilation_rate = dilation_rate
+
+    def call(self, inputs: Any) -> Any:
+        """Takes the maximum over rows, then over columns."""
+        rate = self.dilation_rate
+        below = ops.pad(inputs, ((0, 0), (0, rate), (0, 0), (0, 0)))[:, rate:]
+        rows = ops.maximum(inputs, below)
+        right = ops.pad(rows, ((0, 0), (0, 0), (0, rate), (0, 0)))[:, :, rate:]
+        return ops.maximum(rows, right)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the shape that `call` produces."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every argument of the constructor."""
+        return {**super().get_config(), "dilation_rate": self.dilation_rate}

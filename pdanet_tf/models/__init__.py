@@ -4,6 +4,7 @@ from pdanet_tf.models.build import build_model
 from pdanet_tf.models.danet import danet
 from pdanet_tf.models.deeplab import deeplabv3, deeplabv3plus
 from pdanet_tf.models.fcn import fcn
+from pdanet_tf.models.fcn_vgg import fcn8s, fcn16s, fcn32s
 from pdanet_tf.models.pdanet import pdanet
 from pdanet_tf.models.pspnet import pspnet
 from pdanet_tf.models.registry import list_models
@@ -14,6 +15,9 @@ __all__ = [
     "deeplabv3",
     "deeplabv3plus",
     "fcn",
+    "fcn8s",
+    "fcn16s",
+    "fcn32s",
     "list_models",
     "pdanet",
     "pspnet",

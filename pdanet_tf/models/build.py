@@ -85,7 +85,7 @@ def build_model(
             normalization=normalization,
             upsample=upsample,
             aux_head=aux_head,
-            **options,
+            **{**entry.options, **options},
         )
     if weights is not None:
         load_weights(model, weights)

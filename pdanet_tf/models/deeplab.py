@@ -1,18 +1,114 @@
-"""DeepLab v3 and v3+ (Chen et al. 2017 and 2018), without the multi-grid of C5."""
+"""DeepLab: large field of view, v2, v3 and v3+ (Chen et al. 2015 to 2018).
 
+The fully connected CRF that follows LargeFOV and v2 in their papers is not part of the models;
+v3 and v3+ are built without the multi-grid of C5.
+"""
+
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS, stage_strides
+from pdanet_tf.backbones import RESNETS, stage_strides, vgg16
 from pdanet_tf.layers import AtrousSpatialPyramidPooling, BilinearResizeLike, ConvBatchNorm
-from pdanet_tf.layers.conv import HEAD_BETA
+from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
 from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import classify, head_conv, segmentation_model
+from pdanet_tf.models.segmentation import classify, head_conv, logits_dtype, segmentation_model
 
-# At output stride 16; at 8 they are doubled, so that they reach as far in the image.
+_DENSE_VGG = {"vgg16": functools.partial(vgg16, output_stride=8)}
+# Of v3, at output stride 16; at 8 they are doubled, so that they reach as far in the image.
 _RATES = (6, 12, 18)
+
+
+def atrous_head(
+    stages: Mapping[str, Any],
+    num_classes: int,
+    dropout: float,
+    dilation_rates: Sequence[int],
+    hidden_filters: int | None,
+) -> Any:
+    """Branches of several dilation rates, each with scores of its own, which are summed.
+
+    Args:
+        stages: C5, `(batch, height, width, channels)`, is used.
+        num_classes: Number of classes.
+        dropout: Rate of the dropout behind both hidden layers.
+        dilation_rates: Rate of each branch.
+        hidden_filters: Width of VGG's layers fc6 (3 x 3, dilated) and fc7 (1 x 1) in each branch;
+            None for branches of a single dilated 3 x 3 convolution, as on ResNet.
+
+    Returns:
+        Logits, `(batch, height, width, num_classes)`.
+    """
+    scores = []
+    for index, rate in enumerate(dilation_rates):
+        x, name = stages["C5"], f"branch_{index}"
+        classifier = {"kernel_size": 3, "padding": "same", "dilation_rate": rate}
+        if hidden_filters is not None:
+            x = _hidden(x, hidden_filters, dropout, f"{name}_fc6", classifier)
+            x = _hidden(x, hidden_filters, dropout, f"{name}_fc7", {"kernel_size": 1})
+            classifier = {"kernel_size": 1}
+        scores.append(
+            keras.layers.Conv2D(
+                num_classes,
+                **classifier,
+                kernel_initializer=HEAD_INITIALIZER.clone(),
+                dtype=logits_dtype(),
+                name=f"{name}_classifier",
+            )(x)
+        )
+    if len(scores) == 1:
+        return scores[0]
+    return keras.layers.Add(dtype=logits_dtype(), name="scores")(scores)
+
+
+def _hidden(x: Any, filters: int, dropout: float, name: str, conv: Mapping[str, Any]) -> Any:
+    x = keras.layers.Conv2D(
+        filters,
+        **conv,
+        activation="relu",
+        kernel_initializer=HEAD_INITIALIZER.clone(),
+        name=name,
+    )(x)
+    return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
+
+
+@register_family(_DENSE_VGG, hidden_filters=1024)
+def deeplab_largefov(
+    backbone: keras.Model,
+    dilation_rates: Sequence[int] = (12,),
+    dropout: float = 0.5,
+    **options: Any,
+) -> keras.Model:
+    """DeepLab-LargeFOV: VGG16's fc6 as a 3 x 3 convolution of dilation 12."""
+    return segmentation_model(
+        "deeplab_largefov",
+        backbone,
+        atrous_head,
+        dilation_rates=dilation_rates,
+        dropout=dropout,
+        **options,
+    )
+
+
+@register_family(_DENSE_VGG, hidden_filters=1024)
+@register_family({"resnet101": RESNETS["resnet101"]}, hidden_filters=None)
+def deeplabv2(
+    backbone: keras.Model,
+    dilation_rates: Sequence[int] = (6, 12, 18, 24),
+    dropout: float = 0.5,
+    **options: Any,
+) -> keras.Model:
+    """DeepLab v2: atrous spatial pyramid pooling, the scores of four rates summed."""
+    return segmentation_model(
+        "deeplabv2",
+        backbone,
+        atrous_head,
+        dilation_rates=dilation_rates,
+        dropout=dropout,
+        **options,
+    )
 
 
 def deeplabv3_head(

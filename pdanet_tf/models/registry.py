@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -14,10 +15,12 @@ class ModelEntry:
     Attributes:
         family: The function that builds the model on a backbone.
         backbone: The function that builds the backbone.
+        options: Options of the family that belong to the name.
     """
 
     family: Callable[..., keras.Model]
     backbone: Callable[..., keras.Model]
+    options: Mapping[str, Any]
 
     @property
     def description(self) -> str:
@@ -29,13 +32,18 @@ _MODELS: dict[str, ModelEntry] = {}
 
 
 def register_family(
-    backbones: Mapping[str, Callable[..., keras.Model]],
+    backbones: Mapping[str, Callable[..., keras.Model]], **options: Any
 ) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
-    """Makes a family known to `build_model`, on each backbone, as "family_backbone"."""
+    """Makes a family known to `build_model`, on each backbone, as "family_backbone".
+
+    Args:
+        backbones: The function that builds each backbone, by name.
+        **options: Options of the family on these backbones.
+    """
 
     def register(family: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
         for name, backbone in backbones.items():
-            _MODELS[f"{family.__name__}_{name}"] = ModelEntry(family, backbone)
+            _MODELS[f"{family.__name__}_{name}"] = ModelEntry(family, backbone, options)
         return family
 
     return register

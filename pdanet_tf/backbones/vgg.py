@@ -1,0 +1,55 @@
+"""VGG16 (Simonyan and Zisserman 2014), its fully connected layers left to the heads."""
+
+import keras
+
+from pdanet_tf.layers import DenseMaxPooling
+from pdanet_tf.layers.conv import BACKBONE_INITIALIZER
+
+_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+# For each output stride: which pools do not halve the resolution.
+_DENSE_POOLS: dict[int, tuple[int, ...]] = {32: (), 16: (5,), 8: (4, 5)}
+
+
+def vgg16(output_stride: int = 32, name: str = "vgg16") -> keras.Model:
+    """Builds the convolutions and pools of VGG16.
+
+    Args:
+        output_stride: Input size over the size of C5: 32, 16 or 8. Below 32 the last pools move
+            by one position, and what follows them is dilated, so that the features are those of
+            the strided network and those between.
+        name: Name of the model.
+
+    Returns:
+        A functional model from normalised images `(batch, height, width, 3)` to a dict of the
+        stages "C1" to "C5", each behind the pool of its block, at strides 2, 4, 8, 16 and 32 (or
+        less), with 64, 128, 256, 512 and 512 channels. Sizes are rounded up. Layers are called
+        as in `keras.applications.VGG16`.
+
+    Raises:
+        ValueError: If there is no such output stride.
+    """
+    if output_stride not in _DENSE_POOLS:
+        raise ValueError(
+            f"output_stride must be one of {tuple(_DENSE_POOLS)}. "
+            f"Received: output_stride={output_stride}"
+        )
+    inputs = keras.Input((None, None, 3), name="normalized_image")
+    x, dilation, stages = inputs, 1, {}
+    for block, (depth, filters) in enumerate(_BLOCKS, start=1):
+        for index in range(1, depth + 1):
+            x = keras.layers.Conv2D(
+                filters,
+                3,
+                padding="same",
+                dilation_rate=dilation,
+                activation="relu",
+                kernel_initializer=BACKBONE_INITIALIZER.clone(),
+                name=f"block{block}_conv{index}",
+            )(x)
+        if block in _DENSE_POOLS[output_stride]:
+            x = DenseMaxPooling(dilation, name=f"block{block}_pool")(x)
+            dilation *= 2
+        else:
+            x = keras.layers.MaxPooling2D(2, padding="same", name=f"block{block}_pool")(x)
+        stages[f"C{block}"] = x
+    return keras.Model(inputs, stages, name=name)

@@ -1,0 +1,98 @@
+"""FCN-32s, FCN-16s and FCN-8s (Long et al. 2015, "Fully Convolutional Networks")."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from pdanet_tf.backbones import vgg16
+from pdanet_tf.layers import BilinearResizeLike
+from pdanet_tf.layers.conv import HEAD_INITIALIZER
+from pdanet_tf.models.registry import register_family
+from pdanet_tf.models.segmentation import logits_dtype, segmentation_model
+
+
+def fcn_vgg_head(
+    stages: Mapping[str, Any],
+    num_classes: int,
+    dropout: float,
+    skips: Sequence[str],
+) -> Any:
+    """VGG's fully connected layers as convolutions, and scores of finer stages added.
+
+    The scores are upsampled bilinearly, as in the published networks, whose deconvolutions are
+    fixed. The scores of finer stages start at zero: a new FCN-8s predicts what FCN-32s does.
+
+    Args:
+        stages: C5 and the skips, each `(batch, height, width, channels)`, are used.
+        num_classes: Number of classes.
+        dropout: Rate of the dropout behind both layers.
+        skips: Finer stages whose scores are added, the coarsest first.
+
+    Returns:
+        Logits at the size of the finest stage, `(batch, height, width, num_classes)`.
+    """
+    x = _hidden(stages["C5"], 7, dropout, "fc6")
+    x = _hidden(x, 1, dropout, "fc7")
+    scores = _score(x, num_classes, HEAD_INITIALIZER.clone(), "classifier")
+    for skip in skips:
+        finer = _score(stages[skip], num_classes, "zeros", f"{skip.lower()}_classifier")
+        scores = BilinearResizeLike(dtype=logits_dtype(), name=f"{skip.lower()}_upsample")(
+            [scores, finer]
+        )
+        scores = keras.layers.Add(dtype=logits_dtype(), name=f"{skip.lower()}_sum")([scores, finer])
+    return scores
+
+
+def _hidden(x: Any, kernel_size: int, dropout: float, name: str) -> Any:
+    x = keras.layers.Conv2D(
+        4096,
+        kernel_size,
+        padding="same",
+        activation="relu",
+        kernel_initializer=HEAD_INITIALIZER.clone(),
+        name=name,
+    )(x)
+    return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
+
+
+def _score(x: Any, num_classes: int, initializer: Any, name: str) -> Any:
+    return keras.layers.Conv2D(
+        num_classes, 1, kernel_initializer=initializer, dtype=logits_dtype(), name=name
+    )(x)
+
+
+def _fcn(
+    family: str,
+    backbone: keras.Model,
+    skips: tuple[str, ...],
+    dropout: float = 0.5,
+    **options: Any,
+) -> keras.Model:
+    return segmentation_model(
+        family,
+        backbone,
+        fcn_vgg_head,
+        needed_stages=("C5", *skips),
+        skips=skips,
+        dropout=dropout,
+        **options,
+    )
+
+
+@register_family({"vgg16": vgg16})
+def fcn32s(backbone: keras.Model, **options: Any) -> keras.Model:
+    """FCN-32s: VGG16's fully connected layers as convolutions."""
+    return _fcn("fcn32s", backbone, (), **options)
+
+
+@register_family({"vgg16": vgg16})
+def fcn16s(backbone: keras.Model, **options: Any) -> keras.Model:
+    """FCN-16s: FCN-32s with the scores of C4 added."""
+    return _fcn("fcn16s", backbone, ("C4",), **options)
+
+
+@register_family({"vgg16": vgg16})
+def fcn8s(backbone: keras.Model, **options: Any) -> keras.Model:
+    """FCN-8s: FCN-16s with the scores of C3 added."""
+    return _fcn("fcn8s", backbone, ("C4", "C3"), **options)
