@@ -6,34 +6,35 @@ Everything but training and export runs on every Keras backend, without TensorFl
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pdanet_tf import convert, training
 from pdanet_tf.data import load_dataset
 from pdanet_tf.evaluation import evaluate
 from pdanet_tf.inference import Protocol, predict
 from pdanet_tf.models import build_model, list_models
+from pdanet_tf.training import TrainConfig
+from pdanet_tf.version import __version__
 
 if TYPE_CHECKING:
     from pdanet_tf.export import export_saved_model
-    from pdanet_tf.training import TrainConfig, train
+    from pdanet_tf.training import train
 
-__version__ = "0.1.0"
 __all__ = [
     "Protocol",
     "TrainConfig",
+    "__version__",
     "build_model",
+    "convert",
     "evaluate",
     "export_saved_model",
     "list_models",
     "load_dataset",
     "predict",
     "train",
+    "training",
 ]
 
 # What needs TensorFlow is imported when it is used.
-_NEEDS_TENSORFLOW = {
-    "TrainConfig": "pdanet_tf.training",
-    "export_saved_model": "pdanet_tf.export",
-    "train": "pdanet_tf.training",
-}
+_NEEDS_TENSORFLOW = {"export_saved_model": "pdanet_tf.export", "train": "pdanet_tf.training"}
 
 
 def __getattr__(name: str) -> Any:

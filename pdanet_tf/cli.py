@@ -19,9 +19,10 @@ from rich.table import Table
 import pdanet_tf
 from pdanet_tf.convert import load_torch_state_dict, read_torch_file
 from pdanet_tf.data import DATASETS, FolderDataset, SegmentationDataset
+from pdanet_tf.data.readers import image_size
 from pdanet_tf.evaluation import evaluate_predictions
 from pdanet_tf.files import whole_file
-from pdanet_tf.inference import load_model
+from pdanet_tf.inference import InferenceSettings, load_model
 from pdanet_tf.layers import NORMALIZATIONS
 from pdanet_tf.models.registry import find_model
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = options.pop("command")
     try:
         command(**options)
-    except (ValueError, OSError, ArithmeticError, ImportError) as error:
+    except (ValueError, OSError, ArithmeticError, ImportError, RuntimeError) as error:
         print(f"pdanet-tf: error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -133,23 +134,27 @@ def _add_protocol_options(parser: argparse.ArgumentParser) -> None:
         help="short edges at which the model sees a picture; by default those that the model was "
         "trained for, else the picture's own",
     )
-    parser.add_argument("--max-size", type=int, help="longest edge; 1000 by default")
+    parser.add_argument("--max-size", type=int, help="longest edge; as trained, else 1000")
 
 
-def _protocol(short_edges: list[int] | None, max_size: int | None) -> pdanet_tf.Protocol | None:
-    """Returns the protocol of the options; None, the one beside the model, if none is given."""
-    if short_edges is None and max_size is None:
-        return None
-    edges = tuple(short_edges) if short_edges else None
-    return pdanet_tf.Protocol(edges, max_size or pdanet_tf.Protocol.max_size)
+def _protocol(
+    model_file: str, short_edges: list[int] | None, max_size: int | None
+) -> pdanet_tf.Protocol:
+    """Returns the protocol beside a model, less what the options set otherwise."""
+    settings = InferenceSettings.beside(model_file)
+    given: dict[str, Any] = {}
+    if short_edges is not None:
+        given["short_edges"] = tuple(short_edges)
+    if max_size is not None:
+        given["max_size"] = max_size
+    return dataclasses.replace(settings.protocol if settings else pdanet_tf.Protocol(), **given)
 
 
 def _train(**options: Any) -> None:
     lists = {name: tuple(value) for name, value in options.items() if isinstance(value, list)}
     result = pdanet_tf.train(pdanet_tf.TrainConfig(**{**options, **lists}))
-    console = Console()
-    console.print(result.evaluation.table())
-    console.print(f"The best model is {result.best}")
+    Console().print(result.evaluation.table())
+    print(f"The best model is {result.best}")
 
 
 def _evaluate(
@@ -162,15 +167,17 @@ def _evaluate(
 ) -> None:
     dataset = _open(**data)
     if model is not None:
-        protocol = _protocol(short_edges, max_size)
+        protocol = _protocol(model, short_edges, max_size)
         evaluation = pdanet_tf.evaluate(model, dataset, protocol)
     else:
+        if short_edges is not None or max_size is not None:
+            raise ValueError("--short-edges and --max-size go with --model, not --predictions")
         if not isinstance(dataset, FolderDataset):
             raise ValueError("--predictions needs a data set in a folder")
         evaluation = evaluate_predictions(str(predictions), dataset)
-    Console().print(evaluation.table())
     if json:
         evaluation.save(json)
+    Console().print(evaluation.table())
 
 
 def _open(dataset: str, **options: Any) -> SegmentationDataset:
@@ -188,8 +195,10 @@ def _predict(
     stems = [Path(image).stem for image in images]
     if len(set(stems)) < len(stems):
         raise ValueError("Two pictures have the same name; predict them into different folders.")
+    for image in images:
+        image_size(image)  # raises before anything is written
     loaded, settings = load_model(model)
-    protocol = _protocol(short_edges, max_size) or (settings.protocol if settings else None)
+    protocol = _protocol(model, short_edges, max_size)
     classes = settings.classes if settings else None
     for image, stem in zip(images, stems, strict=True):
         prediction = pdanet_tf.predict(image, loaded, classes, protocol)
@@ -205,7 +214,7 @@ def _predict(
 
 
 def _export(model: str, output: str, short_edges: list[int] | None, max_size: int | None) -> None:
-    folder = pdanet_tf.export_saved_model(model, output, _protocol(short_edges, max_size))
+    folder = pdanet_tf.export_saved_model(model, output, _protocol(model, short_edges, max_size))
     print(f"The SavedModel is in {folder}")
 
 

@@ -12,13 +12,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.folder import FolderDataset
 from pdanet_tf.data.readers import DataError
 from pdanet_tf.files import write_atomically
-from pdanet_tf.inference import Predictor, Protocol, load_model
+from pdanet_tf.inference import Predictor, Protocol, count_classes, load_model
 from pdanet_tf.metrics import MeanIoU, Scores
 
 
@@ -66,7 +67,7 @@ class Evaluation:
             self.classes.names, scores.iou, scores.present, scores.pixels, strict=True
         ):
             shown = f"{iou:.4f}" if present else "absent"
-            table.add_row(name, shown, f"{100 * pixels / total:.2f}%")
+            table.add_row(Text(name), shown, f"{100 * pixels / total:.2f}%")
         table.add_section()
         table.add_row("mean IoU, all classes", f"{scores.mean_iou:.4f}", "")
         table.add_row("mean IoU, classes present", f"{scores.mean_iou_present:.4f}", "")
@@ -154,11 +155,9 @@ def evaluate_predictions(
 
 
 def _check_num_classes(model: keras.Model, dataset: SegmentationDataset) -> None:
-    outputs = model.output["logits"] if isinstance(model.output, dict) else model.output
-    if outputs.shape[-1] != dataset.num_classes:
-        raise ValueError(
-            f"The model has {outputs.shape[-1]} classes, the data set {dataset.num_classes}."
-        )
+    found = count_classes(model)
+    if found != dataset.num_classes:
+        raise ValueError(f"The model has {found} classes, the data set {dataset.num_classes}.")
 
 
 def _score(

@@ -1,6 +1,7 @@
 """Models for TensorFlow Serving: encoded pictures in, encoded label maps out."""
 
 import os
+import shutil
 from pathlib import Path
 
 import keras
@@ -36,6 +37,7 @@ def export_saved_model(
     Raises:
         FileExistsError: If the folder exists.
         FileNotFoundError: If there is no such model file.
+        RuntimeError: If Keras runs on another backend than TensorFlow.
 
     Example:
         ```python
@@ -44,6 +46,11 @@ def export_saved_model(
         served(image_bytes=tf.constant([open("photo.jpg", "rb").read()]))["label_map_bytes"]
         ```
     """
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            "A SavedModel needs Keras' TensorFlow backend. "
+            f"Received: KERAS_BACKEND={keras.backend.backend()}"
+        )
     folder = Path(folder)
     if folder.exists():
         raise FileExistsError(f"{folder} already exists; choose another folder to export to.")
@@ -66,8 +73,11 @@ def export_saved_model(
     archive.add_endpoint("serving_default", serve, input_signature=[signature])
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{os.getpid()}.{folder.name}")
-    archive.write_out(beside, verbose=False)
-    beside.rename(folder)
+    try:
+        archive.write_out(beside, verbose=False)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 

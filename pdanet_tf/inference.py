@@ -3,7 +3,7 @@
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,12 @@ from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.readers import read_image, resize_image
 from pdanet_tf.files import write_atomically
 from pdanet_tf.layers import BilinearResizeLike, bilinear_resize
+from pdanet_tf.models.segmentation import NORMALIZED_IMAGE
+from pdanet_tf.models.weights import load_keras_file
 from pdanet_tf.visualization import draw_overlay
 
 _SETTINGS_FILE = "inference.json"
+_VALUES_PER_STRIP = 2**24  # probabilities that are held at once: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -60,18 +63,21 @@ class Protocol:
 
 
 class Predictor:
-    """Computes probabilities of images of any size, one at a time.
+    """Computes probabilities and label maps of images of any size, one at a time.
 
     Args:
         model: A model from RGB pixels (0 to 255) `(batch, height, width, 3)` to logits, or to a
             dict with "logits". Logits of models of `build_model` are upsampled once, from the
             backbone's size straight to the wanted one.
         protocol: At which sizes the model sees an image.
+
+    Raises:
+        ValueError: If the model was built with `include_preprocessing=False`.
     """
 
     def __init__(self, model: keras.Model, protocol: Protocol | None = None) -> None:
         self.protocol = protocol or Protocol()
-        self._forward = _compile(before_upsampling(model))
+        self._logits, self._probabilities = _compile(before_upsampling(model))
 
     def probabilities(self, image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
         """Returns the probability of every class for every pixel.
@@ -86,21 +92,32 @@ class Predictor:
         Raises:
             ValueError: If the image has another shape or dtype.
         """
-        _check_image(image)
-        height, width = size or image.shape[:2]
-        total: Any = 0.0
-        sizes = self.protocol.sizes((image.shape[0], image.shape[1]))
-        for working_size in sizes:
-            resized = resize_image(image, working_size)
-            total = total + self._forward(resized[None].astype("float32"), height, width)
-        return ops.convert_to_numpy(total)[0] / len(sizes)
+        return np.concatenate(list(self._strips(image, size)))
 
     def label_map(self, image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
         """Returns the most probable class of every pixel, `(height, width)`, int32.
 
-        Arguments and errors are those of `probabilities`.
+        The probabilities of the whole image are never held at once. Arguments and errors are
+        those of `probabilities`.
         """
-        return self.probabilities(image, size).argmax(-1).astype("int32")
+        strips = [strip.argmax(-1).astype("int32") for strip in self._strips(image, size)]
+        return np.concatenate(strips)
+
+    def _strips(self, image: np.ndarray, size: tuple[int, int] | None) -> Iterator[np.ndarray]:
+        """Yields strips of the probabilities, from top to bottom."""
+        _check_image(image)
+        height, width = size or image.shape[:2]
+        logits = [
+            self._logits(resize_image(image, working_size)[None].astype("float32"))
+            for working_size in self.protocol.sizes((image.shape[0], image.shape[1]))
+        ]
+        step = max(1, _VALUES_PER_STRIP // (width * logits[0].shape[-1]))
+        for start in range(0, height, step):
+            total: Any = 0.0
+            rows = (start, min(start + step, height))
+            for each in logits:
+                total = total + self._probabilities(each, (height, width), rows)
+            yield ops.convert_to_numpy(total)[0] / len(logits)
 
 
 def _check_image(image: np.ndarray) -> None:
@@ -112,28 +129,45 @@ def _check_image(image: np.ndarray) -> None:
 
 
 def before_upsampling(model: keras.Model) -> keras.Model:
-    """Returns the model less the layer that upsamples its logits, if it ends in one."""
+    """Returns the model less the layer that upsamples its logits, if it ends in one.
+
+    Raises:
+        ValueError: If the model was built with `include_preprocessing=False`.
+    """
+    if model.inputs[0].name == NORMALIZED_IMAGE:
+        raise ValueError(
+            f"The model {model.name!r} takes normalised images, not pixels: build it with "
+            "include_preprocessing=True (the weights are the same)."
+        )
     last = next((layer for layer in model.layers if layer.name == "logits"), None)
     if isinstance(last, BilinearResizeLike):
         return keras.Model(model.input, last.input[0])
     return model
 
 
-def _compile(model: keras.Model) -> Callable[..., Any]:
-    def forward(images: Any, height: Any, width: Any) -> Any:
+def _compile(model: keras.Model) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Returns a function to logits, and one from these to rows of probabilities."""
+
+    def compute_logits(images: Any) -> Any:
         outputs = model(images, training=False)
-        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        return outputs["logits"] if isinstance(outputs, dict) else outputs
+
+    def compute_probabilities(logits: Any, size: Any, rows: Any) -> Any:
         # Not `softmax`: it warns of a single class.
-        return ops.exp(ops.log_softmax(bilinear_resize(logits, (height, width)), axis=-1))
+        return ops.exp(ops.log_softmax(bilinear_resize(logits, size, rows), axis=-1))
 
     if keras.backend.backend() != "tensorflow":
-        return forward
+        return compute_logits, compute_probabilities
     import tensorflow as tf
 
-    size = tf.TensorSpec((), "int32")
-    # One graph for images of every size.
-    signature = (tf.TensorSpec((None, None, None, 3), "float32"), size, size)
-    return tf.function(forward, input_signature=signature)
+    # One graph each for images of every size.
+    images = tf.TensorSpec((None, None, None, 3), "float32")
+    logits = tf.TensorSpec((None, None, None, count_classes(model)), "float32")
+    pair = (tf.TensorSpec((), "int32"), tf.TensorSpec((), "int32"))
+    return (
+        tf.function(compute_logits, input_signature=[images]),
+        tf.function(compute_probabilities, input_signature=[logits, pair, pair]),
+    )
 
 
 @dataclass(frozen=True)
@@ -168,15 +202,20 @@ class InferenceSettings:
         path = Path(model_file).parent / _SETTINGS_FILE
         if not path.is_file():
             return None
-        content = json.loads(path.read_text("utf-8"))
-        edges = content["short_edges"]
-        return cls(
-            Classes(
-                tuple(entry["name"] for entry in content["classes"]),
-                tuple(tuple(entry["color"]) for entry in content["classes"]),
-            ),
-            Protocol(tuple(edges) if edges else None, content["max_size"]),
-        )
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            edges = content["short_edges"]
+            return cls(
+                Classes(
+                    tuple(entry["name"] for entry in content["classes"]),
+                    tuple(tuple(entry["color"]) for entry in content["classes"]),
+                ),
+                Protocol(tuple(edges) if edges else None, content["max_size"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}: not what training writes beside a model: {error!r}"
+            ) from error
 
 
 def load_model(
@@ -186,12 +225,11 @@ def load_model(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ValueError: If the file is no model.
     """
     if isinstance(model, keras.Model):
         return model, None
-    if not Path(model).is_file():
-        raise FileNotFoundError(f"There is no model file at {model}")
-    return keras.saving.load_model(model, compile=False), InferenceSettings.beside(model)
+    return load_keras_file(model), InferenceSettings.beside(model)
 
 
 @dataclass(frozen=True)
@@ -264,11 +302,22 @@ def predict(
     loaded, settings = load_model(model)
     if settings is not None:
         classes, protocol = classes or settings.classes, protocol or settings.protocol
-    pixels = image if isinstance(image, np.ndarray) else read_image(image, honour_orientation=True)
-    probabilities = Predictor(loaded, protocol).probabilities(pixels)
-    num_classes = probabilities.shape[-1]
+    num_classes = count_classes(loaded)
     if classes is None:
         classes = Classes.numbered(num_classes)
     if len(classes) != num_classes:
         raise ValueError(f"The model has {num_classes} classes. Received: {len(classes)} classes")
-    return Prediction(probabilities.argmax(-1).astype("int32"), pixels, classes)
+    pixels = image if isinstance(image, np.ndarray) else read_image(image, honour_orientation=True)
+    return Prediction(_predictor(loaded, protocol).label_map(pixels), pixels, classes)
+
+
+def count_classes(model: keras.Model) -> int:
+    """Returns the number of classes that a model tells apart."""
+    outputs = model.output["logits"] if isinstance(model.output, dict) else model.output
+    return outputs.shape[-1]
+
+
+@functools.lru_cache(maxsize=1)
+def _predictor(model: keras.Model, protocol: Protocol | None) -> Predictor:
+    """Keeps the graphs of the last model, for those who predict one picture after another."""
+    return Predictor(model, protocol)

@@ -58,6 +58,8 @@ class Scores:
 class ConfusionMatrixMetric(keras.metrics.Metric):
     """A streaming metric over a confusion matrix of labels (rows) and predictions (columns).
 
+    A label or prediction that is no class makes the result NaN: it must not pass unseen.
+
     Args:
         num_classes: Number of classes.
         ignore_label: The label of pixels that do not count.
@@ -87,6 +89,9 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
             dtype="int32" if keras.backend.backend() == "jax" else "int64",
             name="confusion_matrix",
         )
+        self.strangers = self.add_variable(
+            shape=(), initializer="zeros", dtype=self.matrix.dtype, name="strangers"
+        )
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Counts a batch.
@@ -110,15 +115,32 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
             weight = ops.broadcast_to(sample_weight, ops.shape(y_true))
             valid = valid & ops.not_equal(ops.reshape(weight, (-1,)), 0)
         n = self.num_classes
-        for values in (labels, predictions):
-            valid = valid & (values >= 0) & (values < n)
-        # Pixels that do not count fall into one cell more, which is then cut off.
-        cells = ops.where(valid, labels * n + predictions, n * n)
-        counts = ops.bincount(cells, minlength=n * n + 1)[: n * n]
-        self.matrix.assign_add(ops.cast(ops.reshape(counts, (n, n)), self.matrix.dtype))
+        known = (labels >= 0) & (labels < n) & (predictions >= 0) & (predictions < n)
+        cells = ops.where(known, labels * n + predictions, n * n)
+        # Pixels without a label and numbers that are no class have cells of their own. Unlike
+        # `bincount`, the sum over segments has a size that XLA knows.
+        cells = ops.where(valid, cells, n * n + 1)
+        counts = ops.segment_sum(ops.ones_like(cells), cells, num_segments=n * n + 2)
+        counts = ops.cast(counts, self.matrix.dtype)
+        self.matrix.assign_add(ops.reshape(counts[: n * n], (n, n)))
+        self.strangers.assign_add(counts[n * n])
+
+    def _unless_strange(self, result: Any) -> Any:
+        """Returns the result, or NaN if there were labels or predictions that are no class."""
+        return ops.where(self.strangers > 0, float("nan"), result)
 
     def scores(self) -> Scores:
-        """Returns all scores of what was counted so far."""
+        """Returns all scores of what was counted so far.
+
+        Raises:
+            ValueError: If there were labels or predictions that are no class.
+        """
+        strangers = int(ops.convert_to_numpy(self.strangers))
+        if strangers:
+            raise ValueError(
+                f"{strangers} pixels had labels or predictions that are neither a class below "
+                f"num_classes={self.num_classes} nor ignore_label={self.ignore_label}"
+            )
         return Scores.from_confusion(ops.convert_to_numpy(self.matrix))
 
     def get_config(self) -> dict[str, Any]:
@@ -166,8 +188,9 @@ class MeanIoU(ConfusionMatrixMetric):
         union = ops.sum(matrix, axis=0) + ops.sum(matrix, axis=1) - correct
         total = ops.sum(correct / (union + _EPSILON))
         if self.average == "all":
-            return total / self.num_classes
-        return total / ops.maximum(ops.sum(ops.cast(union > 0, self.dtype)), 1)
+            return self._unless_strange(total / self.num_classes)
+        present = ops.maximum(ops.sum(ops.cast(union > 0, self.dtype)), 1)
+        return self._unless_strange(total / present)
 
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
@@ -176,7 +199,17 @@ class MeanIoU(ConfusionMatrixMetric):
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class PixelAccuracy(ConfusionMatrixMetric):
-    """Correct pixels over labelled pixels; 0 if nothing was counted."""
+    """Correct pixels over labelled pixels; 0 if nothing was counted.
+
+    Args:
+        num_classes: Number of classes.
+        ignore_label: The label of pixels that do not count.
+        name: Name of the metric.
+        dtype: Dtype of the result.
+
+    Raises:
+        ValueError: If `num_classes` is below 1.
+    """
 
     def __init__(
         self,
@@ -190,4 +223,5 @@ class PixelAccuracy(ConfusionMatrixMetric):
     def result(self) -> Any:
         """Returns the share."""
         matrix = ops.cast(self.matrix, self.dtype)
-        return ops.sum(ops.diagonal(matrix)) / ops.maximum(ops.sum(matrix), 1)
+        share = ops.sum(ops.diagonal(matrix)) / ops.maximum(ops.sum(matrix), 1)
+        return self._unless_strange(share)

@@ -13,7 +13,7 @@ import pdanet_tf
 PACKAGE = Path(pdanet_tf.__file__).parent
 # From the ground up: a module may import from its own storey and from those below.
 STOREYS = (
-    ("pdanet_tf.files", "pdanet_tf.layers", "pdanet_tf.data"),
+    ("pdanet_tf.files", "pdanet_tf.layers", "pdanet_tf.data", "pdanet_tf.version"),
     ("pdanet_tf.backbones", "pdanet_tf.losses", "pdanet_tf.visualization"),
     ("pdanet_tf.models", "pdanet_tf.metrics", "pdanet_tf.optimizers"),
     ("pdanet_tf.convert", "pdanet_tf.inference"),
@@ -96,9 +96,14 @@ def test_no_assert_in_the_package():
 
 def test_every_public_name_can_be_had():
     for name in pdanet_tf.__all__:
-        assert callable(getattr(pdanet_tf, name))
+        assert hasattr(pdanet_tf, name), name
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = pdanet_tf.nonsense
+
+
+def test_a_fresh_import_has_what_the_documentation_names():
+    script = "import pdanet_tf as p; p.convert.torch_names, p.training.TrainConfig, p.train"
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_building_and_running_print_nothing():

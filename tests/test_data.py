@@ -64,9 +64,31 @@ def test_sixteen_bits_hold_more_than_255_classes(make_folder):
     wide = np.zeros((24, 32), "uint16")
     wide[0] = np.arange(32) + 255
     replace_label(root, wide)
-    dataset = open_and_check(root, Classes.numbered(300), ignore_label=None)
+    dataset = open_and_check(root, Classes.numbered(300))
     assert dataset.read(1)[1][0].tolist() == list(range(255, 287))
     assert dataset.ignore_label == 65535
+
+
+def test_255_is_a_class_where_there_are_so_many(make_folder):
+    root = make_folder()
+    replace_label(root, np.full((24, 32), 255, "uint8"))
+    for count, offset, expected in ((300, 0, 255), (255, 1, 254), (255, 0, 255), (3, 0, 255)):
+        dataset = FolderDataset(root, "train", Classes.numbered(count), label_offset=offset)
+        assert (dataset.read(1)[1] == expected).all()
+        assert (dataset.ignore_label == expected) == (offset == 0 and count <= 255)
+    with pytest.raises(ValueError, match="ignore_label=2 is the number of a class"):
+        FolderDataset(root, "train", THREE, ignore_label=2)
+    with pytest.raises(ValueError, match="label_offset"):
+        FolderDataset(root, "train", THREE, label_offset=-1)
+
+
+def test_sixteen_bit_gray_images_keep_their_range(tmp_path):
+    ramp = np.linspace(0, 65535, 12).astype("uint16").reshape(3, 4)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "ramp.png")[..., 0], ramp // 257)
+    Image.fromarray(ramp.astype("float32")).save(tmp_path / "float.tif")
+    with pytest.raises(DataError, match=r"float\.tif.*mode F"):
+        read_image(tmp_path / "float.tif")
 
 
 def test_a_palette_image_is_read_as_its_indices(make_folder, tmp_path):
@@ -197,6 +219,7 @@ class TestBadData:
         [
             ({"name": "scene_parse150"}, "scene_parse150"),
             ({"name": "camvid"}, "set data_dir"),
+            ({"name": "camvid", "data_dir": ".", "num_classes": 5}, "takes no num_classes"),
             ({"name": "folder", "data_dir": "."}, "needs num_classes or class_names"),
             ({"name": "folder", "data_dir": ".", "num_classes": 0}, "num_classes=0"),
             (

@@ -52,6 +52,17 @@ for name in ("pdanet", "pspnet_deepsup", "danet"):
 odd = pdanet_tf.build_model(num_classes=3)
 print("sizes", odd(np.zeros((1, 33, 47, 3))).shape, odd(np.zeros((1, 40, 32, 3))).shape)
 picture = np.zeros((30, 41, 3), "uint8")
+from pdanet_tf.losses import SegmentationCrossEntropy
+from pdanet_tf.metrics import MeanIoU, PixelAccuracy
+from pdanet_tf.optimizers import SGD
+small = pdanet_tf.build_model("fcn_resnet18", num_classes=3, upsample=False)
+metrics = [MeanIoU(3), PixelAccuracy(3)]
+small.compile(SGD(0.01), SegmentationCrossEntropy(), metrics=metrics)
+images = np.random.default_rng(0).integers(0, 256, (4, 16, 24, 3)).astype("uint8")
+logs = small.fit(images, np.zeros((4, 2, 3), "uint8"), batch_size=2, verbose=0).history
+assert np.isfinite(logs["loss"]).all() and 0 <= logs["mean_iou"][0] <= 1, logs
+from pdanet_tf import cli
+assert cli.main(["train", "--output-dir", "/nowhere"]) == 1
 print("predict", pdanet_tf.predict(picture, odd).label_map.shape)
 """
     done = subprocess.run(
@@ -61,6 +72,7 @@ print("predict", pdanet_tf.predict(picture, odd).label_map.shape)
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    assert "tensorflow" in done.stderr.splitlines()[-1].lower()
     *errors, sizes, predicted = done.stdout.splitlines()
     assert len(errors) == 3
     assert all(float(line.split()[1]) < TOLERANCE for line in errors), done.stdout

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy, Scores
+from pdanet_tf.optimizers import SGD
 
 
 def random_batch(num_classes=4, batch=3, size=(5, 7), seed=0):
@@ -120,6 +121,28 @@ def test_counts_stay_exact_beyond_the_precision_of_float32():
     metric.matrix.assign([[2**24, 0], [0, 0]])
     metric.update_state(np.zeros((1, 1, 1), "int32"), np.zeros((1, 1, 1), "int32"))
     assert metric.scores().pixels[0] == 2**24 + 1
+
+
+def test_labels_that_are_no_class_do_not_pass_unseen():
+    labels, logits = random_batch()
+    labels[0, 0, 0] = 7
+    for metric in (MeanIoU(4), MeanIoU(4, average="present"), PixelAccuracy(4)):
+        metric.update_state(labels, logits)
+        assert np.isnan(metric.result())
+        with pytest.raises(ValueError, match="1 pixels .* num_classes=4"):
+            metric.scores()
+        metric.reset_state()
+        assert metric.result() == 0
+
+
+def test_loss_and_metrics_compile_with_xla():
+    labels, logits = random_batch(batch=4)
+    images = keras.Input((5, 7, 4))
+    model = keras.Model(images, keras.layers.Conv2D(4, 1)(images))
+    model.compile(SGD(0.01), SegmentationCrossEntropy(), metrics=[MeanIoU(4)], jit_compile=True)
+    logs = model.fit(logits, labels, batch_size=2, epochs=1, verbose=0).history
+    assert np.isfinite(logs["loss"]).all()
+    assert 0 < logs["mean_iou"][0] < 1
 
 
 def test_mean_accuracy_by_hand():

@@ -10,7 +10,7 @@ import pdanet_tf
 from pdanet_tf import cli
 from pdanet_tf.data import DataError
 from pdanet_tf.training import NonFiniteLossError, TrainConfig, train
-from pdanet_tf.training.callbacks import best_score_so_far
+from pdanet_tf.training.callbacks import Checkpoints, Progress, StopOnNonFinite, cut_history
 
 
 @pytest.fixture
@@ -133,6 +133,58 @@ def test_float16_scales_its_loss_also_when_resumed(config):
     assert history(config) == before
 
 
+def test_a_run_cut_off_before_its_state_was_saved_repeats_the_epoch(config, tmp_path):
+    config = config(epochs=2)
+    former = Checkpoints._save_last
+    with pytest.MonkeyPatch.context() as patch:
+
+        def fail(self):
+            if self.progress.epochs == 1:
+                raise OSError("No space left on device")
+            former(self)
+
+        patch.setattr(Checkpoints, "_save_last", fail)
+        with pytest.raises(OSError, match="No space"):
+            train(config, verbose=0)
+    assert Progress.of(tmp_path / "run" / "last.keras").epochs == 0
+    (tmp_path / "run" / "best.keras").unlink()
+    resumed = train(TrainConfig(**{**config.to_dict(), "resume": True}), verbose=0)
+    assert [row["epoch"] for row in history(config)] == ["0", "1"]
+    assert resumed.best.is_file()
+    (tmp_path / "run" / "last.keras").write_text("garbage")
+    with pytest.raises(ValueError, match=r"last\.keras"):
+        train(TrainConfig(**{**config.to_dict(), "resume": True}), verbose=0)
+
+
+def test_history_is_cut_behind_the_checkpoint(tmp_path):
+    file = tmp_path / "history.csv"
+    file.write_text("epoch,loss\n0,3.0\n1,2.0\n2,1.0\n")
+    cut_history(file, 2)
+    assert file.read_text() == "epoch,loss\n0,3.0\n1,2.0\n"
+    file.write_text("")
+    cut_history(file, 2)
+    assert file.read_text() == ""
+    cut_history(tmp_path / "nowhere.csv", 2)
+
+
+def test_weights_that_are_not_finite_are_not_saved(config, tmp_path):
+    config = config(epochs=2)
+    with pytest.MonkeyPatch.context() as patch:
+        former = StopOnNonFinite.on_epoch_end
+
+        def spoil(self, epoch, logs=None):
+            if epoch == 1:
+                weight = self.model.weights[5]
+                weight.assign(np.full(weight.shape, np.inf))
+            former(self, epoch, logs)
+
+        patch.setattr(StopOnNonFinite, "on_epoch_end", spoil)
+        with pytest.raises(NonFiniteLossError, match="not finite after epoch 2"):
+            train(config, verbose=0)
+    assert Progress.of(tmp_path / "run" / "last.keras").epochs == 1
+    assert len(history(config)) == 1
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_a_checkpoint(config, tmp_path):
     config = config(learning_rate=1e30)
     with pytest.raises(NonFiniteLossError, match=r"step 2 of epoch 1.*last\.keras"):
@@ -142,15 +194,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_a_checkpoint(config,
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
-def test_two_devices_train_as_one(config, two_replicas, monkeypatch):
+def test_two_devices_train_as_one(config, two_replicas, monkeypatch, tmp_path):
     monkeypatch.setattr("tensorflow.distribute.MirroredStrategy", lambda devices: two_replicas)
     result = train(config(batch_size=4), verbose=0)
     assert len(result.summary["devices"]) == 2
     assert math.isfinite(result.evaluation.scores.mean_iou)
+    none = str(tmp_path / "none")
     with pytest.raises(ValueError, match="multiple of the number of devices, 2"):
-        train(config(batch_size=3, output_dir="nowhere"), verbose=0)
+        train(config(batch_size=3, output_dir=none), verbose=0)
     with pytest.raises(ValueError, match="at least 2 images per device"):
-        train(config(batch_size=2, model="pdanet_resnet18", output_dir="nowhere"), verbose=0)
+        train(
+            config(batch_size=2, model="pdanet_resnet18", output_dir=none),
+            verbose=0,
+        )
 
 
 def test_bad_data_is_found_before_anything_is_written(config, tmp_path):
@@ -183,12 +239,6 @@ def test_values_out_of_range(wrong):
         TrainConfig(**wrong)
 
 
-def test_best_score_of_a_run_that_left_nothing(tmp_path):
-    assert best_score_so_far(tmp_path / "history.csv") == -math.inf
-    (tmp_path / "history.csv").touch()
-    assert best_score_so_far(tmp_path / "history.csv") == -math.inf
-
-
 def test_the_command_line_from_training_to_export(config, tmp_path, capsys):
     options = config()
     data = ["--dataset", "folder", "--data-dir", options.data_dir, "--num-classes", "3"]
@@ -212,6 +262,13 @@ def test_the_command_line_from_training_to_export(config, tmp_path, capsys):
         "scene_0_overlay.png",
     ]
     assert cli.main(["predict", photo, photo, "--model", best]) == 1
+    short = ["--model", best, "--max-size", "0"]
+    assert cli.main(["predict", photo, *short]) == 1
+    assert "max_size=0" in capsys.readouterr().err
+    garbage = tmp_path / "garbage.keras"
+    garbage.write_text("garbage")
+    assert cli.main(["predict", photo, "--model", str(garbage)]) == 1
+    assert "garbage.keras" in capsys.readouterr().err
 
     stored = ["--predictions", f"{options.data_dir}/annotations/validation"]
     assert cli.main(["evaluate", *stored, *data]) == 0

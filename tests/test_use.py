@@ -8,6 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import rich.console
 import tensorflow as tf
 from PIL import Image
 
@@ -80,6 +81,35 @@ def test_settings_beside_a_model_file_are_used(model, tmp_path):
     assert set(found.areas()) <= {"cat", "dog", "rest"}
     wanted = pdanet_tf.predict(picture(40, 56), model, protocol=Protocol((32, 48), 300))
     np.testing.assert_array_equal(found.label_map, wanted.label_map)
+
+
+def test_strips_join_without_a_seam(model, monkeypatch):
+    image, size = picture(37, 53), (45, 61)
+    whole = Predictor(model).probabilities(image, size)
+    monkeypatch.setattr("pdanet_tf.inference._VALUES_PER_STRIP", 61 * 3 * 7)
+    np.testing.assert_allclose(Predictor(model).probabilities(image, size), whole, atol=1e-6)
+    np.testing.assert_array_equal(Predictor(model).label_map(image, size), whole.argmax(-1))
+
+
+def test_a_model_of_normalised_images_is_refused():
+    bare = pdanet_tf.build_model("fcn_resnet18", num_classes=3, include_preprocessing=False)
+    with pytest.raises(ValueError, match="include_preprocessing=True"):
+        pdanet_tf.predict(picture(8, 8), bare)
+
+
+def test_one_class_is_a_model_too(recwarn):
+    one = pdanet_tf.build_model("fcn_resnet18", num_classes=1)
+    assert not pdanet_tf.predict(picture(8, 9), one).label_map.any()
+    assert not [warning for warning in recwarn if warning.category is UserWarning]
+
+
+def test_names_are_printed_as_they_are(model, make_folder):
+    dataset = FolderDataset(make_folder(), "train", Classes.named(("[bold]", "[/x]", "c")))
+    console = rich.console.Console(width=80)
+    with console.capture() as captured:
+        console.print(pdanet_tf.evaluate(model, dataset, progress=False).table())
+    assert "[bold]" in captured.get()
+    assert "[/x]" in captured.get()
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (1, 8, 8, 3)])

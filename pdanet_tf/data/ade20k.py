@@ -25,4 +25,4 @@ def ade20k(root: PathLike, split: str) -> FolderDataset:
 
     Annotations hold 0 for "other", which does not count, and the classes from 1 to 150.
     """
-    return FolderDataset(root, split, ADE20K_CLASSES, label_offset=1, ignore_label=None)
+    return FolderDataset(root, split, ADE20K_CLASSES, label_offset=1)

@@ -37,9 +37,11 @@ class FolderDataset(SegmentationDataset):
         classes: Names and colours.
         label_offset: What is subtracted from the numbers in the files: 1 where 0 stands for
             "no class" and the classes begin at 1. Numbers below the offset are ignored.
-        ignore_label: A number in the files that stands for "no class", or None.
+        ignore_label: A number in the files that stands for "no class"; None takes 255 where
+            that is no class.
 
     Raises:
+        ValueError: If `label_offset` is negative, or `ignore_label` is the number of a class.
         DataError: If a folder is missing or empty, or an image and an annotation have no
             partner. `check` looks into the files themselves.
     """
@@ -50,9 +52,19 @@ class FolderDataset(SegmentationDataset):
         split: str,
         classes: Classes,
         label_offset: int = 0,
-        ignore_label: int | None = 255,
+        ignore_label: int | None = None,
     ) -> None:
         super().__init__(classes)
+        if label_offset < 0:
+            raise ValueError(f"label_offset must be at least 0. Received: {label_offset}")
+        numbers = range(label_offset, label_offset + len(classes))
+        if ignore_label is None:
+            ignore_label = None if 255 in numbers else 255
+        elif ignore_label in numbers:
+            raise ValueError(
+                f"ignore_label={ignore_label} is the number of a class: with label_offset="
+                f"{label_offset} the classes go from {numbers[0]} to {numbers[-1]}"
+            )
         self.root = Path(root)
         self.label_offset = label_offset
         self.raw_ignore_label = ignore_label

@@ -19,7 +19,7 @@ def load_dataset(
     num_classes: int | None = None,
     class_names: tuple[str, ...] | None = None,
     label_offset: int = 0,
-    ignore_label: int | None = 255,
+    ignore_label: int | None = None,
 ) -> SegmentationDataset:
     """Opens one split of a data set.
 
@@ -32,7 +32,8 @@ def load_dataset(
         class_names: Their names; by default "class 0" and so on. Either this or `num_classes` is
             needed for a "folder".
         label_offset: For a "folder": 1 where its annotations begin at 1.
-        ignore_label: For a "folder": the number in its annotations that stands for no class.
+        ignore_label: For a "folder": the number in its annotations that stands for no class;
+            None takes 255 where that is no class.
 
     Raises:
         ValueError: If there is no such data set, or an argument is missing.
@@ -40,6 +41,17 @@ def load_dataset(
     """
     if name not in DATASETS:
         raise ValueError(f"dataset must be one of {DATASETS}. Received: {name!r}")
+    given = {
+        "num_classes": num_classes,
+        "class_names": class_names,
+        "label_offset": label_offset or None,
+        "ignore_label": ignore_label,
+    }
+    strange = [key for key, value in given.items() if value is not None]
+    if name != "folder" and strange:
+        raise ValueError(
+            f"The data set {name!r} has classes of its own; it takes no {', '.join(strange)}."
+        )
     if name == "synthetic":
         return SyntheticDataset(split)
     if data_dir is None:

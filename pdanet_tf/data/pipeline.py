@@ -6,12 +6,13 @@ and a run can begin at any step.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from pdanet_tf.data.dataset import SegmentationDataset
-from pdanet_tf.data.readers import resize_image, resize_label
 
 
 def training_batches(
@@ -54,8 +55,9 @@ def training_batches(
     Raises:
         ValueError: If an argument is out of range.
     """
-    _check_arguments(batch_size, crop_size, scale_range, label_stride)
+    check_pipeline_arguments(batch_size, crop_size, scale_range, label_stride)
     count = len(dataset)
+    background = tf.constant(pad_color, "float32")
 
     def draw(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch = position // count
@@ -66,32 +68,26 @@ def training_batches(
         )
         return index, tf.random.stateless_uniform((4,), tf.stack([seed, position]))
 
-    def read(index: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read(index: np.ndarray, random: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         image, label = dataset.read(int(index))
-        edge = short_edge or min(label.shape)
-        factor = float(scale) * edge / min(label.shape)
-        size = (max(1, round(label.shape[0] * factor)), max(1, round(label.shape[1] * factor)))
-        return resize_image(image, size), resize_label(label, size)
+        lowest, highest = scale_range
+        scale = lowest + float(random[0]) * (highest - lowest)
+        factor = scale * (short_edge or min(label.shape)) / min(label.shape)
+        window = _Window.of(label.shape, factor, crop_size, (float(random[1]), float(random[2])))
+        return window.cut_image(image), window.cut_label(label)
 
     def load(index: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        lowest, highest = scale_range
-        scale = lowest + random[0] * (highest - lowest)
-        image, label = tf.numpy_function(read, (index, scale), (tf.uint8, tf.int32))
+        image, label = tf.numpy_function(read, (index, random), (tf.uint8, tf.int32))
         image.set_shape((None, None, 3))
         label.set_shape((None, None))
-        # Image and label go through every step as one tensor, so that they stay together.
-        pixels = tf.concat(
-            [
-                tf.cast(image, "float32") - tf.constant(pad_color, "float32"),
-                tf.cast(label - dataset.ignore_label, "float32")[..., None],
-            ],
-            axis=-1,
-        )
-        pixels = _pad_and_crop(pixels, crop_size, random[1], random[2])
+        missing = tf.constant(crop_size) - tf.shape(label)
+        paddings = tf.stack([tf.zeros(2, tf.int32), missing], axis=1)
+        image = tf.pad(tf.cast(image, "float32") - background, tf.pad(paddings, [[0, 1], [0, 0]]))
+        label = tf.pad(label, paddings, constant_values=dataset.ignore_label)
         if flip and random[3] < 0.5:
-            pixels = tf.reverse(pixels, axis=[1])
-        image = pixels[..., :3] + tf.constant(pad_color, "float32")
-        label = tf.cast(pixels[..., 3], "int32") + dataset.ignore_label
+            image, label = tf.reverse(image, axis=[1]), tf.reverse(label, axis=[1])
+        image = tf.ensure_shape(image + background, (*crop_size, 3))
+        label = tf.ensure_shape(label, crop_size)
         middle = label_stride // 2
         return image, label[middle::label_stride, middle::label_stride]
 
@@ -108,27 +104,53 @@ def training_batches(
     return batches.with_options(options)
 
 
-def _pad_and_crop(
-    pixels: tf.Tensor, crop_size: tuple[int, int], row: tf.Tensor, column: tf.Tensor
-) -> tf.Tensor:
-    """Pads with zeros at the bottom and right, and cuts a window at a relative place (0 to 1)."""
-    for axis, (crop, place) in enumerate(zip(crop_size, (row, column), strict=True)):
-        missing = tf.maximum(crop - tf.shape(pixels)[axis], 0)
-        paddings = [[0, 0] for _ in range(3)]
-        paddings[axis] = [0, missing]
-        pixels = tf.pad(pixels, paddings)
-        room = tf.shape(pixels)[axis] - crop
-        start = tf.cast(place * tf.cast(room + 1, "float32"), "int32")
-        pixels = tf.gather(pixels, tf.range(start, start + crop), axis=axis)
-    return tf.ensure_shape(pixels, (*crop_size, 4))
+@dataclass(frozen=True)
+class _Window:
+    """A part of an image, and the size that it is scaled to.
+
+    Only the window is scaled: a large photograph is never held in full at twice its size.
+    """
+
+    box: tuple[float, float, float, float]  # left, top, right, bottom in the image's pixels
+    size: tuple[int, int]  # width and height
+
+    @classmethod
+    def of(
+        cls,
+        shape: tuple[int, ...],
+        factor: float,
+        crop_size: tuple[int, int],
+        place: tuple[float, float],
+    ) -> "_Window":
+        """Returns the window of the crop's size at a relative place (0 to 1) of a scaled image."""
+        spans = []
+        for side, crop, share in zip(shape, crop_size, place, strict=True):
+            scaled = max(1, round(side * factor))
+            size = min(scaled, crop)
+            start = int(share * (scaled - size + 1))
+            spans.append((start * side / scaled, (start + size) * side / scaled, size))
+        (top, bottom, height), (left, right, width) = spans
+        return cls((left, top, right, bottom), (width, height))
+
+    def cut_image(self, image: np.ndarray) -> np.ndarray:
+        """Scales the window of an image bilinearly."""
+        return self._cut(image, Image.Resampling.BILINEAR)
+
+    def cut_label(self, label: np.ndarray) -> np.ndarray:
+        """Scales the window of labels by nearest neighbour."""
+        return self._cut(label, Image.Resampling.NEAREST)
+
+    def _cut(self, array: np.ndarray, resampling: Image.Resampling) -> np.ndarray:
+        return np.asarray(Image.fromarray(array).resize(self.size, resampling, box=self.box))
 
 
-def _check_arguments(
+def check_pipeline_arguments(
     batch_size: int,
     crop_size: tuple[int, int],
     scale_range: tuple[float, float],
-    label_stride: int,
+    label_stride: int = 1,
 ) -> None:
+    """Raises `ValueError` if an argument of `training_batches` is out of range."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size}")
     if min(crop_size) < 1 or any(side % label_stride for side in crop_size):

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 PathLike = str | os.PathLike[str]
 # Modes of Pillow that hold one number per pixel; a palette ("P") is read as its indices.
-_INDEX_MODES = ("1", "L", "P", "I", "I;16")
+_INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
 
 class DataError(ValueError):
@@ -34,7 +34,17 @@ def read_image(path: PathLike, honour_orientation: bool = False) -> np.ndarray:
         try:
             if honour_orientation:
                 image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I;16"):
+                # Pillow would cut what is above 255.
+                image = Image.fromarray((np.asarray(image) // 257).astype("uint8"))
+            if image.mode in ("I", "F"):
+                raise DataError(
+                    f"{path}: pixels of mode {image.mode} have no known range; save the image "
+                    "with 8 or 16 bits per channel"
+                )
             return np.asarray(image.convert("RGB"))
+        except DataError:
+            raise
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{path}: the image cannot be read: {error}") from error
 
@@ -53,9 +63,11 @@ def read_label(path: PathLike) -> np.ndarray:
     """
     with _open(path) as image:
         if image.mode not in _INDEX_MODES:
+            bands = len(image.getbands())
+            kind = "is colour-coded" if bands >= 3 else "does not hold whole numbers alone"
             raise DataError(
-                f"{path}: the annotation is colour-coded ({len(image.getbands())} channels, mode "
-                f"{image.mode}); expected one channel that holds the number of the class"
+                f"{path}: the annotation {kind} ({bands} channels, mode {image.mode}); expected "
+                "one channel that holds the number of the class"
             )
         try:
             return np.asarray(image).astype("int32")
@@ -84,7 +96,7 @@ def _open(path: PathLike) -> Image.Image:
         raise DataError(f"{path}: there is no such file")
     try:
         return Image.open(path)
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: not an image that can be read: {error}") from error
 
 
@@ -93,10 +105,3 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if image.shape[:2] == size:
         return image
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
-
-
-def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes labels `(height, width)` by nearest neighbour to `size`, (height, width)."""
-    if label.shape == size:
-        return label
-    return np.asarray(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))

@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER, ConvBatchNorm
-from pdanet_tf.layers.precision import full_precision
+from pdanet_tf.layers.precision import full_precision, full_precision_dtype
 
 CHANNEL_ENERGIES = ("dissimilar", "similar")
 
@@ -156,10 +156,14 @@ class DualAttention(keras.layers.Layer):
         reduction: See `PositionAttention`.
         channel_energy: See `ChannelAttention`.
         dropout: Rate of the spatial dropout before the last convolution.
+        logits: Whether the outputs are logits, which are float32 in half precision.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
         Input `(batch, height, width, channels)`, output `(batch, height, width, filters)`.
+
+    Raises:
+        ValueError: As `PositionAttention` and `ChannelAttention`.
     """
 
     def __init__(
@@ -168,6 +172,7 @@ class DualAttention(keras.layers.Layer):
         reduction: int = 8,
         channel_energy: str = "dissimilar",
         dropout: float = 0.1,
+        logits: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -175,6 +180,7 @@ class DualAttention(keras.layers.Layer):
         self.reduction = reduction
         self.channel_energy = channel_energy
         self.dropout = dropout
+        self.logits = logits
         policy = self.dtype_policy
         self.position_attention = PositionAttention(
             reduction, dtype=policy, name="position_attention"
@@ -187,7 +193,7 @@ class DualAttention(keras.layers.Layer):
             filters,
             1,
             kernel_initializer=HEAD_INITIALIZER.clone(),
-            dtype=policy,
+            dtype=full_precision_dtype(self.compute_dtype) if logits else policy,
             name="projection",
         )
 
@@ -221,6 +227,11 @@ class DualAttention(keras.layers.Layer):
         """Returns the shape that `call` produces."""
         return (*input_shape[:-1], self.filters)
 
+    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
+        """Returns the shape and the dtype that `call` produces."""
+        shape = self.compute_output_shape(inputs.shape)
+        return keras.KerasTensor(shape, dtype=self.projection.compute_dtype)
+
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
         return {
@@ -229,4 +240,5 @@ class DualAttention(keras.layers.Layer):
             "reduction": self.reduction,
             "channel_energy": self.channel_energy,
             "dropout": self.dropout,
+            "logits": self.logits,
         }

@@ -8,7 +8,7 @@ import keras
 from pdanet_tf.backbones import RESNETS
 from pdanet_tf.layers import DualAttention
 from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import logits_dtype, segmentation_model
+from pdanet_tf.models.segmentation import segmentation_model
 
 
 def danet_head(
@@ -30,10 +30,10 @@ def danet_head(
     Returns:
         Logits, `(batch, height, width, num_classes)`.
     """
-    x = DualAttention(num_classes, reduction, channel_energy, dropout, name="dual_attention")(
-        stages["C5"]
+    layer = DualAttention(
+        num_classes, reduction, channel_energy, dropout, logits=True, name="dual_attention"
     )
-    return keras.layers.Activation("linear", dtype=logits_dtype(), name="head_logits")(x)
+    return layer(stages["C5"])
 
 
 @register_family(RESNETS)

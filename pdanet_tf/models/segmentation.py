@@ -5,9 +5,17 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.layers import AuxiliaryHead, BilinearResizeLike, ConvBatchNorm, PixelNormalization
+from pdanet_tf.layers import (
+    AuxiliaryHead,
+    BilinearResizeLike,
+    ConvBatchNorm,
+    PixelNormalization,
+    pixel_mean,
+)
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
 from pdanet_tf.layers.precision import full_precision_dtype
+
+NORMALIZED_IMAGE = "normalized_image"
 
 
 def segmentation_model(
@@ -58,13 +66,15 @@ def segmentation_model(
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1). Received: dropout={dropout}")
     needed = {*needed_stages, "C4"} if aux_head else {*needed_stages}
+    pixel_mean(normalization)  # raises if there is none
     missing = needed.difference(backbone.output)
     if missing:
         raise ValueError(
             f"The backbone {backbone.name!r} has the stages {', '.join(backbone.output)}; the "
             f"model also needs {', '.join(sorted(missing))}"
         )
-    images = keras.Input(input_shape, name="image")
+    # The name tells `predict` and the like what the model takes.
+    images = keras.Input(input_shape, name="image" if include_preprocessing else NORMALIZED_IMAGE)
     x = images
     if include_preprocessing:
         x = PixelNormalization(normalization, name="normalization")(x)

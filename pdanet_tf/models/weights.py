@@ -1,11 +1,14 @@
 """Weights into models, name to name, with nothing left over."""
 
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
+
+from pdanet_tf.layers import PixelNormalization
 
 
 def assign_weights(model: keras.Model, arrays: Mapping[str, np.ndarray], source: str) -> None:
@@ -44,6 +47,37 @@ def assign_weights(model: keras.Model, arrays: Mapping[str, np.ndarray], source:
         variable.assign(arrays[path])
 
 
+def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
+    """Loads a `.keras` file, without its optimizer.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no model file at {path}")
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: not a model in Keras' format (.keras)")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ValueError(f"{path}: the model cannot be loaded: {error}") from error
+
+
+def _check_normalization(model: keras.Model, saved: keras.Model, path: Path) -> None:
+    """Raises if weights were trained on pixels normalised in another way."""
+    found, expected = (
+        [layer.normalization for layer in each.layers if isinstance(layer, PixelNormalization)]
+        for each in (saved, model)
+    )
+    if found and expected and found != expected:
+        raise ValueError(
+            f"The weights in {path} belong to normalization={found[0]!r}. "
+            f"Received: normalization={expected[0]!r}"
+        )
+
+
 def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Loads the weights of a `.keras` or `.weights.h5` file into a model of the same kind.
 
@@ -59,7 +93,8 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"There is no weights file at {path}")
     if path.name.endswith(".keras"):
-        saved = keras.saving.load_model(path, compile=False)
+        saved = load_keras_file(path)
+        _check_normalization(model, saved, path)
         ours = {weight.path for weight in model.weights}
         arrays = {
             weight.path: keras.ops.convert_to_numpy(weight)
@@ -71,7 +106,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     elif path.name.endswith(".weights.h5"):
         try:
             model.load_weights(path)
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, OSError) as error:
             raise ValueError(f"The weights in {path} do not fit {model.name!r}: {error}") from error
     else:
         raise ValueError(f"weights must be a .keras or a .weights.h5 file. Received: {path}")

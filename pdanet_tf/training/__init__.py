@@ -1,7 +1,21 @@
 """Training: a configuration in, checkpoints and scores out."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pdanet_tf.training.callbacks import NonFiniteLossError
 from pdanet_tf.training.config import TrainConfig
-from pdanet_tf.training.train import TrainResult, train
+
+if TYPE_CHECKING:
+    from pdanet_tf.training.train import TrainResult, train
 
 __all__ = ["NonFiniteLossError", "TrainConfig", "TrainResult", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # What needs TensorFlow is imported when it is used.
+    if name in ("TrainResult", "train"):
+        module = import_module("pdanet_tf.training.train")
+        value = globals()[name] = getattr(module, name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,12 @@
 """What happens between the steps of a training run."""
 
 import csv
+import dataclasses
+import json
 import math
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +15,11 @@ import numpy as np
 
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.evaluation import Evaluation, evaluate_predictor
-from pdanet_tf.files import whole_file
+from pdanet_tf.files import whole_file, write_atomically
 from pdanet_tf.inference import Predictor, Protocol
 
 MONITOR = "val_mean_iou"
+_PROGRESS_ENTRY = "pdanet_tf_progress.json"  # in the .keras file, which is a zip archive
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -44,8 +50,8 @@ class Validation(keras.callbacks.Callback):
             logs["val_pixel_accuracy"] = self.evaluation.scores.pixel_accuracy
 
 
-class StopOnNonFiniteLoss(keras.callbacks.Callback):
-    """Raises as soon as the loss is infinite or not a number."""
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Raises as soon as the loss, or a weight at the end of an epoch, is not a finite number."""
 
     def __init__(self, checkpoint: Path) -> None:
         super().__init__()
@@ -65,54 +71,93 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
                 "labels that are no class make the loss NaN too."
             )
 
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Looks at the weights, before anyone scores or saves them."""
+        for weight in self.model.weights:
+            if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+                raise NonFiniteLossError(
+                    f"{weight.path} is not finite after epoch {epoch + 1}. "
+                    f"The last good checkpoint is {self.checkpoint}."
+                )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come; it is kept inside the checkpoint, so that the two always agree.
+
+    Attributes:
+        epochs: Number of epochs that are done.
+        best_score: Highest score so far.
+    """
+
+    epochs: int = 0
+    best_score: float = -math.inf
+
+    @classmethod
+    def of(cls, checkpoint: Path) -> "Progress":
+        """Reads the progress from a checkpoint that `Checkpoints` wrote.
+
+        Raises:
+            ValueError: If the file is no such checkpoint.
+        """
+        try:
+            with zipfile.ZipFile(checkpoint) as archive:
+                return cls(**json.loads(archive.read(_PROGRESS_ENTRY)))
+        except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{checkpoint}: not a checkpoint of a run: {error!r}") from error
+
 
 class Checkpoints(keras.callbacks.Callback):
     """Keeps the last state of training, and the best model for use.
 
-    Both are written whole or not at all, and never with weights that are not finite.
+    Both are written whole or not at all.
 
     Args:
-        last: File of the model as it is trained, with the optimizer's state.
+        last: File of the model as it is trained, with the optimizer's state and the progress.
         best: File of the model with the highest score so far.
-        to_save: Turns the trained model into the one that is saved as best.
-        best_score: Score to beat, of a run that is resumed.
+        for_use: Turns the trained model into the one that is saved as best.
+        progress: How far the run has come.
     """
 
-    def __init__(self, last: Path, best: Path, to_save: Any, best_score: float) -> None:
+    def __init__(
+        self,
+        last: Path,
+        best: Path,
+        for_use: Callable[[keras.Model], keras.Model],
+        progress: Progress,
+    ) -> None:
         super().__init__()
         self.last = last
         self.best = best
-        self.to_save = to_save
-        self.best_score = best_score
+        self.for_use = for_use
+        self.progress = progress
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Saves the initial state, so that there is always a good checkpoint."""
         if not self.last.exists():
-            _save(self.model, self.last)
+            self._save_last()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Saves the state, and the model if it is the best so far."""
-        for weight in self.model.trainable_weights:
-            if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
-                raise NonFiniteLossError(
-                    f"The weights of {weight.path} are not finite after epoch {epoch + 1}. "
-                    f"The last good checkpoint is {self.last}."
-                )
+        """Saves the model if it is the best so far, and the state."""
         score = (logs or {})[MONITOR]
-        if score > self.best_score:
-            self.best_score = score
-            _save(self.to_save(self.model), self.best)
-        _save(self.model, self.last)
+        if score > self.progress.best_score or not self.best.exists():
+            with whole_file(self.best) as beside:
+                self.for_use(self.model).save(beside)
+        self.progress = Progress(epoch + 1, max(score, self.progress.best_score))
+        self._save_last()
+
+    def _save_last(self) -> None:
+        with whole_file(self.last) as beside:
+            self.model.save(beside)
+            with zipfile.ZipFile(beside, "a") as archive:
+                archive.writestr(_PROGRESS_ENTRY, json.dumps(dataclasses.asdict(self.progress)))
 
 
-def _save(model: keras.Model, path: Path) -> None:
-    with whole_file(path) as beside:
-        model.save(beside)
-
-
-def best_score_so_far(history: Path) -> float:
-    """Returns the highest score in a run's `history.csv`, or minus infinity."""
+def cut_history(history: Path, epochs: int) -> None:
+    """Removes the rows of a `history.csv` that lie behind the checkpoint."""
     if not history.is_file():
-        return -math.inf
+        return
     with history.open(newline="") as file:
-        return max((float(row[MONITOR]) for row in csv.DictReader(file)), default=-math.inf)
+        header, *rows = list(csv.reader(file)) or [[]]
+    kept = [row for row in rows if row and int(row[0]) < epochs]
+    write_atomically(history, "".join(",".join(row) + "\n" for row in [header, *kept] if row))

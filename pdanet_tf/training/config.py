@@ -26,7 +26,9 @@ class TrainConfig:
     num_classes: int | None = _option(None, "number of classes of the data set 'folder'")
     class_names: tuple[str, ...] | None = _option(None, "names of the classes of 'folder'")
     label_offset: int = _option(0, "for 'folder': 1 where its annotations begin at 1")
-    ignore_label: int = _option(255, "for 'folder': the annotations' number for no class")
+    ignore_label: int | None = _option(
+        None, "for 'folder': the annotations' number for no class; by default 255"
+    )
     epochs: int = _option(20, "number of epochs")
     steps_per_epoch: int | None = _option(None, "steps per epoch; by default every image once")
     batch_size: int = _option(8, "images per step, over all devices")
@@ -35,6 +37,7 @@ class TrainConfig:
     momentum: float = _option(0.9, "momentum of SGD")
     nesterov: bool = _option(False, "Nesterov's momentum")
     weight_decay: float = _option(1e-4, "decay of convolution kernels and attention scales")
+    normalization: str = _option("torch", "normalisation of the pixels: torch or caffe")
     aux_head: bool = _option(False, "deep supervision of stage C4")
     aux_weight: float = _option(0.4, "weight of its loss")
     dropout: float | None = _option(None, "rate of the heads' dropout; by default the model's")
@@ -67,6 +70,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise ValueError(f"{name} must be at least {bound}. Received: {name}={value}")
+        if self.seed >= 2**32:
+            raise ValueError(f"seed must be below 2**32. Received: seed={self.seed}")
         if self.precision not in PRECISIONS:
             raise ValueError(
                 f"precision must be one of {PRECISIONS}. Received: precision={self.precision!r}"

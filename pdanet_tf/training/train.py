@@ -5,16 +5,17 @@ import json
 import platform
 import time
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import PIL
 import tensorflow as tf
 from rich.console import Console
 
 from pdanet_tf.data import SegmentationDataset, load_dataset
-from pdanet_tf.data.pipeline import training_batches
+from pdanet_tf.data.pipeline import check_pipeline_arguments, training_batches
 from pdanet_tf.evaluation import Evaluation, evaluate
 from pdanet_tf.files import write_atomically
 from pdanet_tf.inference import InferenceSettings, Protocol
@@ -22,17 +23,20 @@ from pdanet_tf.layers import pixel_mean
 from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models import build_model
+from pdanet_tf.models.registry import find_model
 from pdanet_tf.models.weights import assign_weights
 from pdanet_tf.optimizers import SGD
 from pdanet_tf.training.callbacks import (
     Checkpoints,
-    StopOnNonFiniteLoss,
+    Progress,
+    StopOnNonFinite,
     Validation,
-    best_score_so_far,
+    cut_history,
 )
 from pdanet_tf.training.config import TrainConfig
+from pdanet_tf.version import __version__
 
-_VERSIONED = ("pdanet_tf", "tensorflow", "keras", "numpy", "pillow")
+_LIBRARIES = (tf, keras, np, PIL)
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,20 @@ def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
         FileExistsError: If `output_dir` holds a run and `resume` is off.
         NonFiniteLossError: If the loss is infinite or not a number; the last good checkpoint
             stays.
+        RuntimeError: If Keras runs on another backend than TensorFlow.
         ValueError: If an option does not fit the model, the data or the devices.
+
+    Example:
+        ```python
+        config = pdanet_tf.TrainConfig(output_dir="runs/first", epochs=3, learning_rate=0.03)
+        print(pdanet_tf.train(config).evaluation.scores.mean_iou)
+        ```
     """
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            "Training needs Keras' TensorFlow backend. "
+            f"Received: KERAS_BACKEND={keras.backend.backend()}"
+        )
     started = time.monotonic()
     run = _Run(config)
     run.check()
@@ -130,6 +146,12 @@ class _Run:
                 f"batch_size must be a multiple of the number of devices, {replicas}. "
                 f"Received: batch_size={self.config.batch_size}"
             )
+        if self.folder.exists() and not self.folder.is_dir():
+            raise FileExistsError(f"output_dir={self.folder} is a file")
+        find_model(self.config.model)
+        check_pipeline_arguments(
+            self.config.batch_size, self.config.crop_size, self.config.scale_range
+        )
         self.train.check()
         self.validation.check()
 
@@ -150,11 +172,11 @@ class _Run:
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             model = keras.saving.load_model(self.last) if config.resume else self._compiled_model()
+            model.jit_compile = self._uses_xla()
         self._check_batch_norm(model)
-        # Rounded, because float16 skips a step now and then; states are saved at ends of epochs.
-        epoch = round(int(keras.ops.convert_to_numpy(model.optimizer.iterations)) / self.steps)
+        progress = Progress.of(self.last) if config.resume else Progress()
         # Everything random is a function of the seed and the step, also where a run goes on.
-        step = epoch * self.steps
+        step = progress.epochs * self.steps
         batches = training_batches(
             self.train,
             config.batch_size,
@@ -163,7 +185,7 @@ class _Run:
             scale_range=config.scale_range,
             flip=config.flip,
             label_stride=self._label_stride(model),
-            pad_color=pixel_mean("torch"),
+            pad_color=pixel_mean(config.normalization),
             seed=config.seed,
             start_step=step,
         )
@@ -172,14 +194,16 @@ class _Run:
         _seed_dropout(model, config.seed, step)
         self.folder.mkdir(parents=True, exist_ok=True)
         InferenceSettings(self.train.classes, self.protocol).save(self.folder)
-        if not config.resume:
+        if config.resume:
+            cut_history(self.history, progress.epochs)
+        else:
             write_atomically(self.config_file, json.dumps(config.to_dict(), indent=2) + "\n")
         model.fit(
             batches,
-            initial_epoch=epoch,
+            initial_epoch=progress.epochs,
             epochs=config.epochs,
             steps_per_epoch=self.steps,
-            callbacks=self._callbacks(),
+            callbacks=self._callbacks(progress),
             shuffle=False,  # the batches are
             verbose=verbose,
         )
@@ -193,6 +217,7 @@ class _Run:
             upsample=upsample,
             aux_head=aux_head,
             weights=weights,
+            normalization=config.normalization,
             dtype=dtype,
             **options,
         )
@@ -223,10 +248,17 @@ class _Run:
             if config.aux_head
             else None,
             metrics=metrics,
-            # Crops have one size, so XLA compiles once; on CPUs its convolutions are slow.
-            jit_compile=bool(tf.config.list_physical_devices("GPU")),
+            jit_compile=False,  # see `_uses_xla`
         )
         return model
+
+    def _uses_xla(self) -> bool:
+        """Tells whether XLA compiles the step: on one GPU, where crops of one size do it once.
+
+        It does not work with several replicas, and on CPUs its convolutions are slow.
+        """
+        on_gpu = bool(tf.config.list_logical_devices("GPU"))
+        return on_gpu and self.strategy.num_replicas_in_sync == 1
 
     def _label_stride(self, model: keras.Model) -> int:
         """Returns the stride of the model's logits, at which the loss is taken."""
@@ -245,12 +277,12 @@ class _Run:
                 f"constant. Received: batch_size={self.config.batch_size} on {replicas} device(s)"
             )
 
-    def _callbacks(self) -> list[keras.callbacks.Callback]:
+    def _callbacks(self, progress: Progress) -> list[keras.callbacks.Callback]:
         callbacks: list[keras.callbacks.Callback] = [
-            StopOnNonFiniteLoss(self.last),
+            StopOnNonFinite(self.last),
             Validation(self.validation, self.protocol),
+            Checkpoints(self.last, self.best, self._for_use, progress),
             keras.callbacks.CSVLogger(self.history, append=self.config.resume),
-            Checkpoints(self.last, self.best, self._for_use, best_score_so_far(self.history)),
         ]
         if importlib.util.find_spec("tensorboard") is None:
             Console(stderr=True).print(
@@ -276,7 +308,8 @@ class _Run:
             "seconds": round(seconds, 1),
             "versions": {
                 "python": platform.python_version(),
-                **{name: metadata.version(name) for name in _VERSIONED},
+                "pdanet_tf": __version__,
+                **{library.__name__: library.__version__ for library in _LIBRARIES},
             },
             "machine": platform.platform(),
             "devices": list(self.strategy.extended.worker_devices),
