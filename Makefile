@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-slow format clean
+.PHONY: demo test test-extras test-slow format clean
 
 demo: .venv/base
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
@@ -13,6 +13,10 @@ test: .venv/dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# The tests that need optional packages; one of them is compiled, which takes a C++ compiler.
+test-extras: .venv/extras
+	$(BIN)/pytest tests/test_crf.py tests/test_models.py -k 'crf or PyTorch'
 
 test-slow: .venv/dev
 	$(BIN)/pytest -m slow
@@ -29,6 +33,10 @@ format: .venv/dev
 .venv/dev: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) -e '.[dev]'
+	touch $@
+
+.venv/extras: .venv/dev
+	$(PIP) -e '.[crf]' torch==2.13.0
 	touch $@
 
 clean:

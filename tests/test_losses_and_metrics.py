@@ -129,7 +129,7 @@ def test_labels_that_are_no_class_do_not_pass_unseen():
     for metric in (MeanIoU(4), MeanIoU(4, average="present"), PixelAccuracy(4)):
         metric.update_state(labels, logits)
         assert np.isnan(metric.result())
-        with pytest.raises(ValueError, match="1 pixels .* num_classes=4"):
+        with pytest.raises(ValueError, match=r"1 pixels .* num_classes=4"):
             metric.scores()
         metric.reset_state()
         assert metric.result() == 0
