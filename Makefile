@@ -16,7 +16,8 @@ test: .venv/dev
 
 # The tests that need optional packages; one of them is compiled, which takes a C++ compiler.
 test-extras: .venv/extras
-	$(BIN)/pytest tests/test_crf.py tests/test_models.py -k 'crf or PyTorch'
+	$(BIN)/pytest tests/test_crf.py tests/test_backbone_sources.py tests/test_models.py \
+		-k 'crf or sources or PyTorch'
 
 test-slow: .venv/dev
 	$(BIN)/pytest -m slow
@@ -36,7 +37,7 @@ format: .venv/dev
 	touch $@
 
 .venv/extras: .venv/dev
-	$(PIP) -e '.[crf]' torch==2.13.0
+	$(PIP) -e '.[crf,keras-cv,keras-hub]' torch==2.13.0
 	touch $@
 
 clean:

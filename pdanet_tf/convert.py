@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pdanet_tf.models.weights import assign_weights
+from pdanet_tf.weights import assign_weights
 
 _DUAL_ATTENTION = {
     "position_conv_in/conv": "conv5a.0",

@@ -283,13 +283,23 @@ def test_dilated_features_subsampled_equal_those_of_the_strided_network(backbone
     assert pdanet_tf.backbones.stage_strides(dilated)["C5"] == output_stride
 
 
-def test_vgg16_is_that_of_keras():
-    ours, theirs = pdanet_tf.backbones.vgg16(), keras.applications.VGG16(False, weights=None)
-    for layer in theirs.layers:
-        if layer.weights:
-            ours.get_layer(layer.name).set_weights(layer.get_weights())
-    images = np.random.default_rng(0).standard_normal((1, 64, 96, 3)).astype("float32")
-    np.testing.assert_allclose(ours(images)["C5"], theirs(images), atol=1e-6)
+def test_imagenet_weights_are_asked_for_by_name(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "pdanet_tf.models.build.imagenet_weights",
+        lambda backbone, name: asked.append((name, backbone.get_layer(index=1).name)),
+    )
+    build("pspnet_resnet18", backbone_weights="imagenet")
+    build("fcn32s_vgg16", backbone_weights="imagenet", normalization="caffe")
+    assert [name for name, _ in asked] == ["resnet18", "vgg16"]
+    for wrong, message in (
+        ({"normalization": "caffe"}, "normalization='torch'"),
+        ({"backbone_weights": "coco"}, "'coco'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            build("pspnet_resnet18", **{"backbone_weights": "imagenet", **wrong})
+    with pytest.raises(ValueError, match="normalization='caffe'"):
+        build("fcn32s_vgg16", backbone_weights="imagenet")
 
 
 def test_a_new_fcn8s_predicts_what_fcn32s_does():

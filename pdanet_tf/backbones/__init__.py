@@ -1,6 +1,11 @@
 """Backbones: functional models from normalised images to a dict of the stages "C1" to "C5"."""
 
 from pdanet_tf.backbones.resnet import resnet18, resnet34, resnet50, resnet101
+from pdanet_tf.backbones.sources import (
+    imagenet_weights,
+    load_keras_hub_resnet,
+    load_keras_vgg16,
+)
 from pdanet_tf.backbones.stages import as_backbone, stage_strides
 from pdanet_tf.backbones.vgg import vgg16
 
@@ -14,6 +19,9 @@ RESNETS = {
 __all__ = [
     "RESNETS",
     "as_backbone",
+    "imagenet_weights",
+    "load_keras_hub_resnet",
+    "load_keras_vgg16",
     "resnet18",
     "resnet34",
     "resnet50",

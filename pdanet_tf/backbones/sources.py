@@ -1,13 +1,13 @@
 """Weights of other makers' backbones, name to name, with nothing left over."""
 
 import re
-from collections.abc import Mapping
 
 import keras
 import numpy as np
 
 from pdanet_tf.backbones.resnet import resnet18, resnet34, resnet50, resnet101
 from pdanet_tf.backbones.vgg import vgg16
+from pdanet_tf.weights import assign_weights
 
 # Who builds a backbone, and what KerasHub calls its weights. KerasHub's own presets are timm's
 # "a1_in1k"; it has none for ResNet34, but converts timm's while it loads.
@@ -93,7 +93,7 @@ def load_keras_hub_resnet(backbone: keras.Model, source: keras.Model) -> None:
             is loaded.
     """
     arrays = {_our_path(path): array for path, array in _arrays(source).items()}
-    _assign_weights(backbone, arrays, source=f"KerasHub's {source.name!r}")
+    assign_weights(backbone, arrays, source=f"KerasHub's {source.name!r}")
 
 
 def load_keras_vgg16(backbone: keras.Model, source: keras.Model) -> None:
@@ -110,7 +110,7 @@ def load_keras_vgg16(backbone: keras.Model, source: keras.Model) -> None:
         ValueError: If weights are missing, left over or misshapen. All are listed, and nothing
             is loaded.
     """
-    _assign_weights(backbone, _arrays(source), source=f"Keras' {source.name!r}")
+    assign_weights(backbone, _arrays(source), source=f"Keras' {source.name!r}")
 
 
 def _our_path(path: str) -> str:
@@ -141,25 +141,3 @@ def _shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
 
 def _arrays(model: keras.Model) -> dict[str, np.ndarray]:
     return {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
-
-
-def _assign_weights(model: keras.Model, arrays: Mapping[str, np.ndarray], source: str) -> None:
-    shapes = _shapes(model)
-    problems = [f"  missing: {path} {shapes[path]}" for path in shapes if path not in arrays]
-    problems += [
-        f"  unexpected: {path} {array.shape}"
-        for path, array in arrays.items()
-        if path not in shapes
-    ]
-    problems += [
-        f"  {path}: expected {shape}, found {arrays[path].shape}"
-        for path, shape in shapes.items()
-        if path in arrays and arrays[path].shape != shape
-    ]
-    if problems:
-        raise ValueError(
-            f"The weights in {source} do not fit model {model.name!r}; nothing was loaded:\n"
-            + "\n".join(problems)
-        )
-    for variable in model.weights:
-        variable.assign(arrays[variable.path])

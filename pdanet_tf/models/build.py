@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import as_backbone
-from pdanet_tf.models.registry import find_model
+from pdanet_tf.backbones import RESNETS, as_backbone, imagenet_weights
+from pdanet_tf.models.registry import ModelEntry, find_model
 from pdanet_tf.models.weights import load_weights
 
 
@@ -26,6 +26,7 @@ def build_model(
     backbone: keras.Model | None = None,
     output_stride: int | None = None,
     stem: str | None = None,
+    backbone_weights: str | None = None,
     **options: Any,
 ) -> keras.Model:
     """Builds a segmentation model.
@@ -48,7 +49,11 @@ def build_model(
         backbone: A model to be used in place of the one that the name ends in: one that names
             its stages, see `pdanet_tf.backbones.as_backbone`. It takes normalised images.
         output_stride: Stride of the features that are classified: 8 (the default), 16 or 32.
-        stem: `"deep"` (the default) or `"7x7"`, see `pdanet_tf.backbones.resnet18`.
+        stem: `"deep"` (the default, but for ImageNet's weights) or `"7x7"`, see
+            `pdanet_tf.backbones.resnet18`.
+        backbone_weights: `"imagenet"` downloads the backbone's, see
+            `pdanet_tf.backbones.imagenet_weights`: for ResNets with the 7 x 7 stem
+            (extra `keras-hub`), and for VGG16 with `normalization="caffe"`.
         **options: Options of the head, such as `dropout`, `pool_scales`, `reduction` and
             `channel_energy`; see the head in the family's file.
 
@@ -69,14 +74,18 @@ def build_model(
         ```
     """
     entry = find_model(name)
-    given = {"output_stride": output_stride, "stem": stem}
-    backbone_options = {key: value for key, value in given.items() if value is not None}
-    if backbone is not None and backbone_options:
+    given = {"output_stride": output_stride, "stem": stem, "backbone_weights": backbone_weights}
+    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if backbone is not None and chosen:
         raise ValueError(
-            f"{', '.join(backbone_options)} is chosen when a backbone is built; here one is given."
+            f"{', '.join(chosen)} is chosen when a backbone is built; here one is given."
         )
     with _dtype_policy(dtype):
-        backbone = entry.backbone(**backbone_options) if backbone is None else as_backbone(backbone)
+        backbone = (
+            _build_backbone(entry, normalization, **chosen)
+            if backbone is None
+            else as_backbone(backbone)
+        )
         model = entry.family(
             backbone,
             num_classes=num_classes,
@@ -90,6 +99,28 @@ def build_model(
     if weights is not None:
         load_weights(model, weights)
     return model
+
+
+def _build_backbone(
+    entry: ModelEntry, normalization: str, backbone_weights: str | None = None, **options: Any
+) -> keras.Model:
+    if backbone_weights is None:
+        return entry.backbone(**options)
+    if backbone_weights != "imagenet":
+        raise ValueError(
+            f"backbone_weights must be 'imagenet' or None. Received: {backbone_weights!r}"
+        )
+    expected = "caffe" if entry.backbone_name == "vgg16" else "torch"
+    if normalization != expected:
+        raise ValueError(
+            f"The ImageNet weights of {entry.backbone_name} expect normalization={expected!r}. "
+            f"Received: normalization={normalization!r}"
+        )
+    if entry.backbone_name in RESNETS:
+        options.setdefault("stem", "7x7")
+    backbone = entry.backbone(**options)
+    imagenet_weights(backbone, entry.backbone_name)
+    return backbone
 
 
 @contextmanager

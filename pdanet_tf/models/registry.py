@@ -15,11 +15,13 @@ class ModelEntry:
     Attributes:
         family: The function that builds the model on a backbone.
         backbone: The function that builds the backbone.
+        backbone_name: Its name.
         options: Options of the family that belong to the name.
     """
 
     family: Callable[..., keras.Model]
     backbone: Callable[..., keras.Model]
+    backbone_name: str
     options: Mapping[str, Any]
 
     @property
@@ -43,7 +45,7 @@ def register_family(
 
     def register(family: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
         for name, backbone in backbones.items():
-            _MODELS[f"{family.__name__}_{name}"] = ModelEntry(family, backbone, options)
+            _MODELS[f"{family.__name__}_{name}"] = ModelEntry(family, backbone, name, options)
         return family
 
     return register

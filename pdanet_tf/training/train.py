@@ -24,7 +24,6 @@ from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models import build_model
 from pdanet_tf.models.registry import find_model
-from pdanet_tf.models.weights import assign_weights
 from pdanet_tf.optimizers import SGD
 from pdanet_tf.training.callbacks import (
     Checkpoints,
@@ -35,6 +34,7 @@ from pdanet_tf.training.callbacks import (
 )
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.version import __version__
+from pdanet_tf.weights import assign_weights
 
 _LIBRARIES = (tf, keras, np, PIL)
 
