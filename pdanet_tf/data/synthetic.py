@@ -22,7 +22,7 @@ SYNTHETIC_CLASSES = Classes(
     ),
 )
 _SKY, _MEADOW, _HOUSE, _ROOF, _TREE, _SUN, _POND, _FENCE = range(8)
-_SPLITS = {"train": (0, 512), "validation": (1, 64)}  # a number for the seed, number of scenes
+_SPLITS = {"train": (0, 512), "validation": (1, 32)}  # a number for the seed, number of scenes
 
 # Draws one shape in a given "ink": once in colours, once in class numbers.
 _Shape = Callable[[ImageDraw.ImageDraw, Callable[[int], int | Color]], None]
@@ -35,7 +35,7 @@ class SyntheticDataset(SegmentationDataset):
     model has to learn shapes and places, not only colours.
 
     Args:
-        split: "train" (512 scenes) or "validation" (64 others).
+        split: "train" (512 scenes) or "validation" (32 others).
         size: (height, width) of the scenes.
         seed: Seed of the whole data set.
 
