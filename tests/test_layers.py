@@ -67,6 +67,8 @@ def run_layer_test(layer, shape, expected_shape):
         (layers.PyramidPooling(8, (1, 2, 3)), (5, 7, 16), (5, 7, 40)),
         (layers.AuxiliaryHead(6), (5, 7, 16), (5, 7, 6)),
         (layers.AtrousSpatialPyramidPooling(6, (1, 2)), (5, 7, 16), (5, 7, 6)),
+        (layers.ContextModule("basic"), (9, 7, 3), (9, 7, 3)),
+        (layers.ContextModule("large"), (9, 7, 3), (9, 7, 3)),
         (layers.AttentionLevel(8), (3, 3, 16), (3, 3, 8)),
         (layers.PyramidDualAttention(8, (1, 2)), (5, 7, 16), (5, 7, 32)),
     ],
@@ -125,6 +127,31 @@ def test_dilated_convolution_by_loops():
         if 0 <= y < 8 and 0 <= x < 7:
             expected[i, j] += image[0, y, x] @ kernel[k, m]
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", ["basic", "large"])
+def test_a_context_module_without_noise_is_the_identity(variant):
+    inputs = np.random.default_rng(0).random((2, 9, 7, 3)).astype("float32")
+    outputs = layers.ContextModule(variant, noise=0.0)(inputs)
+    np.testing.assert_allclose(outputs, inputs, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 5), (1, 1)])
+def test_unpooling_puts_every_maximum_back(size):
+    # Every value is different, so that there is one maximum.
+    values = np.random.default_rng(0).permutation(2 * size[0] * size[1] * 3) + 1.0
+    inputs = values.reshape(2, *size, 3).astype("float32")
+    pool = layers.MaxPoolingWithMask()
+    pooled, mask = pool(inputs)
+    assert pool.compute_output_shape(inputs.shape) == (pooled.shape, mask.shape)
+    expected = tf.nn.max_pool2d(inputs, 2, 2, "SAME")
+    np.testing.assert_array_equal(pooled, expected)
+    restored = layers.MaxUnpooling()([pooled, mask])
+    np.testing.assert_array_equal(restored, inputs * mask)
+    assert np.count_nonzero(restored) == np.size(pooled)
+    # Zeros everywhere: one position of each window is marked, and none of the padding.
+    _, ties = pool(np.zeros_like(inputs))
+    assert np.sum(ties) == np.size(pooled)
 
 
 def test_normalization_by_hand():

@@ -99,6 +99,18 @@ def atrous_branch(classes):
     return classifier(9 * 512, 1024) + classifier(1024, 1024) + classifier(1024, classes)
 
 
+def context(n, widths):
+    channels = [n, *(width * n for width in widths)]
+    layers = [classifier(9 * a, b) for a, b in itertools.pairwise(channels)]
+    return sum(layers) + classifier(channels[-1], n)
+
+
+def conv_batch_norms(size, channels):
+    return sum(conv_batch_norm(size, a, b) for a, b in itertools.pairwise(channels))
+
+
+SEGNET_ENCODER = (64,) * 2 + (128,) * 2 + (256,) * 3 + (512,) * 6
+SEGNET_DECODER = (512,) * 5 + (256,) * 3 + (128,) * 2 + (64,) * 2
 # Name: parameters less deep supervision, as a function of the number of classes; channels of C4.
 PARAMETERS = {
     f"{head}_{backbone}": (
@@ -119,6 +131,30 @@ PARAMETERS = {
     "deeplabv2_resnet101": (
         lambda n: resnet(*BACKBONES["resnet101"]) + 4 * classifier(9 * 2048, n),
         1024,
+    ),
+}
+PARAMETERS |= {
+    "dilation_frontend_vgg16": (lambda n: VGG16 + fully_connected(n), 512),
+    # Yu and Koltun 2015, table 1: all layers as wide as the classes, or up to 32 times.
+    "dilation_basic_vgg16": (
+        lambda n: VGG16 + fully_connected(n) + context(n, (1, 1, 1, 1, 1, 1, 1)),
+        512,
+    ),
+    "dilation_large_vgg16": (
+        lambda n: VGG16 + fully_connected(n) + context(n, (2, 2, 4, 8, 16, 32, 32)),
+        512,
+    ),
+    "segnet_vgg16": (
+        lambda n: (
+            conv_batch_norms(3, (3, *SEGNET_ENCODER))
+            + conv_batch_norms(3, (512, *SEGNET_DECODER))
+            + classifier(64, n)
+        ),
+        512,
+    ),
+    "segnet_basic": (
+        lambda n: conv_batch_norms(7, (3, 64, 64, 64, 64, 64, 64, 64, 64)) + classifier(64, n),
+        64,
     ),
 }
 EVERY_MODEL = pytest.mark.parametrize("name", PARAMETERS)
@@ -309,6 +345,28 @@ def test_a_new_fcn8s_predicts_what_fcn32s_does():
     images = pictures(1, 64, 96)
     expected = tf.image.resize(tf.image.resize(coarse(images), (4, 6)), (8, 12))
     np.testing.assert_allclose(fine(images), expected, atol=1e-4)
+
+
+def test_segnet_works_on_odd_sizes_at_the_size_of_the_image():
+    for name in ("segnet_vgg16", "segnet_basic"):
+        model = build(name, upsample=False)
+        for size in ((33, 47), (1, 1)):
+            assert model(pictures(1, *size)).shape == (1, *size, 5)
+
+
+@pytest.mark.parametrize("variant", ["basic", "large"])
+def test_a_new_context_module_hands_on_what_the_front_end_says(variant):
+    keras.utils.set_random_seed(0)
+    plain = build("dilation_frontend_vgg16", upsample=False)
+    model = build(f"dilation_{variant}_vgg16", upsample=False)
+    for layer in plain.layers:
+        model.get_layer(layer.name).set_weights(layer.get_weights())
+    images = pictures(1, 64, 96)
+    expected = np.maximum(plain(images), 0)  # the module's first ReLU
+    found = model(images)
+    # The noise of eight layers adds up, but leaves the classes apart.
+    assert np.abs(found - expected).mean() < 0.3 * expected.std()
+    assert np.corrcoef(np.ravel(found), np.ravel(expected))[0, 1] > 0.95
 
 
 def test_deeplabv2_sums_the_scores_of_its_rates():

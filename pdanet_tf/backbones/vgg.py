@@ -5,18 +5,20 @@ import keras
 from pdanet_tf.layers import DenseMaxPooling
 from pdanet_tf.layers.conv import BACKBONE_INITIALIZER
 
-_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 # For each output stride: which pools do not halve the resolution.
 _DENSE_POOLS: dict[int, tuple[int, ...]] = {32: (), 16: (5,), 8: (4, 5)}
 
 
-def vgg16(output_stride: int = 32, name: str = "vgg16") -> keras.Model:
+def vgg16(output_stride: int = 32, late_pools: bool = True, name: str = "vgg16") -> keras.Model:
     """Builds the convolutions and pools of VGG16.
 
     Args:
         output_stride: Input size over the size of C5: 32, 16 or 8. Below 32 the last pools move
             by one position, and what follows them is dilated, so that the features are those of
             the strided network and those between.
+        late_pools: Whether the pools that do not halve the resolution are there at all; Yu and
+            Koltun leave them out.
         name: Name of the model.
 
     Returns:
@@ -35,7 +37,7 @@ def vgg16(output_stride: int = 32, name: str = "vgg16") -> keras.Model:
         )
     inputs = keras.Input((None, None, 3), name="normalized_image")
     x, dilation, stages = inputs, 1, {}
-    for block, (depth, filters) in enumerate(_BLOCKS, start=1):
+    for block, (depth, filters) in enumerate(VGG16_BLOCKS, start=1):
         for index in range(1, depth + 1):
             x = keras.layers.Conv2D(
                 filters,
@@ -47,7 +49,8 @@ def vgg16(output_stride: int = 32, name: str = "vgg16") -> keras.Model:
                 name=f"block{block}_conv{index}",
             )(x)
         if block in _DENSE_POOLS[output_stride]:
-            x = DenseMaxPooling(dilation, name=f"block{block}_pool")(x)
+            if late_pools:
+                x = DenseMaxPooling(dilation, name=f"block{block}_pool")(x)
             dilation *= 2
         else:
             x = keras.layers.MaxPooling2D(2, padding="same", name=f"block{block}_pool")(x)

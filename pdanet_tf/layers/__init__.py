@@ -3,11 +3,13 @@
 from pdanet_tf.layers.aspp import AtrousSpatialPyramidPooling
 from pdanet_tf.layers.attention import ChannelAttention, DualAttention, PositionAttention
 from pdanet_tf.layers.auxiliary import AuxiliaryHead
+from pdanet_tf.layers.context import ContextModule, IdentityInitializer
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.pixels import NORMALIZATIONS, PixelNormalization, pixel_mean
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling, DenseMaxPooling
 from pdanet_tf.layers.pyramid import AttentionLevel, PyramidDualAttention, PyramidPooling
 from pdanet_tf.layers.resizing import BilinearResizeLike, bilinear_resize
+from pdanet_tf.layers.unpooling import MaxPoolingWithMask, MaxUnpooling
 
 __all__ = [
     "NORMALIZATIONS",
@@ -17,9 +19,13 @@ __all__ = [
     "AuxiliaryHead",
     "BilinearResizeLike",
     "ChannelAttention",
+    "ContextModule",
     "ConvBatchNorm",
     "DenseMaxPooling",
     "DualAttention",
+    "IdentityInitializer",
+    "MaxPoolingWithMask",
+    "MaxUnpooling",
     "PixelNormalization",
     "PositionAttention",
     "PyramidDualAttention",

@@ -3,17 +3,22 @@
 from pdanet_tf.models.build import build_model
 from pdanet_tf.models.danet import danet
 from pdanet_tf.models.deeplab import deeplabv3, deeplabv3plus
+from pdanet_tf.models.dilation import dilation_basic, dilation_frontend, dilation_large
 from pdanet_tf.models.fcn import fcn
 from pdanet_tf.models.fcn_vgg import fcn8s, fcn16s, fcn32s
 from pdanet_tf.models.pdanet import pdanet
 from pdanet_tf.models.pspnet import pspnet
 from pdanet_tf.models.registry import list_models
+from pdanet_tf.models.segnet import segnet
 
 __all__ = [
     "build_model",
     "danet",
     "deeplabv3",
     "deeplabv3plus",
+    "dilation_basic",
+    "dilation_frontend",
+    "dilation_large",
     "fcn",
     "fcn8s",
     "fcn16s",
@@ -21,4 +26,5 @@ __all__ = [
     "list_models",
     "pdanet",
     "pspnet",
+    "segnet",
 ]

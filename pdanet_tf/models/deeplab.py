@@ -14,7 +14,13 @@ from pdanet_tf.backbones import RESNETS, stage_strides, vgg16
 from pdanet_tf.layers import AtrousSpatialPyramidPooling, BilinearResizeLike, ConvBatchNorm
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
 from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import classify, head_conv, logits_dtype, segmentation_model
+from pdanet_tf.models.segmentation import (
+    classify,
+    head_conv,
+    hidden_conv,
+    logits_dtype,
+    segmentation_model,
+)
 
 _DENSE_VGG = {"vgg16": functools.partial(vgg16, output_stride=8)}
 # Of v3, at output stride 16; at 8 they are doubled, so that they reach as far in the image.
@@ -44,15 +50,17 @@ def atrous_head(
     scores = []
     for index, rate in enumerate(dilation_rates):
         x, name = stages["C5"], f"branch_{index}"
-        classifier = {"kernel_size": 3, "padding": "same", "dilation_rate": rate}
+        dilated = {"kernel_size": 3, "dilation_rate": rate}
+        classifier = dilated
         if hidden_filters is not None:
-            x = _hidden(x, hidden_filters, dropout, f"{name}_fc6", classifier)
-            x = _hidden(x, hidden_filters, dropout, f"{name}_fc7", {"kernel_size": 1})
+            x = hidden_conv(x, hidden_filters, dropout, f"{name}_fc6", **dilated)
+            x = hidden_conv(x, hidden_filters, dropout, f"{name}_fc7", kernel_size=1)
             classifier = {"kernel_size": 1}
         scores.append(
             keras.layers.Conv2D(
                 num_classes,
                 **classifier,
+                padding="same",
                 kernel_initializer=HEAD_INITIALIZER.clone(),
                 dtype=logits_dtype(),
                 name=f"{name}_classifier",
@@ -61,17 +69,6 @@ def atrous_head(
     if len(scores) == 1:
         return scores[0]
     return keras.layers.Add(dtype=logits_dtype(), name="scores")(scores)
-
-
-def _hidden(x: Any, filters: int, dropout: float, name: str, conv: Mapping[str, Any]) -> Any:
-    x = keras.layers.Conv2D(
-        filters,
-        **conv,
-        activation="relu",
-        kernel_initializer=HEAD_INITIALIZER.clone(),
-        name=name,
-    )(x)
-    return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
 
 
 @register_family(_DENSE_VGG, hidden_filters=1024)

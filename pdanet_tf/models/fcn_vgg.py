@@ -9,7 +9,7 @@ from pdanet_tf.backbones import vgg16
 from pdanet_tf.layers import BilinearResizeLike
 from pdanet_tf.layers.conv import HEAD_INITIALIZER
 from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import logits_dtype, segmentation_model
+from pdanet_tf.models.segmentation import hidden_conv, logits_dtype, segmentation_model
 
 
 def fcn_vgg_head(
@@ -32,8 +32,8 @@ def fcn_vgg_head(
     Returns:
         Logits at the size of the finest stage, `(batch, height, width, num_classes)`.
     """
-    x = _hidden(stages["C5"], 7, dropout, "fc6")
-    x = _hidden(x, 1, dropout, "fc7")
+    x = hidden_conv(stages["C5"], 4096, dropout, "fc6", kernel_size=7)
+    x = hidden_conv(x, 4096, dropout, "fc7", kernel_size=1)
     scores = _score(x, num_classes, HEAD_INITIALIZER.clone(), "classifier")
     for skip in skips:
         finer = _score(stages[skip], num_classes, "zeros", f"{skip.lower()}_classifier")
@@ -42,18 +42,6 @@ def fcn_vgg_head(
         )
         scores = keras.layers.Add(dtype=logits_dtype(), name=f"{skip.lower()}_sum")([scores, finer])
     return scores
-
-
-def _hidden(x: Any, kernel_size: int, dropout: float, name: str) -> Any:
-    x = keras.layers.Conv2D(
-        4096,
-        kernel_size,
-        padding="same",
-        activation="relu",
-        kernel_initializer=HEAD_INITIALIZER.clone(),
-        name=name,
-    )(x)
-    return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
 
 
 def _score(x: Any, num_classes: int, initializer: Any, name: str) -> Any:

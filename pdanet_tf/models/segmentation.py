@@ -98,6 +98,19 @@ def head_conv(filters: int, name: str) -> ConvBatchNorm:
     return ConvBatchNorm(filters, 3, beta_initializer=HEAD_BETA, name=name)
 
 
+def hidden_conv(x: Any, filters: int, dropout: float, name: str, **conv: Any) -> Any:
+    """A convolution with bias and ReLU, and dropout: what VGG's fully connected layers become."""
+    x = keras.layers.Conv2D(
+        filters,
+        **conv,
+        padding="same",
+        activation="relu",
+        kernel_initializer=HEAD_INITIALIZER.clone(),
+        name=name,
+    )(x)
+    return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
+
+
 def logits_dtype() -> str:
     """Returns float32, or float64 where the model computes in it."""
     return full_precision_dtype(keras.config.dtype_policy().compute_dtype)

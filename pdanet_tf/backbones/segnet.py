@@ -1,0 +1,51 @@
+"""Encoders of SegNet (Badrinarayanan et al. 2015), which remember where their maxima were."""
+
+from typing import Any
+
+import keras
+
+from pdanet_tf.backbones.vgg import VGG16_BLOCKS
+from pdanet_tf.layers import ConvBatchNorm, MaxPoolingWithMask
+from pdanet_tf.layers.conv import BACKBONE_INITIALIZER
+
+
+def segnet_vgg16_encoder(name: str = "vgg16") -> keras.Model:
+    """Builds VGG16's convolutions, each with batch norm, and pools with masks.
+
+    Args:
+        name: Name of the model.
+
+    Returns:
+        A functional model from normalised images `(batch, height, width, 3)` to a dict of the
+        stages "C1" to "C5", each behind the pool of its block, at strides 2 to 32, and of the
+        pools' masks "mask1" to "mask5", at the size before the pool.
+    """
+    return _encoder(VGG16_BLOCKS, 3, name)
+
+
+def segnet_basic_encoder(name: str = "basic") -> keras.Model:
+    """Builds SegNet-Basic's encoder: four blocks of one 7 x 7 convolution of 64 channels.
+
+    Args:
+        name: Name of the model.
+
+    Returns:
+        As `segnet_vgg16_encoder`, with the stages "C1" to "C4".
+    """
+    return _encoder(((1, 64),) * 4, 7, name)
+
+
+def _encoder(blocks: tuple[tuple[int, int], ...], kernel_size: int, name: str) -> keras.Model:
+    inputs = keras.Input((None, None, 3), name="normalized_image")
+    x, outputs = inputs, dict[str, Any]()
+    for block, (depth, filters) in enumerate(blocks, start=1):
+        for index in range(1, depth + 1):
+            x = ConvBatchNorm(
+                filters,
+                kernel_size,
+                kernel_initializer=BACKBONE_INITIALIZER,
+                name=f"block{block}_conv{index}",
+            )(x)
+        x, outputs[f"mask{block}"] = MaxPoolingWithMask(name=f"block{block}_pool")(x)
+        outputs[f"C{block}"] = x
+    return keras.Model(inputs, outputs, name=name)

@@ -1,0 +1,64 @@
+"""Pooling that remembers where its maxima were (Badrinarayanan et al. 2015, "SegNet")."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class MaxPoolingWithMask(keras.layers.Layer):
+    """The maximum of 2 x 2 positions, and where it was.
+
+    The inputs must not be negative: zeros pad odd sizes. Of equal maxima the first counts.
+
+    Shapes:
+        Input `(batch, height, width, channels)`; outputs the maxima,
+        `(batch, ceil(height / 2), ceil(width / 2), channels)`, and a mask of the input's shape
+        that is 1 where a maximum was and 0 elsewhere.
+    """
+
+    def call(self, inputs: Any) -> tuple[Any, Any]:
+        """Pools, and marks the maxima."""
+        batch, height, width, channels = ops.shape(inputs)
+        rows, columns = (height + 1) // 2, (width + 1) // 2
+        padded = ops.pad(inputs, ((0, 0), (0, 1), (0, 1), (0, 0)))
+        windows = ops.reshape(
+            padded[:, : 2 * rows, : 2 * columns], (batch, rows, 2, columns, 2, channels)
+        )
+        windows = ops.transpose(windows, (0, 1, 3, 2, 4, 5))
+        windows = ops.reshape(windows, (batch, rows, columns, 4, channels))
+        first = ops.argmax(windows, axis=3)
+        mask = ops.one_hot(first, 4, axis=3, dtype=inputs.dtype)
+        mask = ops.reshape(mask, (batch, rows, columns, 2, 2, channels))
+        mask = ops.transpose(mask, (0, 1, 3, 2, 4, 5))
+        mask = ops.reshape(mask, (batch, 2 * rows, 2 * columns, channels))
+        return ops.max(windows, axis=3), mask[:, :height, :width]
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[Any, Any]:
+        """Returns the shapes that `call` produces."""
+        batch, height, width, channels = input_shape
+        half = tuple(None if side is None else -(-side // 2) for side in (height, width))
+        return (batch, *half, channels), tuple(input_shape)
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class MaxUnpooling(keras.layers.Layer):
+    """Puts every maximum back where it was, and zeros elsewhere.
+
+    Shapes:
+        Inputs `[features, mask]` with features
+        `(batch, ceil(height / 2), ceil(width / 2), channels)` and the mask of a
+        `MaxPoolingWithMask`, `(batch, height, width, channels)`; output of the mask's shape.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Repeats the features, and keeps them where the mask is 1."""
+        features, mask = inputs
+        _, height, width, _ = ops.shape(mask)
+        repeated = ops.repeat(ops.repeat(features, 2, axis=1), 2, axis=2)
+        return repeated[:, :height, :width] * mask
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the shape that `call` produces."""
+        return tuple(input_shape[1])

@@ -1,0 +1,74 @@
+"""SegNet and SegNet-Basic (Badrinarayanan et al. 2015)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from pdanet_tf.backbones.segnet import segnet_basic_encoder, segnet_vgg16_encoder
+from pdanet_tf.layers import ConvBatchNorm, MaxUnpooling
+from pdanet_tf.models.registry import register_family
+from pdanet_tf.models.segmentation import classify, segmentation_model
+
+# Widths of the decoder's convolutions, from the deepest block to the first.
+_VGG16_DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))
+_BASIC_DECODER = ((64,), (64,), (64,), (64,))
+
+
+def segnet_head(
+    stages: Mapping[str, Any],
+    num_classes: int,
+    dropout: float,
+    decoder: Sequence[Sequence[int]],
+    kernel_size: int,
+    activation: str | None,
+) -> Any:
+    """Unpools block by block with the encoder's masks, and convolves what is in between.
+
+    Args:
+        stages: The deepest stage and all masks are used.
+        num_classes: Number of classes.
+        dropout: Rate of the spatial dropout before the classifier.
+        decoder: Widths of the convolutions behind each unpooling, the deepest block first.
+        kernel_size: Side of their kernels.
+        activation: Their activation; the published SegNet-Basic has none.
+
+    Returns:
+        Logits at the image's size, `(batch, height, width, num_classes)`.
+    """
+    x = stages[f"C{len(decoder)}"]
+    for block, widths in zip(range(len(decoder), 0, -1), decoder, strict=True):
+        x = MaxUnpooling(name=f"block{block}_unpool")([x, stages[f"mask{block}"]])
+        for index, filters in enumerate(widths, start=1):
+            x = ConvBatchNorm(
+                filters,
+                kernel_size,
+                activation=activation,
+                name=f"decoder{block}_conv{index}",
+            )(x)
+    return classify(x, num_classes, dropout)
+
+
+@register_family(
+    {"vgg16": segnet_vgg16_encoder}, decoder=_VGG16_DECODER, kernel_size=3, activation="relu"
+)
+@register_family(
+    {"basic": segnet_basic_encoder}, decoder=_BASIC_DECODER, kernel_size=7, activation=None
+)
+def segnet(
+    backbone: keras.Model,
+    decoder: Sequence[Sequence[int]],
+    dropout: float = 0.0,
+    **options: Any,
+) -> keras.Model:
+    """SegNet: a decoder that puts every maximum back where the encoder found it."""
+    blocks = range(1, len(decoder) + 1)
+    return segmentation_model(
+        "segnet",
+        backbone,
+        segnet_head,
+        needed_stages=(f"C{len(decoder)}", *(f"mask{block}" for block in blocks)),
+        decoder=decoder,
+        dropout=dropout,
+        **options,
+    )
