@@ -33,7 +33,9 @@ def _shared(name):
     return folder
 
 
-@pytest.fixture
+# One for the whole session: a second strategy would number its collective operations as the
+# first one did, and TensorFlow takes them for the same.
+@pytest.fixture(scope="session")
 def two_replicas():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
