@@ -60,8 +60,8 @@ def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
 
     In `config.output_dir` it leaves `best.keras` (the best model, for use), `last.keras` (the
     last state, for `resume`), `history.csv`, TensorBoard logs in `logs` (if TensorBoard is
-    installed: extra `tensorboard`), `config.json`,
-    `inference.json`, and at the end `summary.json`.
+    installed: extra `tensorboard`), `config.json`, `inference.json`, and at the end
+    `summary.json`.
 
     Args:
         config: What to train, on what, and how.
