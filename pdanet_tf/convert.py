@@ -78,6 +78,13 @@ def load_torch_state_dict(
     Raises:
         ValueError: If weights are missing, left over or misshapen. All are listed, and nothing
             is loaded.
+
+    Example:
+        ```python
+        model = pdanet_tf.build_model("pspnet_resnet18", aux_head=True)
+        encoder = read_torch_file("encoder_epoch_20.pth")
+        load_torch_state_dict(model, encoder, read_torch_file("decoder_epoch_20.pth"))
+        ```
     """
     state = {f"encoder.{name}": array for name, array in encoder.items()}
     state |= {f"decoder.{name}": array for name, array in decoder.items()}

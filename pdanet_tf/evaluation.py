@@ -97,6 +97,13 @@ def evaluate(
     Raises:
         ValueError: If model and data set differ in their number of classes.
         DataError: If a file cannot be used.
+
+    Example:
+        ```python
+        dataset = pdanet_tf.load_dataset("camvid", "validation", "CamVid")
+        evaluation = pdanet_tf.evaluate("runs/camvid/best.keras", dataset)
+        rich.print(evaluation.table())
+        ```
     """
     loaded, settings = load_model(model)
     if protocol is None and settings is not None:

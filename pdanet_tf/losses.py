@@ -44,6 +44,11 @@ class SegmentationCrossEntropy(keras.losses.Loss):
         Labels `(batch, height, width)` or `(batch, height, width, 1)`; logits
         `(batch, any, any, num_classes)`; losses `(batch, height, width)`, scaled so that their
         mean over all pixels is the mean over the labelled ones.
+
+    Example:
+        ```python
+        model.compile(optimizer, loss=SegmentationCrossEntropy(ignore_label=255))
+        ```
     """
 
     def __init__(

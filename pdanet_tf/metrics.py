@@ -166,6 +166,11 @@ class MeanIoU(ConfusionMatrixMetric):
 
     Raises:
         ValueError: If `num_classes` is below 1 or there is no such average.
+
+    Example:
+        ```python
+        model.compile(optimizer, loss, metrics=[MeanIoU(150), PixelAccuracy(150)])
+        ```
     """
 
     def __init__(

@@ -32,6 +32,13 @@ class SGD(keras.optimizers.SGD):
 
     Raises:
         ValueError: If `weight_decay` is negative.
+
+    Example:
+        ```python
+        steps = 20 * 5000
+        schedule = keras.optimizers.schedules.PolynomialDecay(1e-2, steps, 0.0, power=0.9)
+        model.compile(SGD(schedule, momentum=0.9, weight_decay=1e-4), loss)
+        ```
     """
 
     def __init__(

@@ -38,6 +38,13 @@ def load_dataset(
     Raises:
         ValueError: If there is no such data set, or an argument is missing.
         DataError: If something is wrong with the folder.
+
+    Example:
+        ```python
+        dataset = load_dataset("folder", "train", "my_data", class_names=("cat", "dog", "rest"))
+        dataset.check()  # looks into every file
+        image, label = dataset.read(0)
+        ```
     """
     if name not in DATASETS:
         raise ValueError(f"dataset must be one of {DATASETS}. Received: {name!r}")

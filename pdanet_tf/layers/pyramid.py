@@ -163,6 +163,14 @@ class PyramidDualAttention(PyramidPooling):
     Shapes:
         Input `(batch, height, width, channels)`, output
         `(batch, height, width, channels + len(pool_scales) * filters)`.
+
+    Raises:
+        ValueError: As `PyramidPooling` and `DualAttention`.
+
+    Example:
+        ```python
+        x = PyramidDualAttention(512, pool_scales=(1, 2, 3, 6))(features)
+        ```
     """
 
     def __init__(
