@@ -1,4 +1,4 @@
-"""Trains PDANet on the drawn scenes, with the library's own loop: five minutes on a laptop.
+"""Trains PDANet on the drawn scenes, with the library's own loop.
 
 python examples/train.py runs/first
 """

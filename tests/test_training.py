@@ -120,7 +120,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(config, tmp_path):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-@pytest.mark.slow  # CPUs compute in float16 a hundred times slower than in float32
+@pytest.mark.slow  # CPUs are slow in float16
 def test_float16_scales_its_loss_also_when_resumed(config):
     config = config(precision="mixed_float16", epochs=1, crop_size=(16, 16))
     train(config, verbose=0)
