@@ -1,6 +1,8 @@
 # Every target makes its own virtual environment when it is missing.
 PYTHON ?= python3
 BIN := .venv/bin
+# Most of a test's time is tracing, which uses one core.
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
 .PHONY: demo test test-extras test-slow format clean
@@ -12,15 +14,15 @@ test: .venv/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(PYTEST)
 
 # The tests that need optional packages; one of them is compiled, which takes a C++ compiler.
 test-extras: .venv/extras
-	$(BIN)/pytest tests/test_crf.py tests/test_backbone_sources.py tests/test_models.py \
-		-k 'crf or sources or PyTorch'
+	$(PYTEST) tests/test_crf.py tests/test_backbone_sources.py tests/test_models.py \
+		tests/test_published.py -k 'crf or sources or PyTorch'
 
 test-slow: .venv/dev
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m slow
 
 format: .venv/dev
 	$(BIN)/ruff check --fix

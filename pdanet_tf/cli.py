@@ -18,6 +18,7 @@ from rich.table import Table
 
 import pdanet_tf
 from pdanet_tf.convert import load_torch_state_dict, read_torch_file
+from pdanet_tf.crf import CRFParameters
 from pdanet_tf.data import DATASETS, FolderDataset, SegmentationDataset
 from pdanet_tf.data.readers import image_size
 from pdanet_tf.evaluation import evaluate_predictions
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--predictions", help="a folder with one PNG per image")
     _add_data_options(evaluate)
     _add_protocol_options(evaluate)
+    _add_crf_option(evaluate)
     evaluate.add_argument("--json", help="file to write the figures to")
 
     predict = add("predict", _predict, "segment pictures")
@@ -71,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--model", required=True, help="a .keras file")
     predict.add_argument("--output", default="predictions", help="folder of the results")
     _add_protocol_options(predict)
+    _add_crf_option(predict)
 
     export = add("export", _export, "write a SavedModel for TensorFlow Serving")
     export.add_argument("--model", required=True, help="a .keras file")
@@ -137,6 +140,34 @@ def _add_protocol_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-size", type=int, help="longest edge; as trained, else 1000")
 
 
+def _add_crf_option(parser: argparse.ArgumentParser) -> None:
+    defaults = dataclasses.asdict(CRFParameters())
+    parser.add_argument(
+        "--crf",
+        nargs="*",
+        metavar="NAME=VALUE",
+        help="refine the probabilities with a fully connected CRF (extra 'crf'); its parameters "
+        f"are {', '.join(f'{name}={value:g}' for name, value in defaults.items())}",
+    )
+
+
+def _crf(settings: list[str] | None) -> CRFParameters | None:
+    """Returns the parameters that `--crf NAME=VALUE ...` asks for."""
+    if settings is None:
+        return None
+    kinds = typing.get_type_hints(CRFParameters)
+    given: dict[str, Any] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        try:
+            given[name] = kinds[name](value)
+        except (KeyError, ValueError):
+            raise ValueError(
+                f"--crf takes NAME=VALUE with a name of {', '.join(kinds)}. Received: {setting}"
+            ) from None
+    return CRFParameters(**given)
+
+
 def _protocol(
     model_file: str, short_edges: list[int] | None, max_size: int | None
 ) -> pdanet_tf.Protocol:
@@ -162,16 +193,19 @@ def _evaluate(
     predictions: str | None,
     short_edges: list[int] | None,
     max_size: int | None,
+    crf: list[str] | None,
     json: str | None,
     **data: Any,
 ) -> None:
     dataset = _open(**data)
     if model is not None:
         protocol = _protocol(model, short_edges, max_size)
-        evaluation = pdanet_tf.evaluate(model, dataset, protocol)
+        evaluation = pdanet_tf.evaluate(model, dataset, protocol, crf=_crf(crf))
     else:
-        if short_edges is not None or max_size is not None:
-            raise ValueError("--short-edges and --max-size go with --model, not --predictions")
+        if (short_edges, max_size, crf) != (None, None, None):
+            raise ValueError(
+                "--short-edges, --max-size and --crf go with --model, not --predictions"
+            )
         if not isinstance(dataset, FolderDataset):
             raise ValueError("--predictions needs a data set in a folder")
         evaluation = evaluate_predictions(str(predictions), dataset)
@@ -191,6 +225,7 @@ def _predict(
     output: str,
     short_edges: list[int] | None,
     max_size: int | None,
+    crf: list[str] | None,
 ) -> None:
     stems = [Path(image).stem for image in images]
     if len(set(stems)) < len(stems):
@@ -198,10 +233,10 @@ def _predict(
     for image in images:
         image_size(image)  # raises before anything is written
     loaded, settings = load_model(model)
-    protocol = _protocol(model, short_edges, max_size)
+    protocol, parameters = _protocol(model, short_edges, max_size), _crf(crf)
     classes = settings.classes if settings else None
     for image, stem in zip(images, stems, strict=True):
-        prediction = pdanet_tf.predict(image, loaded, classes, protocol)
+        prediction = pdanet_tf.predict(image, loaded, classes, protocol, parameters)
         for name, picture in (
             ("labels", prediction.label_image),
             ("overlay", prediction.overlay),

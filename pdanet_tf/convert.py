@@ -125,12 +125,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         FileNotFoundError: If there is no such file.
         ValueError: If the file holds anything but tensors by name.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            "Reading PyTorch's files needs PyTorch: install pdanet_tf with the extra 'torch'."
-        ) from error
+    torch = import_torch()
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}")
     try:
@@ -150,6 +145,17 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             f"{path}: expected tensors by name. Received: {', '.join(map(str, strange))}"
         )
     return {name: tensor.detach().numpy() for name, tensor in state.items()}
+
+
+def import_torch() -> Any:
+    """Returns PyTorch, or raises an `ImportError` that names the extra."""
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            "Reading PyTorch's files needs PyTorch: install pdanet_tf with the extra 'torch'."
+        ) from error
+    return torch
 
 
 def _load(model: keras.Model, state: Mapping[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -97,12 +98,7 @@ def dense_crf(
     Potentials" (arXiv:1210.5644), and their code, by way of pydensecrf.
     """
     _check(image, probabilities)
-    try:
-        from pydensecrf import densecrf
-    except ImportError as error:
-        raise ImportError(
-            "Refining with a CRF needs pydensecrf2: install pdanet_tf with the extra 'crf'."
-        ) from error
+    densecrf = import_densecrf()
     parameters = parameters or CRFParameters()
     height, width, num_classes = probabilities.shape
     energy = -np.log(np.maximum(probabilities, _SMALLEST_PROBABILITY))
@@ -123,6 +119,17 @@ def dense_crf(
     )
     refined = np.array(crf.inference(parameters.iterations), "float32")
     return np.ascontiguousarray(refined.T).reshape(probabilities.shape)
+
+
+def import_densecrf() -> Any:
+    """Returns pydensecrf's module, or raises an `ImportError` that names the extra."""
+    try:
+        from pydensecrf import densecrf
+    except ImportError as error:
+        raise ImportError(
+            "Refining with a CRF needs pydensecrf2: install pdanet_tf with the extra 'crf'."
+        ) from error
+    return densecrf
 
 
 def _check(image: np.ndarray, probabilities: np.ndarray) -> None:

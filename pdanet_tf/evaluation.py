@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from pdanet_tf.crf import CRFParameters
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.folder import FolderDataset
@@ -81,6 +82,7 @@ def evaluate(
     dataset: SegmentationDataset,
     protocol: Protocol | None = None,
     progress: bool = True,
+    crf: CRFParameters | None = None,
 ) -> Evaluation:
     """Scores a model: every image at the protocol's sizes, compared at the label's own size.
 
@@ -90,6 +92,7 @@ def evaluate(
         protocol: At which sizes the model sees an image; by default what stands beside the
             model's file, else the image's own size, at most 1000 pixels long.
         progress: Whether to show a progress bar.
+        crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
 
     Returns:
         The scores. `scores.mean_iou` is the official one, over all classes.
@@ -109,7 +112,7 @@ def evaluate(
     if protocol is None and settings is not None:
         protocol = settings.protocol
     _check_num_classes(loaded, dataset)
-    return evaluate_predictor(Predictor(loaded, protocol), dataset, progress)
+    return evaluate_predictor(Predictor(loaded, protocol, crf), dataset, progress)
 
 
 def evaluate_predictor(

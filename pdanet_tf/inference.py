@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from pdanet_tf.crf import CRFParameters, dense_crf, import_densecrf
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.readers import read_image, resize_image
 from pdanet_tf.files import write_atomically
@@ -70,13 +71,23 @@ class Predictor:
             dict with "logits". Logits of models of `build_model` are upsampled once, from the
             backbone's size straight to the wanted one.
         protocol: At which sizes the model sees an image.
+        crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
 
     Raises:
+        ImportError: If `crf` is given and pydensecrf2 is not installed.
         ValueError: If the model was built with `include_preprocessing=False`.
     """
 
-    def __init__(self, model: keras.Model, protocol: Protocol | None = None) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        protocol: Protocol | None = None,
+        crf: CRFParameters | None = None,
+    ) -> None:
         self.protocol = protocol or Protocol()
+        self.crf = crf
+        if crf is not None:
+            import_densecrf()  # raises now, and not after the first image
         self._logits, self._probabilities = _compile(before_upsampling(model))
 
     def probabilities(self, image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -92,14 +103,20 @@ class Predictor:
         Raises:
             ValueError: If the image has another shape or dtype.
         """
-        return np.concatenate(list(self._strips(image, size)))
+        probabilities = np.concatenate(list(self._strips(image, size)))
+        if self.crf is None:
+            return probabilities
+        pixels = resize_image(image, (probabilities.shape[0], probabilities.shape[1]))
+        return dense_crf(pixels, probabilities, self.crf)
 
     def label_map(self, image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
         """Returns the most probable class of every pixel, `(height, width)`, int32.
 
-        The probabilities of the whole image are never held at once. Arguments and errors are
-        those of `probabilities`.
+        The probabilities of the whole image are never held at once, unless a CRF refines them.
+        Arguments and errors are those of `probabilities`.
         """
+        if self.crf is not None:
+            return self.probabilities(image, size).argmax(-1).astype("int32")
         strips = [strip.argmax(-1).astype("int32") for strip in self._strips(image, size)]
         return np.concatenate(strips)
 
@@ -274,6 +291,7 @@ def predict(
     model: keras.Model | str | os.PathLike[str],
     classes: Classes | None = None,
     protocol: Protocol | None = None,
+    crf: CRFParameters | None = None,
 ) -> Prediction:
     """Segments a picture.
 
@@ -285,6 +303,7 @@ def predict(
         classes: Names and colours; those beside the model's file by default, else the numbers.
         protocol: At which sizes the model sees the picture; by default what stands beside the
             model's file, else the picture's own size, at most 1000 pixels long.
+        crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
 
     Returns:
         The label map at the picture's size, and a picture with overlay and legend.
@@ -308,7 +327,7 @@ def predict(
     if len(classes) != num_classes:
         raise ValueError(f"The model has {num_classes} classes. Received: {len(classes)} classes")
     pixels = image if isinstance(image, np.ndarray) else read_image(image, honour_orientation=True)
-    return Prediction(_predictor(loaded, protocol).label_map(pixels), pixels, classes)
+    return Prediction(_predictor(loaded, protocol, crf).label_map(pixels), pixels, classes)
 
 
 def count_classes(model: keras.Model) -> int:
@@ -318,6 +337,8 @@ def count_classes(model: keras.Model) -> int:
 
 
 @functools.lru_cache(maxsize=1)
-def _predictor(model: keras.Model, protocol: Protocol | None) -> Predictor:
+def _predictor(
+    model: keras.Model, protocol: Protocol | None, crf: CRFParameters | None
+) -> Predictor:
     """Keeps the graphs of the last model, for those who predict one picture after another."""
-    return Predictor(model, protocol)
+    return Predictor(model, protocol, crf)

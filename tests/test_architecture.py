@@ -14,16 +14,18 @@ PACKAGE = Path(pdanet_tf.__file__).parent
 # From the ground up: a module may import from its own storey and from those below.
 STOREYS = (
     (
+        "pdanet_tf.convert",
         "pdanet_tf.crf",
         "pdanet_tf.data",
         "pdanet_tf.files",
         "pdanet_tf.layers",
+        "pdanet_tf.published",
         "pdanet_tf.version",
         "pdanet_tf.weights",
     ),
     ("pdanet_tf.backbones", "pdanet_tf.losses", "pdanet_tf.visualization"),
     ("pdanet_tf.models", "pdanet_tf.metrics", "pdanet_tf.optimizers"),
-    ("pdanet_tf.convert", "pdanet_tf.inference"),
+    ("pdanet_tf.inference",),
     ("pdanet_tf.evaluation", "pdanet_tf.export"),
     ("pdanet_tf.training",),
     ("pdanet_tf",),

@@ -176,7 +176,8 @@ def test_imagenet_weights_of_vgg16(monkeypatch):
     ("built_by", "options", "name", "message"),
     [
         ("resnet18", {"stem": "7x7"}, "resnet152", r"resnet101, vgg16\..*name='resnet152'"),
-        ("resnet18", {}, "resnet18", r'pass stem="7x7".*\'resnet18\' with the deep stem'),
+        ("resnet34", {}, "resnet34", r'resnet34 with the deep stem, only for .*: pass stem="7x7"'),
+        ("resnet50", {}, "resnet18", r"backbones\.resnet18\..*'resnet50'"),
         ("resnet34", {"stem": "7x7"}, "resnet18", r"backbones\.resnet18\..*'resnet34'"),
         ("vgg16", {}, "resnet18", r"backbones\.resnet18\..*'vgg16'"),
         ("resnet18", {"stem": "7x7"}, "vgg16", r"backbones\.vgg16\..*'resnet18'"),

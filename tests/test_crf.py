@@ -1,12 +1,17 @@
 """Refining probabilities with a CRF, against mean field on explicit kernel matrices."""
 
+import json
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+import pdanet_tf
+from pdanet_tf import cli
 from pdanet_tf.crf import CRFParameters, dense_crf
+from pdanet_tf.inference import Predictor
 
 
 @pytest.fixture
@@ -188,3 +193,61 @@ def test_a_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydensecrf", None)
     with pytest.raises(ImportError, match="extra 'crf'"):
         dense_crf(*noisy_scene(0)[:2])
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    pdanet_tf.build_model("fcn_resnet18", num_classes=3).save(path)
+    return path
+
+
+def test_predictions_are_refined(pydensecrf, model_file):
+    model = keras.saving.load_model(model_file)
+    image = noisy_scene(0)[0]
+    parameters = CRFParameters(iterations=3)
+    plain = Predictor(model)
+    expected = dense_crf(image, plain.probabilities(image), parameters)
+    refined = Predictor(model, crf=parameters)
+    np.testing.assert_allclose(refined.probabilities(image), expected, atol=1e-5)
+    np.testing.assert_array_equal(refined.label_map(image), expected.argmax(-1))
+    prediction = pdanet_tf.predict(image, model, crf=parameters)
+    np.testing.assert_array_equal(prediction.label_map, expected.argmax(-1))
+    # Labels of another size than the image's are refined along the image at their size.
+    size = (image.shape[0] + 5, image.shape[1] - 3)
+    assert refined.probabilities(image, size).shape[:2] == size
+
+
+def test_the_command_line_refines(pydensecrf, model_file, make_folder, tmp_path):
+    root = make_folder()
+    data = ["--dataset", "folder", "--data-dir", str(root), "--num-classes", "3"]
+    figures = []
+    for extra in ([], ["--crf"], ["--crf", "iterations=2", "bilateral_color_std=5.5"]):
+        file = tmp_path / f"{len(figures)}.json"
+        command = ["evaluate", "--model", str(model_file), *data, "--json", str(file)]
+        assert cli.main([*command, *extra]) == 0
+        figures.append(json.loads(file.read_text())["iou_per_class"])
+    picture = str(root / "images" / "train" / "scene_0.jpg")
+    command = ["predict", picture, "--model", str(model_file), "--output", str(tmp_path / "out")]
+    assert cli.main([*command, "--crf"]) == 0
+    dataset = pdanet_tf.load_dataset("folder", "validation", root, num_classes=3)
+    model = keras.saving.load_model(model_file)
+    given = CRFParameters(iterations=2, bilateral_color_std=5.5)
+    for parameters, found in zip((None, CRFParameters(), given), figures, strict=True):
+        expected = pdanet_tf.evaluate(model, dataset, progress=False, crf=parameters)
+        assert expected.to_dict()["iou_per_class"] == found
+
+
+@pytest.mark.parametrize("setting", ["iterations", "iterations=two", "strength=3"])
+def test_settings_that_are_none(model_file, make_folder, setting, capsys):
+    picture = str(make_folder() / "images" / "train" / "scene_0.jpg")
+    assert cli.main(["predict", picture, "--model", str(model_file), "--crf", setting]) == 1
+    assert "NAME=VALUE with a name of iterations, " in (message := capsys.readouterr().err)
+    assert f"Received: {setting}" in message
+
+
+def test_a_missing_package_is_told_before_anything_is_predicted(monkeypatch, model_file):
+    monkeypatch.setitem(sys.modules, "pydensecrf", None)
+    with pytest.raises(ImportError, match="extra 'crf'"):
+        Predictor(keras.saving.load_model(model_file), crf=CRFParameters())

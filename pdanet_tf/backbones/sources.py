@@ -7,6 +7,8 @@ import numpy as np
 
 from pdanet_tf.backbones.resnet import resnet18, resnet34, resnet50, resnet101
 from pdanet_tf.backbones.vgg import vgg16
+from pdanet_tf.convert import import_torch, load_torch_backbone, read_torch_file
+from pdanet_tf.published import DEEP_STEM_RESNETS, fetch
 from pdanet_tf.weights import assign_weights
 
 # Who builds a backbone, and what KerasHub calls its weights. KerasHub's own presets are timm's
@@ -24,21 +26,23 @@ _PARTS = {"conv": "conv", "bn": "batch_norm"}
 def imagenet_weights(backbone: keras.Model, name: str) -> None:
     """Loads weights trained on ImageNet; they are downloaded where they are not in the cache.
 
-    The ResNets' are those that Wightman et al. 2021 ("ResNet strikes back", procedure A1) publish
-    in timm and KerasHub redistributes; VGG16's are those of `keras.applications`. The ResNets
-    expect images normalised as `"torch"`, VGG16 as `"caffe"`; see
-    `pdanet_tf.layers.PixelNormalization`.
+    Those of ResNets with the 7 x 7 stem are what Wightman et al. 2021 ("ResNet strikes back",
+    procedure A1) publish in timm and KerasHub redistributes. Those of ResNets with the deep stem
+    are CSAIL's, which the reference's training begins with. VGG16's are those of
+    `keras.applications`. The ResNets expect images normalised as `"torch"`, VGG16 as `"caffe"`;
+    see `pdanet_tf.layers.PixelNormalization`.
 
     Args:
-        backbone: A backbone of `pdanet_tf.backbones`, of any output stride; a ResNet with
-            `stem="7x7"`.
+        backbone: A backbone of `pdanet_tf.backbones`, of any output stride.
         name: The function that built it: `"resnet18"`, `"resnet34"`, `"resnet50"`, `"resnet101"`
             or `"vgg16"`.
 
     Raises:
-        ValueError: If there are no weights of that name, or the backbone is of another kind or
-            has the deep stem. Nothing is downloaded then.
-        ImportError: If KerasHub, which the ResNets need, is not installed (extra `keras-hub`).
+        ValueError: If there are no weights of that name, or the backbone is of another kind;
+            nothing is downloaded then. There are none for ResNet34 with the deep stem.
+        ImportError: If KerasHub, which ResNets with the 7 x 7 stem need, or PyTorch, which those
+            with the deep stem need, is not installed (extras `keras-hub` and `torch`).
+        OSError: If a file cannot be downloaded.
 
     Example:
         ```python
@@ -59,10 +63,9 @@ def imagenet_weights(backbone: keras.Model, name: str) -> None:
         )
     build, preset = _RESNETS[name]
     if "stem_conv3/conv/kernel" in _shapes(backbone):
-        raise ValueError(
-            f'ImageNet weights are for ResNets with the 7 x 7 stem: pass stem="7x7". Received: '
-            f"backbone {backbone.name!r} with the deep stem"
-        )
+        _require_kind(backbone, build(stem="deep"), name)
+        _load_deep_stem(backbone, name)
+        return
     _require_kind(backbone, build(stem="7x7"), name)
     try:
         import keras_hub
@@ -74,6 +77,16 @@ def imagenet_weights(backbone: keras.Model, name: str) -> None:
     # Whatever the policy here, no digit of the weights is to be lost on the way.
     source = keras_hub.models.ResNetBackbone.from_preset(preset, dtype="float32")
     load_keras_hub_resnet(backbone, source)
+
+
+def _load_deep_stem(backbone: keras.Model, name: str) -> None:
+    if name not in DEEP_STEM_RESNETS:
+        raise ValueError(
+            f"There are no ImageNet weights for {name} with the deep stem, only for "
+            f'{", ".join(DEEP_STEM_RESNETS)}: pass stem="7x7".'
+        )
+    import_torch()  # before anything is downloaded
+    load_torch_backbone(backbone, read_torch_file(fetch(DEEP_STEM_RESNETS[name])))
 
 
 def load_keras_hub_resnet(backbone: keras.Model, source: keras.Model) -> None:

@@ -9,7 +9,8 @@ import keras
 
 from pdanet_tf.backbones import RESNETS, as_backbone, imagenet_weights
 from pdanet_tf.models.registry import ModelEntry, find_model
-from pdanet_tf.models.weights import load_weights
+from pdanet_tf.models.weights import check_published, load_published, load_weights
+from pdanet_tf.published import CHECKPOINTS
 
 
 def build_model(
@@ -41,8 +42,9 @@ def build_model(
             backbone's features (1/8, rounded up), which is what training uses. The weights
             are the same.
         aux_head: Adds deep supervision of stage C4.
-        weights: A `.weights.h5` or `.keras` file of a model of the same kind, or None for random
-            initial weights.
+        weights: A `.weights.h5` or `.keras` file of a model of the same kind, the name of a
+            published checkpoint (one of `pdanet_tf.published.CHECKPOINTS`; extra `torch`), or
+            None for random initial weights.
         normalization: `"torch"` or `"caffe"`, see `pdanet_tf.layers.PixelNormalization`.
         dtype: A Keras dtype policy, such as `"mixed_bfloat16"`; None takes the global one.
             Energies, softmax and logits are float32 under every policy.
@@ -53,7 +55,8 @@ def build_model(
             `pdanet_tf.backbones.resnet18`.
         backbone_weights: `"imagenet"` downloads the backbone's, see
             `pdanet_tf.backbones.imagenet_weights`: for ResNets with the 7 x 7 stem
-            (extra `keras-hub`), and for VGG16 with `normalization="caffe"`.
+            (extra `keras-hub`), for most of them with `stem="deep"` (extra `torch`), and for
+            VGG16 with `normalization="caffe"`.
         **options: Options of the head, such as `dropout`, `pool_scales`, `reduction` and
             `channel_energy`; see the head in the family's file.
 
@@ -66,6 +69,7 @@ def build_model(
         ValueError: If there is no such model, an argument is out of range, or the weights do
             not fit.
         TypeError: If the model has no such option.
+        OSError: If a file is missing or cannot be downloaded.
 
     Example:
         ```python
@@ -79,6 +83,11 @@ def build_model(
     if backbone is not None and chosen:
         raise ValueError(
             f"{', '.join(chosen)} is chosen when a backbone is built; here one is given."
+        )
+    published = str(weights) in CHECKPOINTS
+    if published:
+        check_published(
+            str(weights), model=name, num_classes=num_classes, normalization=normalization
         )
     with _dtype_policy(dtype):
         backbone = (
@@ -96,7 +105,9 @@ def build_model(
             aux_head=aux_head,
             **{**entry.options, **options},
         )
-    if weights is not None:
+    if published:
+        load_published(model, str(weights))
+    elif weights is not None:
         load_weights(model, weights)
     return model
 

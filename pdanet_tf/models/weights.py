@@ -1,12 +1,16 @@
-"""Models and weights from files."""
+"""Models and weights from files, and published weights by name."""
 
+import difflib
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 
+from pdanet_tf.convert import import_torch, load_torch_state_dict, read_torch_file
 from pdanet_tf.layers import PixelNormalization
+from pdanet_tf.published import CHECKPOINTS, fetch
 from pdanet_tf.weights import assign_weights
 
 
@@ -54,7 +58,9 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no weights file at {path}")
+        near = difflib.get_close_matches(str(path), CHECKPOINTS, n=2)
+        hint = f". Did you mean the published checkpoint {' or '.join(near)}?" if near else ""
+        raise FileNotFoundError(f"There is no weights file at {path}{hint}")
     if path.name.endswith(".keras"):
         saved = load_keras_file(path)
         _check_normalization(model, saved, path)
@@ -72,4 +78,42 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         except (ValueError, KeyError, OSError) as error:
             raise ValueError(f"The weights in {path} do not fit {model.name!r}: {error}") from error
     else:
-        raise ValueError(f"weights must be a .keras or a .weights.h5 file. Received: {path}")
+        raise ValueError(
+            "weights must be a .keras or a .weights.h5 file, or the name of a published checkpoint "
+            f"({', '.join(CHECKPOINTS)}). Received: {path}"
+        )
+
+
+def load_published(model: keras.Model, checkpoint: str) -> None:
+    """Loads a published checkpoint, which is downloaded where it is not in the cache.
+
+    A checkpoint with deep supervision also fits a model without.
+
+    Args:
+        model: The model that `check_published` found to be the checkpoint's.
+        checkpoint: A name in `pdanet_tf.published.CHECKPOINTS`.
+
+    Raises:
+        ImportError: If PyTorch, which reads the files, is not installed (extra `torch`).
+        OSError: If a file cannot be downloaded.
+        ValueError: If a file has another hash than was published, or does not fit.
+    """
+    import_torch()  # before anything is downloaded
+    published = CHECKPOINTS[checkpoint]
+    encoder = read_torch_file(fetch(published.encoder))
+    decoder = read_torch_file(fetch(published.decoder))
+    if not any(weight.path.startswith("aux_head/") for weight in model.weights):
+        decoder = {name: array for name, array in decoder.items() if "_deepsup." not in name}
+    load_torch_state_dict(model, encoder, decoder)
+
+
+def check_published(checkpoint: str, **arguments: Any) -> None:
+    """Raises `ValueError` if a model of these arguments is not the checkpoint's."""
+    published = CHECKPOINTS[checkpoint]
+    for name, value in arguments.items():
+        expected = getattr(published, name)
+        if value != expected:
+            raise ValueError(
+                f"The checkpoint {checkpoint!r} belongs to {name}={expected!r}. "
+                f"Received: {name}={value!r}"
+            )
