@@ -67,6 +67,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_protocol_options(evaluate)
     _add_crf_option(evaluate)
     evaluate.add_argument("--json", help="file to write the figures to")
+    evaluate.add_argument("--chart", help="picture file for a chart of the IoU of each class")
+    evaluate.add_argument(
+        "--save-predictions",
+        metavar="FOLDER",
+        help="folder for the label maps, PNGs in the numbering of the data set's files",
+    )
+    evaluate.add_argument(
+        "--resume", action="store_true", help="go on with the predictions in that folder"
+    )
 
     predict = add("predict", _predict, "segment pictures")
     predict.add_argument("images", nargs="+", metavar="IMAGE", help="a picture")
@@ -138,6 +147,25 @@ def _add_protocol_options(parser: argparse.ArgumentParser) -> None:
         "trained for, else the picture's own",
     )
     parser.add_argument("--max-size", type=int, help="longest edge; as trained, else 1000")
+    parser.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="average over the picture and its mirror image",
+    )
+    parser.add_argument(
+        "--crop-size",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="slide a window over the picture, as for models trained on crops",
+    )
+    parser.add_argument(
+        "--stride",
+        type=int,
+        nargs=2,
+        metavar=("ROWS", "COLUMNS"),
+        help="from one window to the next; by default two thirds of a window",
+    )
 
 
 def _add_crf_option(parser: argparse.ArgumentParser) -> None:
@@ -168,16 +196,23 @@ def _crf(settings: list[str] | None) -> CRFParameters | None:
     return CRFParameters(**given)
 
 
-def _protocol(
-    model_file: str, short_edges: list[int] | None, max_size: int | None
-) -> pdanet_tf.Protocol:
-    """Returns the protocol beside a model, less what the options set otherwise."""
+def _take_protocol(model_file: str | None, options: dict[str, Any]) -> pdanet_tf.Protocol | None:
+    """Takes the protocol's options out of a command's.
+
+    Returns:
+        The protocol beside the model's file, less what the options set otherwise; None if there
+        is neither a model nor an option.
+    """
+    names = [field.name for field in dataclasses.fields(pdanet_tf.Protocol)]
+    given = {name: options.pop(name) for name in names}
+    given = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in given.items()
+        if value is not None
+    }
+    if model_file is None:
+        return pdanet_tf.Protocol(**given) if given else None
     settings = InferenceSettings.beside(model_file)
-    given: dict[str, Any] = {}
-    if short_edges is not None:
-        given["short_edges"] = tuple(short_edges)
-    if max_size is not None:
-        given["max_size"] = max_size
     return dataclasses.replace(settings.protocol if settings else pdanet_tf.Protocol(), **given)
 
 
@@ -191,26 +226,37 @@ def _train(**options: Any) -> None:
 def _evaluate(
     model: str | None,
     predictions: str | None,
-    short_edges: list[int] | None,
-    max_size: int | None,
     crf: list[str] | None,
     json: str | None,
-    **data: Any,
+    chart: str | None,
+    save_predictions: str | None,
+    resume: bool,
+    **options: Any,
 ) -> None:
-    dataset = _open(**data)
+    protocol = _take_protocol(model, options)
+    dataset = _open(**options)
     if model is not None:
-        protocol = _protocol(model, short_edges, max_size)
-        evaluation = pdanet_tf.evaluate(model, dataset, protocol, crf=_crf(crf))
+        evaluation = pdanet_tf.evaluate(
+            model,
+            dataset,
+            protocol,
+            crf=_crf(crf),
+            predictions=save_predictions,
+            resume=resume,
+        )
     else:
-        if (short_edges, max_size, crf) != (None, None, None):
+        if protocol is not None or crf is not None or save_predictions is not None or resume:
             raise ValueError(
-                "--short-edges, --max-size and --crf go with --model, not --predictions"
+                "Options of how a model predicts go with --model, not with --predictions"
             )
         if not isinstance(dataset, FolderDataset):
             raise ValueError("--predictions needs a data set in a folder")
         evaluation = evaluate_predictions(str(predictions), dataset)
     if json:
         evaluation.save(json)
+    if chart:
+        with whole_file(Path(chart)) as beside:
+            evaluation.chart().save(beside)
     Console().print(evaluation.table())
 
 
@@ -223,9 +269,8 @@ def _predict(
     images: list[str],
     model: str,
     output: str,
-    short_edges: list[int] | None,
-    max_size: int | None,
     crf: list[str] | None,
+    **options: Any,
 ) -> None:
     stems = [Path(image).stem for image in images]
     if len(set(stems)) < len(stems):
@@ -233,7 +278,7 @@ def _predict(
     for image in images:
         image_size(image)  # raises before anything is written
     loaded, settings = load_model(model)
-    protocol, parameters = _protocol(model, short_edges, max_size), _crf(crf)
+    protocol, parameters = _take_protocol(model, options), _crf(crf)
     classes = settings.classes if settings else None
     for image, stem in zip(images, stems, strict=True):
         prediction = pdanet_tf.predict(image, loaded, classes, protocol, parameters)
@@ -248,8 +293,8 @@ def _predict(
     print(f"The label maps and overlays are in {output}")
 
 
-def _export(model: str, output: str, short_edges: list[int] | None, max_size: int | None) -> None:
-    folder = pdanet_tf.export_saved_model(model, output, _protocol(model, short_edges, max_size))
+def _export(model: str, output: str, **options: Any) -> None:
+    folder = pdanet_tf.export_saved_model(model, output, _take_protocol(model, options))
     print(f"The SavedModel is in {folder}")
 
 

@@ -1,5 +1,7 @@
 """Scores of a model, or of stored predictions, on a data set."""
 
+import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -9,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -18,10 +21,13 @@ from pdanet_tf.crf import CRFParameters
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.folder import FolderDataset
-from pdanet_tf.data.readers import DataError
-from pdanet_tf.files import write_atomically
+from pdanet_tf.data.readers import DataError, read_label
+from pdanet_tf.files import whole_file, write_atomically
 from pdanet_tf.inference import Predictor, Protocol, count_classes, load_model
 from pdanet_tf.metrics import MeanIoU, Scores
+from pdanet_tf.visualization import draw_bar_chart
+
+_ORIGIN_FILE = "origin.json"  # beside stored predictions
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,15 @@ class Evaluation:
         table.add_row("mean accuracy", f"{scores.mean_accuracy:.4f}", "")
         return table
 
+    def chart(self) -> Image.Image:
+        """Draws the IoU of every class as a bar; an absent class has none."""
+        scores = self.scores
+        values = np.where(scores.present, scores.iou, np.nan).tolist()
+        title = f"mean IoU {scores.mean_iou:.4f}, {self.images} images"
+        return draw_bar_chart(
+            self.classes.names, values, title, "IoU (0 to 1)", self.classes.colors
+        )
+
 
 def evaluate(
     model: keras.Model | str | os.PathLike[str],
@@ -83,22 +98,31 @@ def evaluate(
     protocol: Protocol | None = None,
     progress: bool = True,
     crf: CRFParameters | None = None,
+    predictions: str | os.PathLike[str] | None = None,
+    resume: bool = False,
 ) -> Evaluation:
-    """Scores a model: every image at the protocol's sizes, compared at the label's own size.
+    """Scores a model: every image as the protocol says, compared at the label's own size.
 
     Args:
         model: A model from RGB pixels to logits, or a `.keras` file of one.
         dataset: Images and labels.
-        protocol: At which sizes the model sees an image; by default what stands beside the
-            model's file, else the image's own size, at most 1000 pixels long.
+        protocol: How the model sees an image; by default what stands beside the model's file,
+            else the image's own size, at most 1000 pixels long.
         progress: Whether to show a progress bar.
         crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
+        predictions: A folder for the predicted label maps, `NAME.png` in the numbering of the
+            data set's files: of ADE20K what the benchmark's server takes, 1 to 150. Each is
+            written as soon as it is there.
+        resume: Goes on where an evaluation with the same `predictions` stopped: what is stored is
+            read, and not predicted again.
 
     Returns:
         The scores. `scores.mean_iou` is the official one, over all classes.
 
     Raises:
-        ValueError: If model and data set differ in their number of classes.
+        ValueError: If model and data set differ in their number of classes, or if predictions
+            of another model or protocol would be resumed.
+        FileExistsError: If `predictions` holds files and `resume` is off.
         DataError: If a file cannot be used.
 
     Example:
@@ -112,20 +136,109 @@ def evaluate(
     if protocol is None and settings is not None:
         protocol = settings.protocol
     _check_num_classes(loaded, dataset)
-    return evaluate_predictor(Predictor(loaded, protocol, crf), dataset, progress)
+    predictor = Predictor(loaded, protocol, crf)
+    if predictions is None and resume:
+        raise ValueError("resume=True needs the folder of the predictions so far.")
+    store = None
+    if predictions is not None:
+        store = _Store(Path(predictions), _origin(loaded, predictor, dataset), dataset, resume)
+    return evaluate_predictor(predictor, dataset, progress, store)
 
 
 def evaluate_predictor(
-    predictor: Predictor, dataset: SegmentationDataset, progress: bool = True
+    predictor: Predictor,
+    dataset: SegmentationDataset,
+    progress: bool = True,
+    store: "_Store | None" = None,
 ) -> Evaluation:
     """Scores a predictor, as `evaluate` does a model."""
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for index in range(len(dataset)):
             image, label = dataset.read(index)
-            yield label, predictor.label_map(image, (label.shape[0], label.shape[1]))
+            prediction = None if store is None else store.read(index, label.shape)
+            if prediction is None:
+                prediction = predictor.label_map(image, (label.shape[0], label.shape[1]))
+                if store is not None:
+                    store.write(index, prediction)
+            yield label, prediction
 
     return _score(pairs(), dataset, progress)
+
+
+def _origin(model: keras.Model, predictor: Predictor, dataset: SegmentationDataset) -> Any:
+    """Returns what a model's predictions depend on, as JSON gives it back."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        digest.update(np.asarray(keras.ops.convert_to_numpy(weight)).tobytes())
+    origin = {
+        "model": model.name,
+        "weights": digest.hexdigest(),
+        "protocol": dataclasses.asdict(predictor.protocol),
+        "crf": None if predictor.crf is None else dataclasses.asdict(predictor.crf),
+        "classes": dataset.classes.names,
+        "label_offset": dataset.label_offset,
+    }
+    return json.loads(json.dumps(origin))
+
+
+class _Store:
+    """Predicted label maps in a folder, with a note of what they come from.
+
+    Args:
+        folder: The folder.
+        origin: What the predictions depend on.
+        dataset: Names of the images, and the numbering of the classes.
+        resume: Whether the folder may hold predictions of the same origin.
+
+    Raises:
+        FileExistsError: If the folder holds anything and `resume` is off.
+        ValueError: If it holds predictions of another origin.
+    """
+
+    def __init__(
+        self, folder: Path, origin: dict[str, Any], dataset: SegmentationDataset, resume: bool
+    ) -> None:
+        self.folder = folder
+        self.dataset = dataset
+        note = folder / _ORIGIN_FILE
+        if folder.exists() and any(folder.iterdir()):
+            if not resume:
+                raise FileExistsError(
+                    f"{folder} already holds files. Choose another folder for the predictions, or "
+                    "resume=True to go on with those in it."
+                )
+            former = json.loads(note.read_text("utf-8")) if note.is_file() else {}
+            for name, value in origin.items():
+                if former.get(name) != value:
+                    raise ValueError(
+                        f"The predictions in {folder} come from another evaluation: their {name} "
+                        f"is {former.get(name)!r}. Received: {value!r}"
+                    )
+        write_atomically(note, json.dumps(origin, indent=2) + "\n")
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"{self.dataset.name(index)}.png"
+
+    def read(self, index: int, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Returns the stored prediction of an image, or None if there is none."""
+        path = self._path(index)
+        if not path.is_file():
+            return None
+        prediction = read_label(path) - self.dataset.label_offset
+        if prediction.shape != shape:
+            raise DataError(
+                f"{path}: the stored prediction is {prediction.shape[0]} x {prediction.shape[1]} "
+                f"(height x width), the label {shape[0]} x {shape[1]}; remove the file"
+            )
+        return prediction
+
+    def write(self, index: int, prediction: np.ndarray) -> None:
+        """Stores the prediction of an image, whole or not at all."""
+        highest = self.dataset.num_classes - 1 + self.dataset.label_offset
+        raw = prediction + self.dataset.label_offset
+        with whole_file(self._path(index)) as beside:
+            Image.fromarray(raw.astype("uint8" if highest < 256 else "uint16")).save(beside)
 
 
 def evaluate_predictions(

@@ -36,6 +36,7 @@ def export_saved_model(
 
     Raises:
         FileExistsError: If the folder exists.
+        ValueError: If the protocol has windows: the export sees pictures whole.
         FileNotFoundError: If there is no such model file.
         RuntimeError: If Keras runs on another backend than TensorFlow.
 
@@ -57,6 +58,11 @@ def export_saved_model(
     loaded, settings = load_model(model)
     if protocol is None:
         protocol = settings.protocol if settings is not None else Protocol()
+    if protocol.crop_size is not None:
+        raise ValueError(
+            "An exported model sees pictures whole, not through sliding windows. Received: "
+            f"crop_size={protocol.crop_size}"
+        )
     network = before_upsampling(loaded)
 
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -85,25 +91,31 @@ def _segment(network: keras.Model, encoded: tf.Tensor, protocol: Protocol) -> tf
     """Turns one encoded picture into an encoded label map."""
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     image.set_shape((None, None, 3))
-    size = tf.shape(image)[:2]
     probabilities = tf.add_n(
         [
-            tf.nn.softmax(_logits(network, image, working_size, size), axis=-1)
-            for working_size in _working_sizes(size, protocol)
+            tf.reduce_mean(tf.nn.softmax(logits, axis=-1), axis=0)
+            for logits in _logits(network, image, protocol)
         ]
     )
-    label_map = tf.argmax(probabilities[0], axis=-1, output_type=tf.int32)
+    label_map = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
     dtype = tf.uint8 if probabilities.shape[-1] <= 256 else tf.uint16
     return tf.io.encode_png(tf.cast(label_map, dtype)[..., None])
 
 
-def _logits(
-    network: keras.Model, image: tf.Tensor, working_size: tf.Tensor, size: tf.Tensor
-) -> tf.Tensor:
-    resized = tf.image.resize(image[None], working_size, method="bilinear", antialias=True)
-    outputs = network(resized, training=False)
-    logits = outputs["logits"] if isinstance(outputs, dict) else outputs
-    return bilinear_resize(logits, (size[0], size[1]))
+def _logits(network: keras.Model, image: tf.Tensor, protocol: Protocol) -> list[tf.Tensor]:
+    """Returns logits at the picture's size: a batch for each size that the model sees."""
+    size = tf.shape(image)[:2]
+    results = []
+    for working_size in _working_sizes(size, protocol):
+        images = tf.image.resize(image[None], working_size, method="bilinear", antialias=True)
+        if protocol.flip:
+            images = tf.concat([images, images[:, :, ::-1]], axis=0)
+        outputs = network(images, training=False)
+        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        if protocol.flip:
+            logits = tf.stack([logits[0], logits[1, :, ::-1]])
+        results.append(bilinear_resize(logits, (size[0], size[1])))
+    return results
 
 
 def _working_sizes(size: tf.Tensor, protocol: Protocol) -> list[tf.Tensor]:

@@ -1,6 +1,8 @@
 """From an image to probabilities, a label map, and a picture of it."""
 
+import dataclasses
 import functools
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from pdanet_tf.crf import CRFParameters, dense_crf, import_densecrf
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.readers import read_image, resize_image
 from pdanet_tf.files import write_atomically
-from pdanet_tf.layers import BilinearResizeLike, bilinear_resize
+from pdanet_tf.layers import BilinearResizeLike
 from pdanet_tf.models.segmentation import NORMALIZED_IMAGE
 from pdanet_tf.models.weights import load_keras_file
 from pdanet_tf.visualization import draw_overlay
@@ -28,7 +30,7 @@ _VALUES_PER_STRIP = 2**24  # probabilities that are held at once: 64 MiB
 
 @dataclass(frozen=True)
 class Protocol:
-    """At which sizes a model sees an image.
+    """How a model sees an image: at which sizes, whole or in windows, mirrored or not.
 
     The image is resized to every short edge, its long edge being at most `max_size`, with both
     sides rounded up to a multiple of 8; the probabilities are averaged over the sizes. This is
@@ -37,13 +39,22 @@ class Protocol:
     Attributes:
         short_edges: Short edges in pixels, or None for the image's own size.
         max_size: Longest edge in pixels.
+        flip: Whether the model also sees every image mirrored from left to right; the
+            probabilities are averaged.
+        crop_size: (height, width) of the windows that slide over the resized image, multiples of
+            8, for models trained on crops; the probabilities of overlapping windows are averaged.
+            None to see the image whole.
+        stride: (rows, columns) from one window to the next; two thirds of a window by default.
 
     Raises:
-        ValueError: If a size is below 1.
+        ValueError: If a value is out of range.
     """
 
     short_edges: tuple[int, ...] | None = None
     max_size: int = 1000
+    flip: bool = False
+    crop_size: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         edges = self.short_edges
@@ -51,6 +62,18 @@ class Protocol:
             raise ValueError(
                 "short_edges and max_size must be at least 1. "
                 f"Received: short_edges={edges}, max_size={self.max_size}"
+            )
+        crop, stride = self.crop_size, self.stride
+        if crop is not None and (min(crop) < 8 or any(side % 8 for side in crop)):
+            raise ValueError(f"crop_size must be multiples of 8. Received: crop_size={crop}")
+        if stride is not None and crop is None:
+            raise ValueError(f"stride goes with crop_size. Received: stride={stride}")
+        if stride is not None and not all(
+            1 <= step <= side for step, side in zip(stride, crop or (), strict=True)
+        ):
+            raise ValueError(
+                "stride must be at least 1 and at most crop_size, so that windows leave no gap. "
+                f"Received: stride={stride}, crop_size={crop}"
             )
 
     def sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
@@ -62,6 +85,25 @@ class Protocol:
         height, width = (max(8, -(-int(side * scale) // 8) * 8) for side in size)
         return height, width
 
+    def windows(self, size: tuple[int, int]) -> list[tuple[slice, slice]]:
+        """Returns the windows (rows, columns) of an image that was resized to `size`.
+
+        They go from top to bottom and from left to right; the last of a row or column ends
+        where the image does.
+        """
+        crops = self.crop_size or size
+        steps = self.stride or tuple(max(1, 2 * side // 3) for side in crops)
+        rows, columns = (
+            _slices(side, min(crop, side), step)
+            for side, crop, step in zip(size, crops, steps, strict=True)
+        )
+        return list(itertools.product(rows, columns))
+
+
+def _slices(side: int, crop: int, step: int) -> list[slice]:
+    starts = [*range(0, side - crop, step), side - crop]
+    return [slice(start, start + crop) for start in starts]
+
 
 class Predictor:
     """Computes probabilities and label maps of images of any size, one at a time.
@@ -70,7 +112,7 @@ class Predictor:
         model: A model from RGB pixels (0 to 255) `(batch, height, width, 3)` to logits, or to a
             dict with "logits". Logits of models of `build_model` are upsampled once, from the
             backbone's size straight to the wanted one.
-        protocol: At which sizes the model sees an image.
+        protocol: How the model sees an image.
         crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
 
     Raises:
@@ -88,6 +130,7 @@ class Predictor:
         self.crf = crf
         if crf is not None:
             import_densecrf()  # raises now, and not after the first image
+        self._num_classes = count_classes(model)
         self._logits, self._probabilities = _compile(before_upsampling(model))
 
     def probabilities(self, image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -124,17 +167,122 @@ class Predictor:
         """Yields strips of the probabilities, from top to bottom."""
         _check_image(image)
         height, width = size or image.shape[:2]
-        logits = [
-            self._logits(resize_image(image, working_size)[None].astype("float32"))
+        views = [
+            _View(resize_image(image, working_size), self.protocol, self._logits)
             for working_size in self.protocol.sizes((image.shape[0], image.shape[1]))
         ]
-        step = max(1, _VALUES_PER_STRIP // (width * logits[0].shape[-1]))
+        step = max(1, _VALUES_PER_STRIP // (width * self._num_classes))
         for start in range(0, height, step):
-            total: Any = 0.0
-            rows = (start, min(start + step, height))
-            for each in logits:
-                total = total + self._probabilities(each, (height, width), rows)
-            yield ops.convert_to_numpy(total)[0] / len(logits)
+            rows = slice(start, min(start + step, height))
+            total = np.zeros((rows.stop - start, width, self._num_classes), "float32")
+            for view in views:
+                view.add_to(total, rows, (height, width), self._probabilities)
+            yield total / len(views)
+
+
+class _View:
+    """An image at one size, seen through windows; each is computed when its rows are needed.
+
+    Args:
+        image: The resized image, `(height, width, 3)`, uint8.
+        protocol: Tells the windows.
+        compute_logits: From pixels `(batch, height, width, 3)` to logits.
+    """
+
+    def __init__(
+        self, image: np.ndarray, protocol: Protocol, compute_logits: Callable[..., Any]
+    ) -> None:
+        self.image = image
+        self.windows = protocol.windows((image.shape[0], image.shape[1]))
+        self.flip = protocol.flip
+        self.compute_logits = compute_logits
+        self._logits: dict[int, Any] = {}
+
+    def add_to(
+        self,
+        total: np.ndarray,
+        rows: slice,
+        size: tuple[int, int],
+        compute_probabilities: Callable[..., Any],
+    ) -> None:
+        """Adds the mean over windows, and over the mirrored image, to a strip of probabilities.
+
+        Args:
+            total: The strip, `(rows, width, num_classes)`.
+            rows: Which rows of the result it holds.
+            size: (height, width) of the whole result.
+            compute_probabilities: From logits and the matrices that interpolate rows and columns
+                to probabilities.
+        """
+        covers = []
+        for index, (window_rows, window_columns) in enumerate(self.windows):
+            vertical = _Span.of(window_rows, self.image.shape[0], size[0]).within(rows)
+            horizontal = _Span.of(window_columns, self.image.shape[1], size[1])
+            if vertical.outputs.start < vertical.outputs.stop:
+                covers.append((index, vertical, horizontal))
+        counts = np.zeros(total.shape[:2], "float32")
+        for _, vertical, horizontal in covers:
+            counts[vertical.shifted(rows.start), horizontal.outputs] += 1 + self.flip
+        for index, vertical, horizontal in covers:
+            place = (vertical.shifted(rows.start), horizontal.outputs)
+            logits = self._window_logits(index)
+            across = horizontal.matrix(logits.shape[2])
+            for one, columns in zip(logits, (across, across[:, ::-1]), strict=False):
+                found = compute_probabilities(
+                    one[None], vertical.matrix(logits.shape[1]), np.ascontiguousarray(columns)
+                )
+                total[place] += ops.convert_to_numpy(found)[0] / counts[place][..., None]
+        for index in set(self._logits) - {index for index, *_ in covers}:
+            del self._logits[index]
+
+    def _window_logits(self, index: int) -> Any:
+        """Returns the logits of a window and, if it is flipped, of its mirror image."""
+        if index not in self._logits:
+            window = self.image[self.windows[index]].astype("float32")
+            images = np.stack([window, window[:, ::-1]]) if self.flip else window[None]
+            self._logits[index] = self.compute_logits(images)
+        return self._logits[index]
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Along one axis: which outputs a window covers, and where in it they lie.
+
+    Attributes:
+        outputs: The outputs whose centres lie in the window.
+        positions: Of each, the position in the window, as a share (0 to 1) of its length.
+    """
+
+    outputs: slice
+    positions: np.ndarray
+
+    @classmethod
+    def of(cls, window: slice, length: int, num_outputs: int) -> "_Span":
+        """Returns the span of a window of a line of `length` pixels and so many outputs."""
+        # In units of 1 / (2 * num_outputs) pixels, so that they are whole numbers.
+        centres = (2 * np.arange(num_outputs, dtype="int64") + 1) * length
+        unit = 2 * num_outputs
+        start, stop = np.searchsorted(centres, (window.start * unit, window.stop * unit))
+        inside = centres[start:stop] - window.start * unit
+        positions = inside / ((window.stop - window.start) * unit)
+        return cls(slice(int(start), int(stop)), positions)
+
+    def within(self, outputs: slice) -> "_Span":
+        """Returns the part of the span that lies in a range of outputs."""
+        start = max(self.outputs.start, outputs.start)
+        stop = max(start, min(self.outputs.stop, outputs.stop))
+        first = self.outputs.start
+        return _Span(slice(start, stop), self.positions[start - first : stop - first])
+
+    def shifted(self, origin: int) -> slice:
+        """Returns the outputs counted from another origin."""
+        return slice(self.outputs.start - origin, self.outputs.stop - origin)
+
+    def matrix(self, size: int) -> np.ndarray:
+        """Returns the (outputs, size) matrix that interpolates `size` values of the window."""
+        centres = np.clip(self.positions * size - 0.5, 0, size - 1)
+        distances = np.abs(centres[:, None] - np.arange(size))
+        return np.maximum(0, 1 - distances).astype("float32")
 
 
 def _check_image(image: np.ndarray) -> None:
@@ -163,15 +311,19 @@ def before_upsampling(model: keras.Model) -> keras.Model:
 
 
 def _compile(model: keras.Model) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Returns a function to logits, and one from these to rows of probabilities."""
+    """Returns a function to logits, and one from these to interpolated probabilities."""
 
     def compute_logits(images: Any) -> Any:
         outputs = model(images, training=False)
         return outputs["logits"] if isinstance(outputs, dict) else outputs
 
-    def compute_probabilities(logits: Any, size: Any, rows: Any) -> Any:
+    def compute_probabilities(logits: Any, vertical: Any, horizontal: Any) -> Any:
+        batch, height, width, channels = ops.shape(logits)
+        x = ops.reshape(ops.cast(logits, "float32"), (batch, height, width * channels))
+        x = ops.reshape(ops.matmul(vertical, x), (batch, -1, width, channels))
+        x = ops.matmul(horizontal, x)
         # Not `softmax`: it warns of a single class.
-        return ops.exp(ops.log_softmax(bilinear_resize(logits, size, rows), axis=-1))
+        return ops.exp(ops.log_softmax(x, axis=-1))
 
     if keras.backend.backend() != "tensorflow":
         return compute_logits, compute_probabilities
@@ -180,10 +332,10 @@ def _compile(model: keras.Model) -> tuple[Callable[..., Any], Callable[..., Any]
     # One graph each for images of every size.
     images = tf.TensorSpec((None, None, None, 3), "float32")
     logits = tf.TensorSpec((None, None, None, count_classes(model)), "float32")
-    pair = (tf.TensorSpec((), "int32"), tf.TensorSpec((), "int32"))
+    matrix = tf.TensorSpec((None, None), "float32")
     return (
         tf.function(compute_logits, input_signature=[images]),
-        tf.function(compute_probabilities, input_signature=[logits, pair, pair]),
+        tf.function(compute_probabilities, input_signature=[logits, matrix, matrix]),
     )
 
 
@@ -195,7 +347,7 @@ class InferenceSettings:
 
     Attributes:
         classes: Names and colours of the classes.
-        protocol: At which sizes the model sees an image.
+        protocol: How the model sees an image.
     """
 
     classes: Classes
@@ -208,8 +360,7 @@ class InferenceSettings:
                 {"name": name, "color": color}
                 for name, color in zip(self.classes.names, self.classes.colors, strict=True)
             ],
-            "short_edges": self.protocol.short_edges,
-            "max_size": self.protocol.max_size,
+            **dataclasses.asdict(self.protocol),
         }
         write_atomically(Path(folder) / _SETTINGS_FILE, json.dumps(content, indent=2))
 
@@ -221,13 +372,17 @@ class InferenceSettings:
             return None
         try:
             content = json.loads(path.read_text("utf-8"))
-            edges = content["short_edges"]
+            entries = content.pop("classes")
+            protocol: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in content.items()
+            }
             return cls(
                 Classes(
-                    tuple(entry["name"] for entry in content["classes"]),
-                    tuple(tuple(entry["color"]) for entry in content["classes"]),
+                    tuple(entry["name"] for entry in entries),
+                    tuple(tuple(entry["color"]) for entry in entries),
                 ),
-                Protocol(tuple(edges) if edges else None, content["max_size"]),
+                Protocol(**protocol),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
@@ -301,7 +456,7 @@ def predict(
         model: A model from RGB pixels to logits, or a `.keras` file of one. Beside a file, the
             settings that training wrote are used.
         classes: Names and colours; those beside the model's file by default, else the numbers.
-        protocol: At which sizes the model sees the picture; by default what stands beside the
+        protocol: How the model sees the picture; by default what stands beside the
             model's file, else the picture's own size, at most 1000 pixels long.
         crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
 

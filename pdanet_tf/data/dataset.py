@@ -14,7 +14,10 @@ class SegmentationDataset(ABC):
         classes: Names and colours.
         ignore_label: The label of pixels that do not count, in what `read` returns: 255, or
             65535 for data sets of more than 255 classes.
+        label_offset: The number of the first class in the data set's own files: 1 in ADE20K.
     """
+
+    label_offset: int = 0
 
     def __init__(self, classes: Classes) -> None:
         self.classes = classes

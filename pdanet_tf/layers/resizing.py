@@ -8,7 +8,7 @@ from keras import ops
 from pdanet_tf.layers.precision import full_precision
 
 
-def bilinear_resize(images: Any, size: tuple[Any, Any], rows: tuple[Any, Any] | None = None) -> Any:
+def bilinear_resize(images: Any, size: tuple[Any, Any]) -> Any:
     """Resizes images bilinearly with half-pixel centres (PyTorch's `align_corners=False`).
 
     It is computed as two matrix products, one per direction: that runs on every backend with
@@ -17,24 +17,21 @@ def bilinear_resize(images: Any, size: tuple[Any, Any], rows: tuple[Any, Any] | 
     Args:
         images: `(batch, height, width, channels)`.
         size: `(height, width)` of the result, as numbers or as scalar tensors.
-        rows: First row of the result that is wanted, and the first that is not; None for all.
 
     Returns:
-        The resized images, `(batch, *size, channels)`, or their rows, in the dtype of `images`.
+        The resized images, `(batch, *size, channels)`, in the dtype of `images`.
     """
     # Sizes known only at run time are tensors, which cannot be compared here.
-    known = rows is None and all(isinstance(side, int) for side in size)
+    known = all(isinstance(side, int) for side in size)
     if known and tuple(images.shape[1:3]) == tuple(size):
         return images
     # Half precision cannot tell positions of a large image apart.
     precise = full_precision(images)
     batch, height, width, channels = ops.shape(images)
     vertical = interpolation_matrix(height, size[0], precise.dtype)
-    if rows is not None:
-        vertical = vertical[rows[0] : rows[1]]
     horizontal = interpolation_matrix(width, size[1], precise.dtype)
     resized = ops.matmul(vertical, ops.reshape(precise, (batch, height, width * channels)))
-    resized = ops.reshape(resized, (batch, ops.shape(vertical)[0], width, channels))
+    resized = ops.reshape(resized, (batch, size[0], width, channels))
     return ops.cast(ops.matmul(horizontal, resized), images.dtype)
 
 
