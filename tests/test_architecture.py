@@ -19,6 +19,7 @@ STOREYS = (
         "pdanet_tf.data",
         "pdanet_tf.files",
         "pdanet_tf.layers",
+        "pdanet_tf.operations",
         "pdanet_tf.published",
         "pdanet_tf.version",
         "pdanet_tf.weights",
@@ -26,7 +27,7 @@ STOREYS = (
     ("pdanet_tf.backbones", "pdanet_tf.losses", "pdanet_tf.visualization"),
     ("pdanet_tf.models", "pdanet_tf.metrics", "pdanet_tf.optimizers"),
     ("pdanet_tf.inference",),
-    ("pdanet_tf.evaluation", "pdanet_tf.export"),
+    ("pdanet_tf.evaluation", "pdanet_tf.export", "pdanet_tf.validation"),
     ("pdanet_tf.training",),
     ("pdanet_tf",),
     ("pdanet_tf.cli",),
@@ -36,6 +37,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.data.pipeline",
     "pdanet_tf.export",
     "pdanet_tf.inference",  # inside a function, on the TensorFlow backend
+    "pdanet_tf.operations",  # likewise
     "pdanet_tf.training.train",
 }
 MODULES = {

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from pdanet_tf import layers
+from pdanet_tf.models.deeplab import atrous_head
 
 
 def run_layer_test(layer, shape, expected_shape):
@@ -114,19 +115,82 @@ def test_strided_convolution_pads_symmetrically():
     np.testing.assert_allclose(response, [[1, 0], [0, 0]], atol=1e-6)
 
 
-def test_dilated_convolution_by_loops():
+def dilated_convolution(image, kernel, rate):
     """PDANet's equation 1: y[i] = sum over k of x[i + rate * k] w[k], zeros outside."""
-    rate, rng = 3, np.random.default_rng(0)
-    layer = layers.ConvBatchNorm(2, 3, dilation_rate=rate, activation=None)
-    image = rng.standard_normal((1, 8, 7, 2)).astype("float32")
+    height, width, _ = image.shape
+    outputs = np.zeros((height, width, kernel.shape[-1]))
+    for i, j, k, m in np.ndindex(height, width, *kernel.shape[:2]):
+        y, x = i + rate * (k - len(kernel) // 2), j + rate * (m - len(kernel) // 2)
+        if 0 <= y < height and 0 <= x < width:
+            outputs[i, j] += image[y, x] @ kernel[k, m]
+    return outputs
+
+
+def conv_batch_norm(image, layer, rate=1):
+    """What a `ConvBatchNorm` computes, by loops."""
+    features = dilated_convolution(image, layer.conv.kernel.numpy(), rate)
+    gamma, beta, mean, variance = (weight.numpy() for weight in layer.batch_norm.weights)
+    return np.maximum((features - mean) / np.sqrt(variance + 1e-5) * gamma + beta, 0)
+
+
+def randomize(weights):
+    """Draws what would otherwise be zeros and ones, too: biases, scales and statistics."""
+    rng = np.random.default_rng(0)
+    for weight in weights:
+        if weight.path.endswith(("gamma", "moving_variance")):
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+        else:
+            weight.assign(rng.normal(0, 0.5, weight.shape))
+
+
+def test_dilated_convolution_by_loops():
+    layer = layers.ConvBatchNorm(2, 3, dilation_rate=3, activation=None)
+    image = np.random.default_rng(0).standard_normal((1, 8, 7, 2)).astype("float32")
     found = layer(image) * np.sqrt(1 + 1e-5)
-    kernel = np.asarray(layer.conv.kernel)
-    expected = np.zeros((8, 7, 2))
-    for i, j, k, m in np.ndindex(8, 7, 3, 3):
-        y, x = i + rate * (k - 1), j + rate * (m - 1)
-        if 0 <= y < 8 and 0 <= x < 7:
-            expected[i, j] += image[0, y, x] @ kernel[k, m]
+    expected = dilated_convolution(image[0], layer.conv.kernel.numpy(), 3)
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
+
+
+def test_atrous_spatial_pyramid_pooling_by_loops():
+    """PDANet's equations 4 and 5: convolutions of several rates side by side, then joined."""
+    image = np.random.default_rng(0).standard_normal((6, 5, 2)).astype("float32")
+    layer = layers.AtrousSpatialPyramidPooling(4, (2, 3))
+    layer.build((None, *image.shape))
+    randomize(layer.weights)
+    branches = [
+        conv_batch_norm(image, branch, rate)
+        for branch, rate in zip(layer.branches, (1, 2, 3), strict=True)
+    ]
+    average = conv_batch_norm(image.mean((0, 1), keepdims=True), layer.image_branch)
+    branches.append(np.broadcast_to(average, branches[0].shape))
+    assert all(branch.any() for branch in branches)
+    expected = conv_batch_norm(np.concatenate(branches, axis=-1), layer.projection)
+    np.testing.assert_allclose(layer(image[None])[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("hidden_filters", [None, 4])
+def test_scores_of_several_rates_by_loops(hidden_filters):
+    """PDANet's equation 4 as in DeepLab v2: every rate has scores of its own, which are summed."""
+    image = np.random.default_rng(0).standard_normal((6, 5, 2)).astype("float32")
+    features = keras.Input(image.shape)
+    scores = atrous_head({"C5": features}, 3, 0.5, (1, 3), hidden_filters)
+    model = keras.Model(features, scores)
+    randomize(model.weights)
+
+    def convolve(x, name, rate=1):
+        kernel, bias = (weight.numpy() for weight in model.get_layer(name).weights)
+        return dilated_convolution(x, kernel, rate) + bias
+
+    expected = 0
+    for index, rate in enumerate((1, 3)):
+        name = f"branch_{index}"
+        if hidden_filters is None:
+            expected = expected + convolve(image, f"{name}_classifier", rate)
+        else:
+            x = np.maximum(convolve(image, f"{name}_fc6", rate), 0)
+            x = np.maximum(convolve(x, f"{name}_fc7"), 0)
+            expected = expected + convolve(x, f"{name}_classifier")
+    np.testing.assert_allclose(model(image[None])[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", ["basic", "large"])

@@ -1,11 +1,13 @@
 """Every registered model goes through the same tests; a model that is not here fails one."""
 
+import contextlib
 import difflib
 import itertools
 import pathlib
 import pickle
 import re
 import sys
+import tempfile
 
 import keras
 import numpy as np
@@ -14,6 +16,7 @@ import tensorflow as tf
 
 import pdanet_tf
 from pdanet_tf import cli
+from pdanet_tf.models.registry import find_model
 from tests import golden_models as golden
 
 BASIC, BOTTLENECK = 1, 4  # how many times wider a block's output is than its inside
@@ -157,17 +160,90 @@ PARAMETERS |= {
         64,
     ),
 }
-EVERY_MODEL = pytest.mark.parametrize("name", PARAMETERS)
-# What does not depend on the backbone's depth is tested on the smallest one.
-MODELS = pytest.mark.parametrize("name", [f"{head}_resnet18" for head in HEADS])
+
+
+def families():
+    """Returns the smallest model of each family, and of each set of options of a family."""
+    smallest = {}
+    for name in sorted(PARAMETERS, key=lambda name: PARAMETERS[name][0](5)):
+        entry = find_model(name)
+        smallest.setdefault((entry.family, repr(entry.options)), name)
+    return sorted(smallest.values())
+
+
+FAMILIES = families()
+# The same layers as in a model that is not slow, FCN-8s, the large context module or DeepLab v2
+# on VGG16, less some of them; but half a gigabyte per file, or the many layers of a ResNet101.
+TWINS = {
+    "fcn32s_vgg16",
+    "fcn16s_vgg16",
+    "dilation_frontend_vgg16",
+    "dilation_basic_vgg16",
+    "deeplabv2_resnet101",
+}
+# All list the families first, so that tests of the same model follow one another.
+EVERY_MODEL = pytest.mark.parametrize(
+    "model", [*FAMILIES, *(name for name in PARAMETERS if name not in FAMILIES)], indirect=True
+)
+EVERY_FAMILY = pytest.mark.parametrize("model", FAMILIES, indirect=True)
+EVERY_FILE = pytest.mark.parametrize(
+    "model",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in TWINS)) for name in FAMILIES],
+    indirect=True,
+)
+# Strides of the logits that are not upsampled, where it is not 8.
+STRIDES = {"deeplabv3plus": 4, "fcn16s": 16, "fcn32s": 32, "segnet": 1}
+# Rates that reach inside the features of small images. Wide ones see zeros alone, and the
+# gradient takes seconds.
+RATES = {"deeplabv2": (1, 2, 3, 4), "deeplabv3": (1, 2, 3), "deeplabv3plus": (1, 2, 3)}
 
 
 def build(name, **options):
     return pdanet_tf.build_model(name, **{"num_classes": 5, **options})
 
 
+@contextlib.contextmanager
+def zero_kernels():
+    """What is built has kernels of zeros, which is quick: they do not count, or are to come."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            keras.initializers.VarianceScaling,
+            "__call__",
+            lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype),
+        )
+        yield
+
+
+def blank(name, **options):
+    with zero_kernels():
+        return build(name, **options)
+
+
+@pytest.fixture(scope="module")
+def model(request):
+    """A model with deep supervision, for all tests that leave its trained variables alone."""
+    model = build(request.param, aux_head=True)
+    for variable in model.trainable_variables:
+        if variable.path.endswith("_attention/gamma"):
+            variable.assign(1.0)  # at 0, where it starts, nothing behind it counts
+    return model
+
+
+@pytest.fixture
+def folder():
+    """A folder that is gone after the test: files of some models have half a gigabyte."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield pathlib.Path(folder)
+
+
 def pictures(*shape):
     return np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype("uint8")
+
+
+def assert_close(found, expected, tolerance=1e-4):
+    """Compares logits, in units of their spread where that is more than 1."""
+    atol = tolerance * max(1.0, float(np.std(expected)))
+    np.testing.assert_allclose(found, expected, atol=atol, rtol=0)
 
 
 def test_every_model_is_tested():
@@ -175,9 +251,8 @@ def test_every_model_is_tested():
 
 
 @EVERY_MODEL
-def test_exact_number_of_parameters(name):
-    count, channels = PARAMETERS[name]
-    model = build(name, aux_head=True)
+def test_exact_number_of_parameters(model):
+    count, channels = PARAMETERS[model.name]
     auxiliary = conv_batch_norm(3, channels, channels // 2) + classifier(channels // 2, 5)
     assert model.count_params() == count(5) + auxiliary
 
@@ -191,21 +266,93 @@ def test_number_of_parameters_of_the_checkpoints(name):
         if ".conv6." not in key and ".conv7." not in key  # whose outputs the author discards
     )
     model_name, aux_head = golden.MODELS[name]
-    assert build(model_name, num_classes=150, aux_head=aux_head).count_params() == expected
+    assert blank(model_name, num_classes=150, aux_head=aux_head).count_params() == expected
 
 
 @pytest.mark.parametrize(("backbone", "stem"), list(itertools.product(BACKBONES, ("deep", "7x7"))))
 def test_number_of_parameters_of_a_backbone(backbone, stem):
-    model = pdanet_tf.backbones.RESNETS[backbone](stem=stem)
+    with zero_kernels():
+        model = pdanet_tf.backbones.RESNETS[backbone](stem=stem)
     assert model.count_params() == resnet(*BACKBONES[backbone], stem)
 
 
+@EVERY_FAMILY
+def test_one_graph_takes_every_size(model):
+    run = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3))])
+    for size in ((33, 47), (8, 64), (1, 1)):
+        images = pictures(1, *size)
+        expected, found = model(images), run(images.astype("float32"))
+        assert expected.keys() == found.keys() == {"logits", "aux_logits"}
+        for key, logits in expected.items():
+            assert logits.shape == (1, *size, 5)
+            assert_close(found[key], logits)
+
+
+@EVERY_FILE
+def test_same_weights_with_and_without_upsampling_and_deep_supervision(model, folder):
+    files = folder / "full.weights.h5", folder / "full.keras"
+    model.save_weights(files[0])
+    model.save(files[1])
+    coarse = blank(model.name, aux_head=True, upsample=False)
+    coarse.load_weights(files[0])
+    images = pictures(1, 40, 56)
+    expected = model(images)
+    for key, logits in coarse(images).items():
+        assert_close(tf.image.resize(logits, (40, 56)), expected[key])
+    stride = STRIDES.get(model.name.rpartition("_")[0], 8)
+    for height, width in ((33, 47), (1, 1)):
+        logits = coarse(pictures(1, height, width))["logits"]
+        assert logits.shape == (1, -(-height // stride), -(-width // stride), 5)
+    for file in files:
+        without = blank(model.name, weights=file)
+        assert_close(without(images), expected["logits"], 1e-5)
+
+
+@EVERY_FILE
+def test_keras_file_loads_without_custom_objects(model, folder):
+    model.save(folder / "model.keras")
+    loaded = keras.saving.load_model(folder / "model.keras")
+    images = pictures(1, 40, 56)
+    for key, logits in model(images).items():
+        assert_close(loaded(images)[key], logits, 1e-5)
+
+
+@EVERY_FILE
+def test_saved_model_round_trip(model, folder):
+    model.export(folder / "exported", verbose=False)
+    loaded = tf.saved_model.load(str(folder / "exported"))
+    for size in ((40, 56), (33, 47)):
+        images = pictures(1, *size).astype("float32")
+        for key, logits in model(images).items():
+            assert_close(loaded.serve(images)[key], logits)
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_keeps_logits_in_float32(model, policy):
+    half = blank(model.name, aux_head=True, dtype=policy)
+    assert keras.config.dtype_policy().name == "float32"
+    for ours, theirs in zip(half.variables, model.variables, strict=True):
+        ours.assign(theirs)  # NumPy arrays between them would take seconds
+    family, _, backbone = model.name.rpartition("_")
+    stages = half.get_layer(backbone).output.values()
+    assert {stage.dtype for stage in stages} == {policy[6:]}
+    images = pictures(1, 40, 56)
+    for key, logits in half(images).items():
+        assert logits.dtype == "float32"
+        # Computed in it, not merely cast to it.
+        assert np.any(logits != keras.ops.cast(keras.ops.cast(logits, policy[6:]), "float32"))
+        expected = model(images)[key]
+        # SegNet's maxima move where rounding makes their neighbours the larger ones.
+        limit = 0.3 if family == "segnet" and key == "logits" else 0.1
+        assert np.abs(logits - expected).mean() < limit * np.std(expected)
+
+
 @EVERY_MODEL
-def test_every_variable_gets_a_gradient(name):
-    model = build(name, aux_head=True)
-    for variable in model.trainable_variables:
-        if variable.path.endswith("_attention/gamma"):
-            variable.assign(1.0)  # at 0, where it starts, nothing behind it has a gradient
+def test_every_variable_gets_a_gradient(model):
+    rates = RATES.get(model.name.rpartition("_")[0])
+    if rates is not None:
+        model = build(model.name, aux_head=True, dilation_rates=rates)
     with tf.GradientTape() as tape:
         outputs = model(pictures(2, 17, 25).astype("float32"), training=True)
         loss = sum(tf.reduce_mean(output**2) for output in outputs.values())
@@ -217,79 +364,6 @@ def test_every_variable_gets_a_gradient(name):
     # where there is one position.
     zero = [v.path for v, g in zip(variables, gradients, strict=True) if not np.any(g)]
     assert all(re.search(r"/(key/bias|level_0/.*/(query|key)/\w+)$", path) for path in zero), zero
-
-
-@MODELS
-def test_one_model_takes_every_size(name):
-    model = build(name)
-    for size in ((40, 56), (33, 47), (1, 1), (7, 90)):
-        assert model(pictures(1, *size)).shape == (1, *size, 5)
-    coarse = build(name, upsample=False)
-    stride = 4 if "v3plus" in name else 8
-    assert coarse(pictures(1, 33, 47)).shape == (1, -(-33 // stride), -(-47 // stride), 5)
-
-
-@MODELS
-def test_one_graph_takes_every_size(name):
-    model = build(name)
-    run = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3))])
-    for size in ((40, 56), (33, 47)):
-        images = pictures(2, *size).astype("float32")
-        np.testing.assert_allclose(run(images), model(images), atol=1e-4)
-
-
-@MODELS
-def test_same_weights_with_and_without_upsampling_and_deep_supervision(name, tmp_path):
-    full, images = build(name, aux_head=True), pictures(1, 40, 56)
-    file = tmp_path / "full.weights.h5"
-    full.save_weights(file)
-    coarse = build(name, aux_head=True, upsample=False)
-    coarse.load_weights(file)
-    both = full(images)
-    resized = tf.image.resize(coarse(images)["logits"], (40, 56))
-    np.testing.assert_allclose(both["logits"], resized, atol=1e-4)
-    assert both.keys() == {"logits", "aux_logits"}
-    assert both["aux_logits"].shape == (1, 40, 56, 5)
-    full.save(tmp_path / "full.keras")
-    for weights in (file, tmp_path / "full.keras"):
-        without = build(name, weights=weights)
-        np.testing.assert_allclose(without(images), both["logits"], atol=1e-5)
-
-
-@MODELS
-def test_keras_file_loads_without_custom_objects(name, tmp_path):
-    model, images = build(name), pictures(1, 40, 56)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(loaded(images), model(images), atol=1e-5)
-    again = build(name, weights=tmp_path / "model.keras")
-    np.testing.assert_allclose(again(images), model(images), atol=1e-5)
-
-
-@MODELS
-def test_saved_model_round_trip(name, tmp_path):
-    model = build(name)
-    model.export(tmp_path / "exported", verbose=False)
-    loaded = tf.saved_model.load(str(tmp_path / "exported"))
-    for size in ((40, 56), (33, 47)):
-        images = pictures(1, *size).astype("float32")
-        np.testing.assert_allclose(loaded.serve(images), model(images), atol=1e-4)
-
-
-@MODELS
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_half_precision_keeps_logits_in_float32(name, policy):
-    model, half = build(name, aux_head=True), build(name, aux_head=True, dtype=policy)
-    assert keras.config.dtype_policy().name == "float32"
-    half.set_weights(model.get_weights())
-    images = pictures(1, 40, 56)
-    assert half.get_layer("resnet18").output["C5"].dtype == half.get_layer("resnet18").compute_dtype
-    for key, logits in half(images).items():
-        assert logits.dtype == "float32"
-        # Computed in it, not merely cast to it.
-        assert np.any(logits != keras.ops.cast(keras.ops.cast(logits, policy[6:]), "float32"))
-        spread = float(np.std(model(images)[key]))
-        assert np.abs(logits - model(images)[key]).mean() < 0.1 * spread
 
 
 def test_preprocessing_is_the_only_difference_that_it_makes():
@@ -307,7 +381,9 @@ def test_preprocessing_is_the_only_difference_that_it_makes():
 def test_dilated_features_subsampled_equal_those_of_the_strided_network(backbone, output_stride):
     """The atrous identity: dilation computes the strided network's features, and those between."""
     build_backbone = getattr(pdanet_tf.backbones, backbone)
-    strided, dilated = build_backbone(32), build_backbone(output_stride)
+    strided = build_backbone(32)
+    with zero_kernels():
+        dilated = build_backbone(output_stride)
     dilated.set_weights(strided.get_weights())
     images = np.random.default_rng(0).standard_normal((1, 97, 65, 3)).astype("float32")
     expected = strided(images)["C5"]
@@ -325,17 +401,17 @@ def test_imagenet_weights_are_asked_for_by_name(monkeypatch):
         "pdanet_tf.models.build.imagenet_weights",
         lambda backbone, name: asked.append((name, backbone.get_layer(index=1).name)),
     )
-    build("pspnet_resnet18", backbone_weights="imagenet")
-    build("fcn32s_vgg16", backbone_weights="imagenet", normalization="caffe")
+    blank("pspnet_resnet18", backbone_weights="imagenet")
+    blank("fcn32s_vgg16", backbone_weights="imagenet", normalization="caffe")
     assert [name for name, _ in asked] == ["resnet18", "vgg16"]
     for wrong, message in (
         ({"normalization": "caffe"}, "normalization='torch'"),
         ({"backbone_weights": "coco"}, "'coco'"),
     ):
         with pytest.raises(ValueError, match=message):
-            build("pspnet_resnet18", **{"backbone_weights": "imagenet", **wrong})
+            blank("pspnet_resnet18", **{"backbone_weights": "imagenet", **wrong})
     with pytest.raises(ValueError, match="normalization='caffe'"):
-        build("fcn32s_vgg16", backbone_weights="imagenet")
+        blank("fcn32s_vgg16", backbone_weights="imagenet")
 
 
 def test_a_new_fcn8s_predicts_what_fcn32s_does():
@@ -347,26 +423,19 @@ def test_a_new_fcn8s_predicts_what_fcn32s_does():
     np.testing.assert_allclose(fine(images), expected, atol=1e-4)
 
 
-def test_segnet_works_on_odd_sizes_at_the_size_of_the_image():
-    for name in ("segnet_vgg16", "segnet_basic"):
-        model = build(name, upsample=False)
-        for size in ((33, 47), (1, 1)):
-            assert model(pictures(1, *size)).shape == (1, *size, 5)
-
-
-@pytest.mark.parametrize("variant", ["basic", "large"])
-def test_a_new_context_module_hands_on_what_the_front_end_says(variant):
+def test_a_new_context_module_hands_on_what_the_front_end_says():
     keras.utils.set_random_seed(0)
     plain = build("dilation_frontend_vgg16", upsample=False)
-    model = build(f"dilation_{variant}_vgg16", upsample=False)
-    for layer in plain.layers:
-        model.get_layer(layer.name).set_weights(layer.get_weights())
-    images = pictures(1, 64, 96)
+    images = pictures(1, 40, 56)
     expected = np.maximum(plain(images), 0)  # the module's first ReLU
-    found = model(images)
-    # The noise of eight layers adds up, but leaves the classes apart.
-    assert np.abs(found - expected).mean() < 0.3 * expected.std()
-    assert np.corrcoef(np.ravel(found), np.ravel(expected))[0, 1] > 0.95
+    for variant in ("basic", "large"):
+        model = blank(f"dilation_{variant}_vgg16", upsample=False)
+        for layer in plain.layers:
+            model.get_layer(layer.name).set_weights(layer.get_weights())
+        found = model(images)
+        # The noise of eight layers adds up, but leaves the classes apart.
+        assert np.abs(found - expected).mean() < 0.3 * expected.std()
+        assert np.corrcoef(np.ravel(found), np.ravel(expected))[0, 1] > 0.95
 
 
 def test_deeplabv2_sums_the_scores_of_its_rates():
@@ -401,9 +470,76 @@ def test_any_model_that_names_its_stages_is_a_backbone():
         build("fcn_resnet18", backbone=own, output_stride=16)
 
 
+def backbone(strides, channels=3):
+    """Builds a backbone with a stage at each stride; 0 stands for the average of the image."""
+    images = keras.Input((None, None, channels))
+    stages = {
+        name: keras.layers.AveragePooling2D(stride, padding="same")(images)
+        if stride
+        else keras.layers.GlobalAveragePooling2D(keepdims=True)(images)
+        for name, stride in strides.items()
+    }
+    return keras.Model(images, stages, name="own")
+
+
+@pytest.mark.parametrize(
+    ("name", "strides", "message"),
+    [
+        ("deeplabv3_resnet18", {"C2": 4}, "'own' has the stages C2; the model also needs C5"),
+        ("deeplabv3_resnet18", {"C4": 8, "C5": 0}, "'own', of which C5 is not in proportion"),
+        (
+            "pdanet_resnet18",
+            {"C4": 16, "C5": 8},
+            "no stage may be finer.*'own' with C4 at stride 16, C5 at stride 8",
+        ),
+        (
+            "fcn8s_vgg16",
+            {"C3": 32, "C4": 16, "C5": 32},
+            "no stage may be finer.*'own' with C3 at stride 32, C4 at stride 16, C5 at stride 32",
+        ),
+        (
+            "deeplabv3plus_resnet18",
+            {"C2": 8, "C4": 8, "C5": 8},
+            "C2.* must be finer than C5.*'own' with C2 at stride 8, C5 at stride 8",
+        ),
+        (
+            "segnet_basic",
+            {"mask1": 1, "mask2": 2, "mask3": 4, "mask4": 4, "C4": 16},
+            "half the stride of the next.*'own' with C4 at stride 16, .*mask4 at stride 4",
+        ),
+    ],
+)
+def test_stages_that_do_not_fit(name, strides, message):
+    with pytest.raises(ValueError, match=message):
+        blank(name, backbone=backbone(strides), aux_head=True)
+
+
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize(("name", "stride"), [("deeplabv3plus_resnet18", 4), ("fcn8s_vgg16", 8)])
+def test_heads_that_join_stages_take_every_output_stride(name, stride, output_stride):
+    model = blank(name, output_stride=output_stride, upsample=False)
+    assert model(pictures(1, 33, 47)).shape == (1, -(-33 // stride), -(-47 // stride), 5)
+
+
+@pytest.mark.parametrize("shape", [(None, None, 3), (299, 224, 3)])
+def test_strides_of_convolutions_without_padding(shape):
+    images = keras.Input(shape)
+    x, stages = images, {}
+    for level in range(1, 4):
+        x = stages[f"C{level}"] = keras.layers.Conv2D(1, 3, strides=2)(x)
+    strides = pdanet_tf.backbones.stage_strides(keras.Model(images, stages))
+    assert strides == {"C1": 2, "C2": 4, "C3": 8}
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_backbone_of_other_than_three_channels(channels):
+    with pytest.raises(ValueError, match=rf"width, 3\).*'own'.*None, {channels}\)"):
+        blank("fcn_resnet18", backbone=backbone({"C5": 32}, channels))
+
+
 @pytest.mark.parametrize("name", ["pdanet_resnet18", "danet_resnet18"])
 def test_options_of_the_attention_reach_it(name):
-    model = build(name, reduction=1, channel_energy="similar")
+    model = blank(name, reduction=1, channel_energy="similar")
     wide = [w for w in model.weights if w.path.endswith("position_attention/query/kernel")]
     assert wide
     assert all(w.shape[-1] == w.shape[-2] for w in wide)
@@ -439,39 +575,39 @@ def test_an_unknown_name_suggests_the_nearest():
 
 def test_an_image_without_three_channels():
     with pytest.raises(ValueError, match="shape"):
-        build("fcn_resnet18")(np.zeros((1, 16, 16, 4), "float32"))
+        blank("fcn_resnet18")(np.zeros((1, 16, 16, 4), "float32"))
 
 
 def test_weights_that_do_not_fit_name_the_layer_and_both_shapes(tmp_path):
-    build("fcn_resnet18").save(tmp_path / "five.keras")
+    blank("fcn_resnet18").save(tmp_path / "five.keras")
     with pytest.raises(ValueError, match="classifier/kernel") as caught:
-        build("fcn_resnet18", num_classes=7, weights=tmp_path / "five.keras")
+        blank("fcn_resnet18", num_classes=7, weights=tmp_path / "five.keras")
     assert "expected (1, 1, 128, 7), found (1, 1, 128, 5)" in str(caught.value)
     assert "five.keras" in str(caught.value)
-    build("fcn_resnet18").save_weights(tmp_path / "five.weights.h5")
+    blank("fcn_resnet18").save_weights(tmp_path / "five.weights.h5")
     with pytest.raises(ValueError, match="classifier") as caught:
-        build("fcn_resnet18", num_classes=7, weights=tmp_path / "five.weights.h5")
+        blank("fcn_resnet18", num_classes=7, weights=tmp_path / "five.weights.h5")
     assert "(1, 1, 128, 7)" in str(caught.value)
     assert "(1, 1, 128, 5)" in str(caught.value)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.keras"):
-        build("fcn_resnet18", weights=tmp_path / "nowhere.keras")
+        blank("fcn_resnet18", weights=tmp_path / "nowhere.keras")
     (tmp_path / "weights.pkl").touch()
     with pytest.raises(ValueError, match=r"weights\.pkl"):
-        build("fcn_resnet18", weights=tmp_path / "weights.pkl")
+        blank("fcn_resnet18", weights=tmp_path / "weights.pkl")
 
 
 def test_weights_of_another_normalization(tmp_path):
-    build("fcn_resnet18", normalization="caffe").save(tmp_path / "caffe.keras")
+    blank("fcn_resnet18", normalization="caffe").save(tmp_path / "caffe.keras")
     with pytest.raises(ValueError, match="normalization='caffe'"):
-        build("fcn_resnet18", weights=tmp_path / "caffe.keras")
-    build("fcn_resnet18", normalization="caffe", weights=tmp_path / "caffe.keras")
+        blank("fcn_resnet18", weights=tmp_path / "caffe.keras")
+    blank("fcn_resnet18", normalization="caffe", weights=tmp_path / "caffe.keras")
 
 
 def test_files_that_are_no_models(tmp_path):
     for name in ("a.keras", "a.weights.h5"):
         (tmp_path / name).write_text("garbage")
         with pytest.raises(ValueError, match=name):
-            build("fcn_resnet18", weights=tmp_path / name)
+            blank("fcn_resnet18", weights=tmp_path / name)
 
 
 def test_state_dicts_that_do_not_fit_are_listed_at_once_and_load_nothing():

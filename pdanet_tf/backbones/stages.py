@@ -4,8 +4,9 @@ from typing import Any
 
 import keras
 
-# Large enough for a stage at stride 32 to tell its size, and no multiple of one another.
-_PROBE = (512, 640)
+# So large that what convolutions without padding cut off does not count, and of sides so unequal
+# that features of a fixed size cannot be in proportion to both.
+_PROBE = (8192, 32768)
 
 
 def as_backbone(model: keras.Model) -> keras.Model:
@@ -20,7 +21,7 @@ def as_backbone(model: keras.Model) -> keras.Model:
         A functional model with a dict of stages. Variables are shared with `model`.
 
     Raises:
-        ValueError: If the model does not name its stages.
+        ValueError: If the model does not name its stages, or does not take images of 3 channels.
     """
     stages = _named_stages(model)
     if not stages:
@@ -28,6 +29,12 @@ def as_backbone(model: keras.Model) -> keras.Model:
             "A backbone must name its stages: its output must be a dict with keys such as 'C4' "
             "and 'C5', or it must be a backbone of KerasHub or KerasCV. "
             f"Received: {type(model).__name__} {model.name!r}"
+        )
+    shape = model.input_shape
+    if not (isinstance(shape, tuple) and len(shape) == 4 and shape[-1] == 3):
+        raise ValueError(
+            "A backbone must take images (batch, height, width, 3). "
+            f"Received: {model.name!r}, which takes {shape}"
         )
     if model.output is stages:
         return model
@@ -54,6 +61,19 @@ def stage_strides(backbone: keras.Model) -> dict[str, int]:
 
     Args:
         backbone: A functional model from images to a dict of stages.
+
+    Returns:
+        Strides by stage. A stage whose height and width are not in proportion to the image's,
+        such as a global average, has none, and is left out.
     """
-    shapes = backbone.compute_output_shape((1, *_PROBE, 3))
-    return {name: round(_PROBE[0] / shape[1]) for name, shape in shapes.items()}
+    height, width = (
+        given or probe for given, probe in zip(backbone.input_shape[1:3], _PROBE, strict=True)
+    )
+    strides = {}
+    for name, shape in backbone.compute_output_shape((1, height, width, 3)).items():
+        if len(shape) != 4:
+            continue
+        vertical, horizontal = height / shape[1], width / shape[2]
+        if max(vertical, horizontal) < 2 * min(vertical, horizontal):
+            strides[name] = round(vertical)
+    return strides

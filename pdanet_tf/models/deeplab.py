@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS, stage_strides, vgg16
+from pdanet_tf.backbones import RESNETS, vgg16
 from pdanet_tf.layers import AtrousSpatialPyramidPooling, BilinearResizeLike, ConvBatchNorm
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
 from pdanet_tf.models.registry import register_family
@@ -19,7 +19,9 @@ from pdanet_tf.models.segmentation import (
     head_conv,
     hidden_conv,
     logits_dtype,
+    misfit,
     segmentation_model,
+    used_strides,
 )
 
 _DENSE_VGG = {"vgg16": functools.partial(vgg16, output_stride=8)}
@@ -165,6 +167,9 @@ def deeplabv3plus(
     backbone: keras.Model, dilation_rates: Sequence[int] | None = None, **options: Any
 ) -> keras.Model:
     """DeepLab v3+: DeepLab v3 with a decoder that sees the details of C2."""
+    strides = used_strides(backbone, ("C2", "C5"))
+    if strides["C2"] >= strides["C5"]:
+        raise misfit(backbone, strides, "C2, whose details are added, must be finer than C5")
     rates = dilation_rates or _rates(backbone)
     return segmentation_model(
         "deeplabv3plus",
@@ -177,5 +182,5 @@ def deeplabv3plus(
 
 
 def _rates(backbone: keras.Model) -> tuple[int, ...]:
-    stride = stage_strides(backbone)["C5"]
+    stride = used_strides(backbone, ("C5",))["C5"]
     return tuple(max(1, rate * 16 // stride) for rate in _RATES)

@@ -1,10 +1,11 @@
 """What every segmentation model is made of: pixels, backbone, head, logits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 
+from pdanet_tf.backbones import stage_strides
 from pdanet_tf.layers import (
     AuxiliaryHead,
     BilinearResizeLike,
@@ -54,7 +55,8 @@ def segmentation_model(
         A functional model.
 
     Raises:
-        ValueError: If an argument is out of range; the message names it.
+        ValueError: If an argument is out of range, or the backbone's stages do not fit; the
+            message names them.
     """
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1. Received: num_classes={num_classes}")
@@ -67,12 +69,7 @@ def segmentation_model(
         raise ValueError(f"dropout must be in [0, 1). Received: dropout={dropout}")
     needed = {*needed_stages, "C4"} if aux_head else {*needed_stages}
     pixel_mean(normalization)  # raises if there is none
-    missing = needed.difference(backbone.output)
-    if missing:
-        raise ValueError(
-            f"The backbone {backbone.name!r} has the stages {', '.join(backbone.output)}; the "
-            f"model also needs {', '.join(sorted(missing))}"
-        )
+    used_strides(backbone, needed)  # raises if they do not fit
     # The name tells `predict` and the like what the model takes.
     images = keras.Input(input_shape, name="image" if include_preprocessing else NORMALIZED_IMAGE)
     x = images
@@ -90,6 +87,47 @@ def segmentation_model(
         }
     return keras.Model(
         images, outputs if aux_head else outputs["logits"], name=f"{family}_{backbone.name}"
+    )
+
+
+def used_strides(backbone: keras.Model, names: Iterable[str]) -> dict[str, int]:
+    """Returns the strides of the stages that a model uses, from C1 to C5, masks last.
+
+    Args:
+        backbone: A model from images to a dict of stages.
+        names: Names of the stages.
+
+    Raises:
+        ValueError: If a stage is missing, if its stride cannot be told, or if a stage is finer
+            than one of a lower level.
+    """
+    missing = set(names).difference(backbone.output)
+    if missing:
+        raise ValueError(
+            f"The backbone {backbone.name!r} has the stages {', '.join(backbone.output)}; the "
+            f"model also needs {', '.join(sorted(missing))}"
+        )
+    known = stage_strides(backbone)
+    strides = {name: known[name] for name in sorted(names) if name in known}
+    unknown = set(names).difference(strides)
+    if unknown:
+        raise ValueError(
+            "The height and width of a stage must be the image's over its stride. Received: "
+            f"backbone {backbone.name!r}, of which {', '.join(sorted(unknown))} is not in "
+            "proportion to the image"
+        )
+    levels = [stride for name, stride in strides.items() if name.startswith("C")]
+    if levels != sorted(levels):
+        raise misfit(backbone, strides, "no stage may be finer than one of a lower level")
+    return strides
+
+
+def misfit(backbone: keras.Model, strides: Mapping[str, int], expected: str) -> ValueError:
+    """Returns the error of a backbone whose strides do not fit: what was expected, and what is."""
+    found = ", ".join(f"{name} at stride {stride}" for name, stride in strides.items())
+    return ValueError(
+        f"The strides of the stages do not fit: {expected}. "
+        f"Received: backbone {backbone.name!r} with {found}"
     )
 
 

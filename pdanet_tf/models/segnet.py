@@ -1,5 +1,6 @@
 """SegNet and SegNet-Basic (Badrinarayanan et al. 2015)."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,12 @@ import keras
 from pdanet_tf.backbones.segnet import segnet_basic_encoder, segnet_vgg16_encoder
 from pdanet_tf.layers import ConvBatchNorm, MaxUnpooling
 from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import classify, segmentation_model
+from pdanet_tf.models.segmentation import (
+    classify,
+    misfit,
+    segmentation_model,
+    used_strides,
+)
 
 # Widths of the decoder's convolutions, from the deepest block to the first.
 _VGG16_DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))
@@ -62,12 +68,21 @@ def segnet(
     **options: Any,
 ) -> keras.Model:
     """SegNet: a decoder that puts every maximum back where the encoder found it."""
-    blocks = range(1, len(decoder) + 1)
+    deepest = f"C{len(decoder)}"
+    needed = (*(f"mask{block}" for block in range(1, len(decoder) + 1)), deepest)
+    strides = used_strides(backbone, needed)
+    # Every unpooling doubles the size.
+    if any(2 * strides[mask] != strides[pooled] for mask, pooled in itertools.pairwise(needed)):
+        raise misfit(
+            backbone,
+            strides,
+            f"every mask must have half the stride of the next, the last one half of {deepest}'s",
+        )
     return segmentation_model(
         "segnet",
         backbone,
         segnet_head,
-        needed_stages=(f"C{len(decoder)}", *(f"mask{block}" for block in blocks)),
+        needed_stages=needed,
         decoder=decoder,
         dropout=dropout,
         **options,

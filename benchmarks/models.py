@@ -1,0 +1,413 @@
+"""Writes a table of the registered models: size, arithmetic, what vouches for each, and speed.
+
+Run it from anywhere, with the package and its tests' data in place:
+
+    python benchmarks/models.py [--size 512] [--rounds 5] [--models NAME ...] [--output FILE]
+"""
+
+import argparse
+import functools
+import gc
+import itertools
+import os
+import statistics
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the tests' golden values
+
+import keras
+import numpy as np
+import tensorflow as tf
+from machine import describe_machine
+from rich.console import Console
+from rich.progress import track
+
+import pdanet_tf
+from pdanet_tf import backbones, layers
+from pdanet_tf.backbones.sources import load_keras_vgg16
+from pdanet_tf.files import write_atomically
+from pdanet_tf.models.registry import find_model
+from pdanet_tf.operations import count_flops
+from tests import golden_models as golden
+
+BASELINE = "pdanet_resnet18"
+LONGEST = 60  # seconds of timing one model, after which no further round begins
+OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "models.md"
+
+
+def reference_difference(name: str) -> float:
+    """Compares the outputs with those that the reference's code computed."""
+    differences = []
+    for file, (model_name, _) in golden.MODELS.items():
+        if model_name == name:
+            values = golden.values(file)
+            outputs = golden.reference_model(file)(golden.images(values))
+            if not isinstance(outputs, dict):
+                outputs = {"logits": outputs}
+            for key, stored in (("logits", "log_probs"), ("aux_logits", "log_probs_deepsup")):
+                if key in outputs:
+                    found = keras.ops.log_softmax(outputs[key], axis=-1)
+                    differences.append(np.abs(found - values[stored]).max())
+    return max(differences)
+
+
+def atrous_difference(name: str) -> float:
+    """Compares the backbone's features at stride 8, subsampled, with those at stride 32."""
+    return _atrous_difference(find_model(name).backbone_name)
+
+
+@functools.cache
+def _atrous_difference(backbone_name: str) -> float:
+    build = getattr(backbones, backbone_name)
+    strided, dilated = build(32), build(8)
+    dilated.set_weights(strided.get_weights())
+    images = _normal(1, 97, 65, 3)
+    return _relative_difference(dilated(images)["C5"][:, ::4, ::4], strided(images)["C5"])
+
+
+def vgg16_difference(name: str) -> float:
+    """Compares every stage of VGG16 with that of `keras.applications`, with the same weights."""
+    del name  # the backbone is all that is compared
+    theirs = keras.applications.VGG16(include_top=False, weights=None)
+    for weight in theirs.weights:
+        if weight.path.endswith("bias"):
+            weight.assign(0.1 * _normal(*weight.shape))
+    ours = backbones.vgg16()
+    load_keras_vgg16(ours, theirs)
+    pools = {f"C{block}": theirs.get_layer(f"block{block}_pool").output for block in range(1, 6)}
+    images = _normal(1, 64, 96, 3)
+    found = ours(images)
+    return max(
+        _relative_difference(found[stage], expected)
+        for stage, expected in keras.Model(theirs.input, pools)(images).items()
+    )
+
+
+def skip_difference(name: str) -> float:
+    """Compares a new FCN-16s or FCN-8s with the upsampled scores of FCN-32s."""
+    options: dict[str, Any] = {"num_classes": 5, "upsample": False}
+    coarse = pdanet_tf.build_model("fcn32s_vgg16", **options)
+    fine = pdanet_tf.build_model(name, **options)
+    for layer in coarse.layers:
+        fine.get_layer(layer.name).set_weights(layer.get_weights())
+    images = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype("uint8")
+    expected, found = coarse(images), fine(images)
+    while expected.shape[1] < found.shape[1]:
+        height, width = expected.shape[1:3]
+        expected = tf.image.resize(expected, (2 * height, 2 * width))
+    return _relative_difference(found, expected)
+
+
+def context_difference(name: str) -> float:
+    """Compares what a new context module without noise puts out with what goes in."""
+    inputs = np.random.default_rng(0).random((2, 9, 7, 3)).astype("float32")
+    variant = find_model(name).options["context"]
+    return _relative_difference(layers.ContextModule(variant, noise=0.0)(inputs), inputs)
+
+
+def unpooling_difference(name: str) -> float:
+    """Compares pooled and unpooled features with the maxima, all others being zeros."""
+    del name  # pooling and unpooling are all that is compared
+    inputs = np.abs(_normal(2, 33, 47, 64))
+    pooled, mask = layers.MaxPoolingWithMask()(inputs)
+    restored = layers.MaxUnpooling()([pooled, mask])
+    maxima = tf.nn.max_pool2d(inputs, 2, 2, "SAME")
+    repeated = np.repeat(np.repeat(maxima, 2, axis=1), 2, axis=2)[:, :33, :47]
+    expected = np.where(inputs == repeated, inputs, 0)
+    return max(_relative_difference(pooled, maxima), _relative_difference(restored, expected))
+
+
+def parameter_difference(name: str) -> float:
+    """Compares the number of parameters with VGG16's, published for 1000 classes."""
+    model = pdanet_tf.build_model(name)
+    expected = 138_357_544 + (4096 + 1) * (model.output.shape[-1] - 1000)
+    return abs(model.count_params() - expected)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a model is held against.
+
+    Attributes:
+        title: What the table calls it.
+        meaning: What the difference is, and where it is tested.
+        difference: A function from a model's name to the difference.
+    """
+
+    title: str
+    meaning: str
+    difference: Callable[[str], float]
+
+
+REFERENCE = Check(
+    "reference's outputs",
+    "log-probabilities against those that the reference's PyTorch code computed from the same "
+    "images and weights, with and without deep supervision where both are known; absolute "
+    "difference (`tests/test_golden.py`, `test_model`).",
+    reference_difference,
+)
+ATROUS = Check(
+    "atrous identity of the backbone",
+    "features at output stride 8, subsampled, against those of the strided network with the same "
+    "weights; in units of their standard deviation (`tests/test_models.py`, "
+    "`test_dilated_features_subsampled_equal_those_of_the_strided_network`).",
+    atrous_difference,
+)
+SKIPS = Check(
+    "equal to FCN-32s at the start",
+    "scores of a new model against the upsampled ones of FCN-32s, in units of their standard "
+    "deviation (`tests/test_models.py`, `test_a_new_fcn8s_predicts_what_fcn32s_does`).",
+    skip_difference,
+)
+CONTEXT = Check(
+    "context module an identity at the start",
+    "outputs of a new context module without noise against its inputs, in units of their standard "
+    "deviation (`tests/test_layers.py`, "
+    "`test_a_context_module_without_noise_is_the_identity`).",
+    context_difference,
+)
+# By family; where nothing stands here, it is the atrous identity.
+CHECKS = {
+    "dilation_basic": CONTEXT,
+    "dilation_large": CONTEXT,
+    "dilation_frontend": Check(
+        "number of parameters alone",
+        "against VGG16's published number, for as many classes (`tests/test_models.py`, "
+        "`test_exact_number_of_parameters`).",
+        parameter_difference,
+    ),
+    "fcn32s": Check(
+        "backbone equal to Keras' VGG16",
+        "features of all stages against those of `keras.applications.VGG16` with the same "
+        "weights, in units of their standard deviation (`tests/test_backbone_sources.py`, "
+        "`test_a_vgg16_of_keras_has_the_same_features`).",
+        vgg16_difference,
+    ),
+    "fcn16s": SKIPS,
+    "fcn8s": SKIPS,
+    "segnet": Check(
+        "unpooling",
+        "maxima put back against the features with all but the maxima set to zero, in units of "
+        "their standard deviation (`tests/test_layers.py`, "
+        "`test_unpooling_puts_every_maximum_back`).",
+        unpooling_difference,
+    ),
+}
+
+
+def find_check(name: str) -> Check:
+    """Returns what vouches for a model.
+
+    Raises:
+        LookupError: If nothing is known that does.
+    """
+    if name in _compared_with_the_reference():
+        return REFERENCE
+    entry = find_model(name)
+    if entry.family.__name__ in CHECKS:
+        return CHECKS[entry.family.__name__]
+    if not hasattr(backbones, entry.backbone_name):
+        raise LookupError(f"CHECKS does not say what vouches for {name}")
+    return ATROUS
+
+
+def _compared_with_the_reference() -> list[str]:
+    return sorted({model_name for model_name, _ in golden.MODELS.values()})
+
+
+def _normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape).astype("float32")
+
+
+def _relative_difference(found: Any, expected: Any) -> float:
+    found, expected = np.asarray(found), np.asarray(expected)
+    return np.abs(found - expected).max() / expected.std()
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is measured of a model.
+
+    Attributes:
+        name: Its name.
+        parameters: Their number.
+        flops: Floating point operations of one prediction.
+        check: What vouches for it.
+        difference: The largest that the check found.
+        seconds: Times of predictions, the baseline's and the model's in turns; the baseline's
+            first and last.
+    """
+
+    name: str
+    parameters: int
+    flops: int
+    check: Check
+    difference: float
+    seconds: Sequence[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        """The model's time over the baseline's before and after it, in ascending order."""
+        around = itertools.pairwise(self.seconds[::2])
+        own = self.seconds[1::2]
+        return sorted(time / statistics.mean(pair) for time, pair in zip(own, around, strict=True))
+
+    @property
+    def cells(self) -> list[str]:
+        """What the table says."""
+        entry = find_model(self.name)
+        compared = _compared_with_the_reference()
+        kin = [name for name in compared if find_model(name).family is entry.family]
+        heads = f"; head as in {_code(kin)}" if kin and self.check is not REFERENCE else ""
+        return [
+            f"`{self.name}`",
+            f"`{entry.backbone_name}`",
+            f"{self.parameters / 1e6:.2f} M",
+            f"{self.flops / 1e9:.1f}",
+            self.check.title + heads,
+            f"{self.difference:.1e}" if self.difference else "0",
+            f"{statistics.median(self.ratios):.2f}",
+            f"{self.ratios[0]:.2f} to {self.ratios[-1]:.2f}",
+        ]
+
+
+HEADINGS = (
+    "model",
+    "backbone",
+    "parameters",
+    "GFLOPs",
+    "vouched for by",
+    "largest difference",
+    "time",
+    "its range",
+)
+
+
+def _code(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def compile_prediction(model: keras.Model) -> Callable[[Any], Any]:
+    """Returns the model as a graph, in inference mode."""
+    return tf.function(lambda images: model(images, training=False))
+
+
+def time_in_turns(
+    predict: Callable[[Any], Any], baseline: Callable[[Any], Any], images: Any, rounds: int
+) -> list[float]:
+    """Returns how many seconds each call takes, the baseline's first and last."""
+    times = [_seconds(baseline, images)]
+    for _ in range(rounds):
+        times += [_seconds(predict, images), _seconds(baseline, images)]
+        if sum(times) > LONGEST:
+            break
+    return times
+
+
+def _seconds(function: Callable[[Any], Any], images: Any) -> float:
+    start = time.perf_counter()
+    function(images)
+    return time.perf_counter() - start
+
+
+def measure(name: str, check: Check, size: int, rounds: int, baseline: Callable[[Any], Any]) -> Row:
+    """Measures one model, and leaves nothing of it in memory."""
+    keras.utils.set_random_seed(0)
+    difference = check.difference(name)
+    _free_memory()
+    model = pdanet_tf.build_model(name)
+    images = tf.random.uniform((1, size, size, 3), 0, 255)
+    predict = compile_prediction(model)
+    predict(images)  # which traces it
+    row = Row(
+        name,
+        model.count_params(),
+        count_flops(model, (size, size)),
+        check,
+        difference,
+        time_in_turns(predict, baseline, images, rounds),
+    )
+    del model, predict
+    _free_memory()
+    return row
+
+
+def _free_memory() -> None:
+    keras.backend.clear_session()
+    gc.collect()
+
+
+def render(rows: Sequence[Row], size: int, rounds: int) -> str:
+    """Returns the table and what explains it, as Markdown."""
+    checks = {row.check.title: row.check for row in rows}
+    baseline = statistics.median(seconds for row in rows for seconds in row.seconds[::2])
+    table = [HEADINGS, ["---"] * len(HEADINGS), *(row.cells for row in rows)]
+    paragraphs = [
+        "Written by `python benchmarks/models.py`; do not edit. The models are those of "
+        "`build_model(name)`: 150 classes, logits of the image's size.",
+        "\n".join(f"| {' | '.join(cells)} |" for cells in table),
+        f"**GFLOPs**: billions of floating point operations of one prediction for an image of "
+        f"{size} x {size}, a multiply-add being two. Counted are convolutions (taps that read "
+        "padding as all others) and matrix products, those of resizing and pooling among them; "
+        "not batch norm, activations, softmax, sums and maxima "
+        "(`pdanet_tf.operations.count_flops`).",
+        f"**Time** of one prediction for one image of {size} x {size} in float32 on the CPU, over "
+        f"that of `{BASELINE}`: the median and the range of {rounds} predictions (fewer where they "
+        f"take more than {LONGEST} s), each over the mean of one of `{BASELINE}` before it and one "
+        f"after it. The median of the latter is {baseline:.2f} s. The row of `{BASELINE}` compares "
+        "two copies of it: how far it is from 1 is noise. "
+        f"Measured on {describe_machine('tensorflow', 'keras')}.",
+        '**What vouches** is measured anew by the program. "Head as in" names models whose head '
+        "is the same code, and which are compared with the reference. Besides, the number of "
+        "parameters of every model is held against a formula (`tests/test_models.py`, "
+        "`test_exact_number_of_parameters`).",
+        *(f"*{title}*: {check.meaning}" for title, check in sorted(checks.items())),
+    ]
+    return "\n\n".join(["# The models in numbers", *map(_wrap, paragraphs)]) + "\n"
+
+
+def _wrap(paragraph: str) -> str:
+    if paragraph.startswith("|"):
+        return paragraph
+    return textwrap.fill(paragraph, 100, break_long_words=False, break_on_hyphens=False)
+
+
+def main() -> None:
+    """Measures the models one by one and writes the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    names = pdanet_tf.list_models()
+    parser.add_argument("--size", type=int, default=512, help="side of the image in pixels")
+    parser.add_argument("--rounds", type=int, default=5, help="predictions that are timed, at most")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="the file")
+    parser.add_argument(
+        "--models", nargs="+", choices=names, metavar="NAME", help="models; all by default"
+    )
+    options = parser.parse_args()
+    if options.size < 1 or options.rounds < 1:
+        parser.error("--size and --rounds must be at least 1")
+    checks = {name: find_check(name) for name in options.models or names}
+    tf.config.set_visible_devices([], "GPU")
+    console = Console()
+    baseline = compile_prediction(pdanet_tf.build_model(BASELINE))
+    baseline(tf.zeros((1, options.size, options.size, 3)))  # which traces it
+    rows = []
+    for name, check in track(checks.items(), "Models", total=len(checks), console=console):
+        rows.append(measure(name, check, options.size, options.rounds, baseline))
+        console.print(*rows[-1].cells, sep="  ", markup=False, soft_wrap=True)
+    write_atomically(options.output, render(rows, options.size, options.rounds))
+    console.print(f"The table is in {options.output}")
+
+
+if __name__ == "__main__":
+    main()
