@@ -1,4 +1,7 @@
-"""The command line: `pdanet-tf train | evaluate | predict | export | convert | models`."""
+"""The command line.
+
+`pdanet-tf train | validate-data | evaluate | predict | export | convert | models`
+"""
 
 import argparse
 import dataclasses
@@ -13,6 +16,7 @@ from typing import Any
 # TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -26,18 +30,23 @@ from pdanet_tf.files import whole_file
 from pdanet_tf.inference import InferenceSettings, load_model
 from pdanet_tf.layers import NORMALIZATIONS
 from pdanet_tf.models.registry import find_model
+from pdanet_tf.validation import validate_dataset
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit status: 0, or 1 after an error of the user's."""
+    """Runs a command.
+
+    Returns:
+        The exit status: what the command returns, 0 if that is None, or 1 after an error of the
+        user's.
+    """
     options = vars(_parser().parse_args(arguments))
     command = options.pop("command")
     try:
-        command(**options)
+        return command(**options) or 0
     except (ValueError, OSError, ArithmeticError, ImportError, RuntimeError) as error:
         print(f"pdanet-tf: error: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,6 +67,13 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     _add_config_options(add("train", _train, "train a model, on GPUs or the CPU"))
+
+    validate = add(
+        "validate-data", _validate_data, "read a data set, and say what is wrong with it"
+    )
+    _add_data_options(validate, split=None)
+    validate.add_argument("--json", help="file to write all problems and figures to")
+    validate.add_argument("--chart", help="picture file for a chart of the classes' frequencies")
 
     evaluate = add("evaluate", _evaluate, "score a model, or stored predictions, on a data set")
     source = evaluate.add_mutually_exclusive_group(required=True)
@@ -127,10 +143,11 @@ def _add_option(parser: argparse.ArgumentParser, field: Any, hint: Any) -> None:
     parser.add_argument(f"--{field.name.replace('_', '-')}", **settings)
 
 
-def _add_data_options(parser: argparse.ArgumentParser) -> None:
+def _add_data_options(parser: argparse.ArgumentParser, split: str | None = "validation") -> None:
     parser.add_argument("--dataset", choices=DATASETS, default="synthetic", help="the data set")
     parser.add_argument("--data-dir", help="its folder")
-    parser.add_argument("--split", default="validation", help="train or validation")
+    both = "" if split else "; both if not given"
+    parser.add_argument("--split", default=split, help=f"train or validation{both}")
     wanted = ("num_classes", "class_names", "label_offset", "ignore_label")
     hints = typing.get_type_hints(pdanet_tf.TrainConfig)
     for field in dataclasses.fields(pdanet_tf.TrainConfig):
@@ -223,6 +240,18 @@ def _train(**options: Any) -> None:
     print(f"The best model is {result.best}")
 
 
+def _validate_data(split: str | None, json: str | None, chart: str | None, **data: Any) -> int:
+    names = ("train", "validation") if split is None else (split,)
+    report = validate_dataset({name: _open(split=name, strict=False, **data) for name in names})
+    if json:
+        report.save(json)
+    if chart:
+        _save(report.chart(), chart)
+    Console().print(report.table())
+    print(report.summary())
+    return 1 if report.fatal else 0
+
+
 def _evaluate(
     model: str | None,
     predictions: str | None,
@@ -255,9 +284,13 @@ def _evaluate(
     if json:
         evaluation.save(json)
     if chart:
-        with whole_file(Path(chart)) as beside:
-            evaluation.chart().save(beside)
+        _save(evaluation.chart(), chart)
     Console().print(evaluation.table())
+
+
+def _save(picture: Image.Image, path: str | Path) -> None:
+    with whole_file(Path(path)) as beside:
+        picture.save(beside)
 
 
 def _open(dataset: str, **options: Any) -> SegmentationDataset:
@@ -286,8 +319,7 @@ def _predict(
             ("labels", prediction.label_image),
             ("overlay", prediction.overlay),
         ):
-            with whole_file(Path(output) / f"{stem}_{name}.png") as beside:
-                picture.save(beside)
+            _save(picture, Path(output) / f"{stem}_{name}.png")
         areas = ", ".join(f"{name} {100 * area:.0f}%" for name, area in prediction.areas().items())
         print(f"{image}: {areas}")
     print(f"The label maps and overlays are in {output}")

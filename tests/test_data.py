@@ -11,7 +11,6 @@ from pdanet_tf.data import (
     read_image,
     read_label,
 )
-from pdanet_tf.data.pipeline import training_batches
 
 THREE = Classes.numbered(3)
 
@@ -265,89 +264,3 @@ def test_ade20k_classes_are_the_official_ones(ade20k_sample):
     assert len(set(ADE20K_CLASSES.names)) == 150
     for row, name in zip(rows, ADE20K_CLASSES.names, strict=True):
         assert row.split(",")[4] in name
-
-
-def take(batches, count):
-    return [(image.numpy(), label.numpy()) for image, label in batches.take(count)]
-
-
-def batches_of(dataset, **options):
-    return training_batches(dataset, **{"batch_size": 2, "crop_size": (16, 24), **options})
-
-
-def test_the_same_seed_gives_the_same_batches_from_any_step(make_folder):
-    dataset = open_and_check(make_folder())
-    first, again = take(batches_of(dataset), 6), take(batches_of(dataset), 6)
-    other, later = take(batches_of(dataset, seed=1), 6), take(batches_of(dataset, start_step=4), 2)
-    for (image, label), (image_again, label_again) in zip(first, again, strict=True):
-        np.testing.assert_array_equal(image, image_again)
-        np.testing.assert_array_equal(label, label_again)
-    assert any((a[0] != b[0]).any() for a, b in zip(first, other, strict=True))
-    for (image, label), (image_later, label_later) in zip(first[4:], later, strict=True):
-        np.testing.assert_array_equal(image, image_later)
-        np.testing.assert_array_equal(label, label_later)
-
-
-def test_every_image_comes_once_per_epoch_in_changing_order(make_folder):
-    dataset = open_and_check(make_folder(count=6))
-    # Told apart by their mean, as nothing is cropped, scaled or flipped.
-    options = {"crop_size": (24, 32), "scale_range": (1.0, 1.0), "flip": False, "batch_size": 6}
-    epochs = [image.mean((1, 2, 3)) for image, _ in take(batches_of(dataset, **options), 4)]
-    expected = sorted(dataset.read(index)[0].mean() for index in range(6))
-    for means in epochs:
-        np.testing.assert_allclose(sorted(means), expected, rtol=1e-4)
-    assert len({tuple(np.argsort(means)) for means in epochs}) > 1
-
-
-def test_image_and_label_move_together(make_folder):
-    # Images are three times 80 the label plus noise below 20 (and JPEG's): the label can be seen.
-    dataset = open_and_check(make_folder(size=(96, 128)))
-    flipped = set()
-    for images, labels in take(batches_of(dataset, crop_size=(64, 64), label_stride=1), 10):
-        seen = np.clip(np.round((images.mean(-1) - 10) / 80), 0, 2)
-        counted = labels != 255
-        assert (seen == labels)[counted].mean() > 0.95
-        flipped.add(tuple(labels[0, 0, :8]))
-        assert set(np.unique(labels)) <= {0, 1, 2, 255}
-    assert len(flipped) > 1
-
-
-def test_small_images_are_padded_with_what_does_not_count(make_folder):
-    dataset = open_and_check(make_folder())
-    options = {"crop_size": (32, 40), "scale_range": (1.0, 1.0), "label_stride": 1, "flip": False}
-    images, labels = take(batches_of(dataset, pad_color=(1.0, 2.0, 3.0), **options), 1)[0]
-    assert (labels[:, 24:] == 255).all()
-    assert (labels[:, :, 32:] == 255).all()
-    assert (labels[:, :24, :32] != 255).all()
-    np.testing.assert_allclose(
-        images[:, 24:], np.broadcast_to((1.0, 2.0, 3.0), (2, 8, 40, 3)), atol=1e-5
-    )
-
-
-def test_labels_are_taken_from_the_middle_of_their_cell(make_folder):
-    dataset = open_and_check(make_folder())
-    options = {"crop_size": (24, 32), "scale_range": (1.0, 1.0), "flip": False, "batch_size": 1}
-    _, coarse = take(batches_of(dataset, **options), 1)[0]
-    _, fine = take(batches_of(dataset, label_stride=1, **options), 1)[0]
-    np.testing.assert_array_equal(coarse, fine[:, 4::8, 4::8])
-
-
-def test_short_edge_sets_the_scale(make_folder):
-    dataset = open_and_check(make_folder())
-    options = {"crop_size": (48, 64), "scale_range": (1.0, 1.0), "label_stride": 1}
-    _, labels = take(batches_of(dataset, short_edge=48, **options), 1)[0]
-    assert (labels != 255).all()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"crop_size": (20, 24)}, r"multiples of 8.*\(20, 24\)"),
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"scale_range": (2.0, 0.5)}, "scale_range"),
-        ({"scale_range": (0.0, 1.0)}, "scale_range"),
-    ],
-)
-def test_bad_pipeline_arguments(make_folder, options, message):
-    with pytest.raises(ValueError, match=message):
-        batches_of(open_and_check(make_folder()), **options)

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import re
 
 import keras
 import numpy as np
@@ -8,9 +9,13 @@ import pytest
 
 import pdanet_tf
 from pdanet_tf import cli
-from pdanet_tf.data import DataError
+from pdanet_tf.data import Classes, DataError, FolderDataset
+from pdanet_tf.data.pipeline import paper_batches
+from pdanet_tf.losses import SegmentationCrossEntropy
+from pdanet_tf.optimizers import SGD
 from pdanet_tf.training import NonFiniteLossError, TrainConfig, train
 from pdanet_tf.training.callbacks import Checkpoints, Progress, StopOnNonFinite, cut_history
+from pdanet_tf.training.train import _Run
 
 
 @pytest.fixture
@@ -19,6 +24,8 @@ def config(make_folder, tmp_path):
 
     def make(**options):
         root = tmp_path / "dataset"
+        paper = {"short_edges": (16, 24), "short_edge": 24}
+        of_recipe = paper if options.get("recipe") == "paper" else {"crop_size": (16, 24)}
         return TrainConfig(
             **{
                 "output_dir": str(tmp_path / "run"),
@@ -29,7 +36,7 @@ def config(make_folder, tmp_path):
                 "epochs": 2,
                 "steps_per_epoch": 3,
                 "batch_size": 2,
-                "crop_size": (16, 24),
+                **of_recipe,
                 **options,
             }
         )
@@ -85,13 +92,14 @@ def test_the_optimizer_is_the_references_and_the_rate_falls_to_zero(config):
 
 
 def test_a_resumed_run_ends_as_an_uninterrupted_one(config, tmp_path):
-    whole = config(output_dir=str(tmp_path / "whole"), epochs=3, learning_rate=1e-3, dropout=0.1)
+    options = {"recipe": "paper", "epochs": 3, "learning_rate": 1e-3, "dropout": 0.1}
+    whole = config(output_dir=str(tmp_path / "whole"), **options)
     train(whole, verbose=0)
 
     class InterruptedError(Exception):
         pass
 
-    broken = config(output_dir=str(tmp_path / "broken"), epochs=3, learning_rate=1e-3, dropout=0.1)
+    broken = config(output_dir=str(tmp_path / "broken"), **options)
     with pytest.MonkeyPatch.context() as patch:
         former = keras.callbacks.CSVLogger.on_epoch_begin
 
@@ -209,6 +217,85 @@ def test_two_devices_train_as_one(config, two_replicas, monkeypatch, tmp_path):
         )
 
 
+def test_whole_images_of_changing_shape_train_two_devices(make_folder, two_replicas):
+    dataset = FolderDataset(make_folder(count=4), "train", Classes.numbered(3))
+    batches = paper_batches(dataset, 4, short_edges=(16, 40))
+    assert len({images.shape for images, _ in batches.take(6)}) > 1
+    with two_replicas.scope():
+        logits = keras.layers.Conv2D(3, 8, strides=8)
+        model = keras.Sequential([keras.Input((None, None, 3)), logits])
+        model.compile(SGD(1e-6), SegmentationCrossEntropy(255), jit_compile=False)
+    before = logits.kernel.numpy()
+    history = model.fit(batches, epochs=2, steps_per_epoch=3, shuffle=False, verbose=0).history
+    assert all(math.isfinite(loss) for loss in history["loss"])
+    assert (logits.kernel.numpy() != before).any()
+
+
+def test_the_papers_recipe_by_default():
+    config = TrainConfig(recipe="paper", dataset="ade20k").resolved()
+    assert (config.epochs, config.steps_per_epoch, config.batch_size) == (20, 5000, 8)
+    assert (config.learning_rate, config.power) == (1e-2, 0.9)
+    assert (config.momentum, config.nesterov, config.weight_decay) == (0.9, False, 1e-4)
+    assert (config.short_edges, config.max_size) == ((300, 375, 450, 525, 600), 1000)
+    assert config.flip
+    assert config.short_edge == 450  # in validation
+    assert config.crop_size is config.scale_range is config.color_jitter is None
+    assert config.resolved() == config
+    given = TrainConfig(recipe="paper", short_edges=(64,), short_edge=96, steps_per_epoch=7)
+    assert given.resolved() == given
+
+
+def test_the_modern_recipe_by_default():
+    config = TrainConfig(dataset="camvid").resolved()
+    assert config.recipe == "crop"
+    assert (config.crop_size, config.scale_range) == ((512, 512), (0.5, 2.0))
+    assert config.color_jitter == 0.4
+    assert config.short_edges is config.short_edge is config.steps_per_epoch is None
+    assert TrainConfig(dataset="synthetic").resolved().crop_size == (96, 128)
+    assert TrainConfig(dataset="synthetic", crop_size=(8, 8)).resolved().crop_size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"recipe": "modern"},
+        {"recipe": "paper", "crop_size": (16, 24)},
+        {"recipe": "paper", "scale_range": (0.5, 2.0)},
+        {"recipe": "paper", "color_jitter": 0.0},
+        {"recipe": "crop", "short_edges": (300,)},
+    ],
+)
+def test_options_that_do_not_go_with_the_recipe(wrong):
+    name, value = list(wrong.items())[-1]
+    with pytest.raises(ValueError, match=re.escape(f"Received: {name}={value!r}")):
+        TrainConfig(**wrong)
+
+
+def test_options_of_the_backbone_reach_the_model(config, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(
+        "pdanet_tf.models.build.imagenet_weights", lambda backbone, name: loaded.append(name)
+    )
+    run = _Run(config(backbone_weights="imagenet", output_stride=16))
+    model = run._for_use(run._compiled_model())
+    # Once, at the start; the model for use has the stem that these weights brought.
+    assert loaded == ["resnet18"]
+    backbone = model.get_layer("resnet18")
+    assert not any("stem_conv3" in layer.name for layer in backbone.layers)
+    assert backbone.compute_output_shape((1, 64, 64, 3))["C5"] == (1, 4, 4, 512)
+    deep = _Run(config(backbone_weights="imagenet", stem="deep"))._compiled_model()
+    assert any("stem_conv3" in layer.name for layer in deep.get_layer("resnet18").layers)
+
+
+def test_bad_data_met_while_training_is_told_as_such(config, monkeypatch, tmp_path):
+    monkeypatch.setattr(FolderDataset, "check", lambda self: None)
+    config = config()
+    for path in (tmp_path / "dataset" / "images" / "train").iterdir():
+        path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(DataError, match=r"scene_\d\.jpg: "):
+        train(config, verbose=0)
+
+
 def test_bad_data_is_found_before_anything_is_written(config, tmp_path):
     with pytest.raises(DataError, match="num_classes=2"):
         train(config(num_classes=2), verbose=0)
@@ -218,6 +305,12 @@ def test_bad_data_is_found_before_anything_is_written(config, tmp_path):
         train(config(model="pdanet"), verbose=0)
     with pytest.raises(ValueError, match="crop_size"):
         train(config(crop_size=(17, 24)), verbose=0)
+    with pytest.raises(ValueError, match="stem='deep' with model='fcn8s_vgg16'"):
+        train(config(model="fcn8s_vgg16", stem="deep"), verbose=0)
+    with pytest.raises(ValueError, match="scale_range"):
+        train(config(scale_range=(2.0, 1.0)), verbose=0)
+    with pytest.raises(ValueError, match="short_edges"):
+        train(config(recipe="paper", short_edges=(16, 0)), verbose=0)
     with pytest.raises(ValueError, match="at least 2 images"):
         train(config(model="pdanet_resnet18", batch_size=1), verbose=0)
     assert not (tmp_path / "run").exists()

@@ -4,12 +4,15 @@
 """
 
 from pdanet_tf.data.ade20k import ADE20K_CLASSES
+from pdanet_tf.data.ade20k_builder import Ade20k
 from pdanet_tf.data.camvid import CAMVID_CLASSES
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.folder import FolderDataset
 from pdanet_tf.data.load import DATASETS, load_dataset
+from pdanet_tf.data.prepared import PreparedDataset
 from pdanet_tf.data.readers import DataError, read_image, read_label
+from pdanet_tf.data.stand_in import write_stand_in
 from pdanet_tf.data.synthetic import SYNTHETIC_CLASSES, SyntheticDataset
 
 __all__ = [
@@ -17,12 +20,15 @@ __all__ = [
     "CAMVID_CLASSES",
     "DATASETS",
     "SYNTHETIC_CLASSES",
+    "Ade20k",
     "Classes",
     "DataError",
     "FolderDataset",
+    "PreparedDataset",
     "SegmentationDataset",
     "SyntheticDataset",
     "load_dataset",
     "read_image",
     "read_label",
+    "write_stand_in",
 ]

@@ -20,9 +20,10 @@ def _load_classes() -> Classes:
 ADE20K_CLASSES = _load_classes()
 
 
-def ade20k(root: PathLike, split: str) -> FolderDataset:
+def ade20k(root: PathLike, split: str, *, strict: bool = True) -> FolderDataset:
     """Opens an extracted `ADEChallengeData2016`, the benchmark with 150 classes.
 
     Annotations hold 0 for "other", which does not count, and the classes from 1 to 150.
+    For `strict` see `FolderDataset`.
     """
-    return FolderDataset(root, split, ADE20K_CLASSES, label_offset=1)
+    return FolderDataset(root, split, ADE20K_CLASSES, label_offset=1, strict=strict)

@@ -34,9 +34,9 @@ CAMVID_CLASSES = Classes(
 )
 
 
-def camvid(root: PathLike, split: str) -> FolderDataset:
+def camvid(root: PathLike, split: str, *, strict: bool = True) -> FolderDataset:
     """Opens an extracted CamVid: `images/` and `annotations/`, each with `train` and `val`.
 
-    Annotations hold the classes from 0 to 10, and 11 for void.
+    Annotations hold the classes from 0 to 10, and 11 for void. For `strict` see `FolderDataset`.
     """
-    return FolderDataset(root, split, CAMVID_CLASSES, ignore_label=11)
+    return FolderDataset(root, split, CAMVID_CLASSES, ignore_label=11, strict=strict)

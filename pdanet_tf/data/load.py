@@ -1,11 +1,18 @@
 """Data sets by name."""
 
-from pdanet_tf.data.ade20k import ade20k
+import warnings
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from pdanet_tf.data.ade20k import ADE20K_CLASSES, ade20k
+from pdanet_tf.data.ade20k_builder import OFFICIAL, Ade20k, find_manual
 from pdanet_tf.data.camvid import camvid
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.folder import FolderDataset
-from pdanet_tf.data.readers import PathLike
+from pdanet_tf.data.prepared import PreparedDataset
+from pdanet_tf.data.readers import DataError, PathLike
 from pdanet_tf.data.synthetic import SyntheticDataset
 
 DATASETS = ("ade20k", "camvid", "folder", "synthetic")
@@ -20,24 +27,31 @@ def load_dataset(
     class_names: tuple[str, ...] | None = None,
     label_offset: int = 0,
     ignore_label: int | None = None,
+    strict: bool = True,
 ) -> SegmentationDataset:
     """Opens one split of a data set.
 
     Args:
-        name: "synthetic" (scenes drawn from a seed), "camvid" and "ade20k" (an extracted folder),
-            or "folder" (any folder with `images/SPLIT` and `annotations/SPLIT`).
+        name: "synthetic" (scenes drawn from a seed), "camvid" (an extracted folder), "ade20k" (an
+            extracted folder, or what `tfds.load("ade20k")` prepares), or "folder" (any folder
+            with `images/SPLIT` and `annotations/SPLIT`).
         split: "train" or "validation"; of a folder, the name of any folder below `images`.
-        data_dir: The folder; of no use to "synthetic".
+        data_dir: The folder; of no use to "synthetic". For "ade20k" either the extracted
+            `ADEChallengeData2016`, or a folder of TensorFlow Datasets (None takes its usual one):
+            ADE20K is prepared there if it is not yet, from an `ADEChallengeData2016` or
+            `ADEChallengeData2016.zip` in it, else from the archive, which is downloaded (967 MB).
         num_classes: Number of classes of a "folder".
         class_names: Their names; by default "class 0" and so on. Either this or `num_classes` is
             needed for a "folder".
         label_offset: For a "folder": 1 where its annotations begin at 1.
         ignore_label: For a "folder": the number in its annotations that stands for no class;
             None takes 255 where that is no class.
+        strict: Whether files without a partner, or a missing split, raise; see `FolderDataset`.
 
     Raises:
         ValueError: If there is no such data set, or an argument is missing.
         DataError: If something is wrong with the folder.
+        OSError: If ADE20K cannot be downloaded, or the disk is full.
 
     Example:
         ```python
@@ -61,14 +75,41 @@ def load_dataset(
         )
     if name == "synthetic":
         return SyntheticDataset(split)
+    if name == "ade20k":
+        return _open_ade20k(split, data_dir, strict)
     if data_dir is None:
         raise ValueError(f"The data set {name!r} needs the folder it lies in: set data_dir.")
     if name == "camvid":
-        return camvid(data_dir, split)
-    if name == "ade20k":
-        return ade20k(data_dir, split)
+        return camvid(data_dir, split, strict=strict)
     classes = _folder_classes(num_classes, class_names)
-    return FolderDataset(data_dir, split, classes, label_offset, ignore_label)
+    return FolderDataset(data_dir, split, classes, label_offset, ignore_label, strict=strict)
+
+
+def _open_ade20k(split: str, data_dir: PathLike | None, strict: bool) -> SegmentationDataset:
+    if data_dir is not None:
+        if not Path(data_dir).is_dir():
+            raise DataError(
+                f"{data_dir}: there is no such folder. Give an extracted ADEChallengeData2016, or "
+                "make the folder to have ADE20K downloaded and prepared there"
+            )
+        if any((Path(data_dir) / kind).is_dir() for kind in ("images", "annotations")):
+            return ade20k(data_dir, split, strict=strict)
+    if split not in OFFICIAL.counts:
+        raise ValueError(
+            f"split must be one of {tuple(OFFICIAL.counts)}. Received: split={split!r}"
+        )
+    builder = Ade20k(data_dir=data_dir)
+    manual = data_dir if data_dir is not None and find_manual(data_dir) else None
+    # Does nothing where it is prepared already.
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
+    dataset = PreparedDataset(builder.data_dir, split, ADE20K_CLASSES, label_offset=1)
+    if len(dataset) != OFFICIAL.counts[split]:
+        warnings.warn(
+            f"{builder.data_dir}: was prepared from a part of ADE20K: it holds {len(dataset):,} of "
+            f"{OFFICIAL.counts[split]:,} images for {split}",
+            stacklevel=3,
+        )
+    return dataset
 
 
 def _folder_classes(num_classes: int | None, names: tuple[str, ...] | None) -> Classes:

@@ -48,7 +48,7 @@ class SyntheticDataset(SegmentationDataset):
         if split not in _SPLITS:
             raise ValueError(f"split must be one of {tuple(_SPLITS)}. Received: split={split!r}")
         self.split = split
-        self.size = size
+        self.scene_size = size
         self.seed = seed
 
     def __len__(self) -> int:
@@ -58,18 +58,22 @@ class SyntheticDataset(SegmentationDataset):
         """Returns the name of a scene."""
         return f"{self.split}_{index:04d}"
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Returns (height, width), the same for all scenes."""
+        return self.scene_size
+
     def check(self) -> None:
         """Does nothing: there are no files."""
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Draws a scene; see `SegmentationDataset.read`."""
         rng = np.random.default_rng((self.seed, _SPLITS[self.split][0], index))
-        label_image = Image.new("L", self.size[::-1], _SKY)
-        color_image = Image.new("RGB", self.size[::-1])
+        label_image = Image.new("L", self.scene_size[::-1], _SKY)
+        color_image = Image.new("RGB", self.scene_size[::-1])
         palette = [_vary(color, rng) for color in self.classes.colors]
-        color_image.paste(palette[_SKY], (0, 0, *self.size[::-1]))
+        color_image.paste(palette[_SKY], (0, 0, *self.scene_size[::-1]))
         label_draw, color_draw = ImageDraw.Draw(label_image), ImageDraw.Draw(color_image)
-        for shape in _scene(self.size, rng):
+        for shape in _scene(self.scene_size, rng):
             shape(label_draw, lambda number: number)
             shape(color_draw, palette.__getitem__)
         label = np.asarray(label_image).astype("int32")

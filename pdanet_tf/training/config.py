@@ -5,6 +5,21 @@ from dataclasses import dataclass
 from typing import Any
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# What each recipe takes for options that are not given, and which options the others do not have.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "crop": {"crop_size": (512, 512), "scale_range": (0.5, 2.0), "color_jitter": 0.4},
+    "paper": {
+        "short_edges": (300, 375, 450, 525, 600),
+        "short_edge": 450,
+        "steps_per_epoch": 5000,
+    },
+}
+_SYNTHETIC_CROP_SIZE = (96, 128)  # of scenes that are 144 x 192
+_OPTIONS_OF = {
+    "crop": ("crop_size", "scale_range", "color_jitter"),
+    "paper": ("short_edges",),
+}
+RECIPES = tuple(_DEFAULTS)
 
 
 def _option(default: Any, text: str) -> Any:
@@ -15,8 +30,30 @@ def _option(default: Any, text: str) -> Any:
 class TrainConfig:
     """Everything that determines a training run; the command line has an option for each.
 
+    There are two recipes for the batches:
+
+    - "crop", the modern one: images scaled at random, cropped to one size, flipped and
+      recoloured; see `pdanet_tf.data.pipeline.crop_batches`. XLA compiles its step on a GPU.
+    - "paper", the reference's: whole images, portraits and landscapes apart, at a short edge
+      drawn for each batch; see `pdanet_tf.data.pipeline.paper_batches`. Validation sees images
+      at a short edge of 450, as the reference's.
+
+    `TrainConfig(recipe="paper", dataset="ade20k", data_dir=...)` is the recipe of PDANet's paper:
+    20 epochs of 5000 steps of 8 images, SGD with momentum 0.9 and weight decay 1e-4, a learning
+    rate that falls from 1e-2 as (1 - step / steps) ** 0.9. `max_size` is 1000, as in the paper's
+    table 1; table 2 has 600. Initial weights are random, but for what `weights` and
+    `backbone_weights` say.
+
+    Options that are None are chosen by the recipe (see `resolved`), the data set or the model.
+
     Raises:
-        ValueError: If a value is out of range; the message names it.
+        ValueError: If a value is out of range, or does not go with the recipe; the message names
+            it.
+
+    Example:
+        ```python
+        config = TrainConfig(dataset="camvid", data_dir="CamVid", crop_size=(360, 480))
+        ```
     """
 
     output_dir: str = _option("runs/pdanet", "folder of the run's files")
@@ -30,7 +67,9 @@ class TrainConfig:
         None, "for 'folder': the annotations' number for no class; by default 255"
     )
     epochs: int = _option(20, "number of epochs")
-    steps_per_epoch: int | None = _option(None, "steps per epoch; by default every image once")
+    steps_per_epoch: int | None = _option(
+        None, "steps per epoch; by default every image once, in the paper's recipe 5000"
+    )
     batch_size: int = _option(8, "images per step, over all devices")
     learning_rate: float = _option(1e-2, "initial learning rate; falls to 0 as a polynomial")
     power: float = _option(0.9, "power of the polynomial")
@@ -41,11 +80,29 @@ class TrainConfig:
     aux_head: bool = _option(False, "deep supervision of stage C4")
     aux_weight: float = _option(0.4, "weight of its loss")
     dropout: float | None = _option(None, "rate of the heads' dropout; by default the model's")
-    short_edge: int | None = _option(None, "short edge that images are scaled to; None: their own")
-    max_size: int = _option(1000, "longest edge in validation")
-    crop_size: tuple[int, int] = _option((96, 128), "height and width of the crops")
-    scale_range: tuple[float, float] = _option((0.5, 2.0), "lowest and highest random scale")
+    stem: str | None = _option(None, "stem of a ResNet: deep or 7x7; by default the model's")
+    output_stride: int | None = _option(None, "stride of the features; by default the model's")
+    recipe: str = _option("crop", "how batches are made: crop or paper")
+    short_edge: int | None = _option(
+        None,
+        "short edge that images are scaled to, before the random scale and in validation; by "
+        "default their own; in the paper's recipe only in validation, by default 450",
+    )
+    max_size: int = _option(1000, "longest edge in validation, and in the paper's recipe")
+    crop_size: tuple[int, int] | None = _option(
+        None, "height and width of the crops; by default 512 512, of synthetic scenes 96 128"
+    )
+    scale_range: tuple[float, float] | None = _option(
+        None, "lowest and highest random scale; by default 0.5 2"
+    )
+    color_jitter: float | None = _option(
+        None, "strength of the crops' random colours, from 0 to 1; by default 0.4"
+    )
+    short_edges: tuple[int, ...] | None = _option(
+        None, "the paper's recipe: short edges to draw from; by default 300 375 450 525 600"
+    )
     flip: bool = _option(True, "random flips from left to right")
+    backbone_weights: str | None = _option(None, "imagenet: the backbone's initial weights")
     weights: str | None = _option(None, "file of initial weights")
     precision: str = _option("float32", "float32, mixed_bfloat16 or mixed_float16")
     seed: int = _option(0, "seed of everything random")
@@ -76,6 +133,27 @@ class TrainConfig:
             raise ValueError(
                 f"precision must be one of {PRECISIONS}. Received: precision={self.precision!r}"
             )
+        self._check_recipe()
+
+    def _check_recipe(self) -> None:
+        if self.recipe not in RECIPES:
+            raise ValueError(f"recipe must be one of {RECIPES}. Received: recipe={self.recipe!r}")
+        for recipe, names in _OPTIONS_OF.items():
+            for name in names:
+                value = getattr(self, name)
+                if recipe != self.recipe and value is not None:
+                    raise ValueError(
+                        f"{name} goes with recipe={recipe!r}. Received: {name}={value} with "
+                        f"recipe={self.recipe!r}"
+                    )
+
+    def resolved(self) -> "TrainConfig":
+        """Returns the same run, with everything filled in that the recipe chooses."""
+        defaults = dict(_DEFAULTS[self.recipe])
+        if "crop_size" in defaults and self.dataset == "synthetic":
+            defaults["crop_size"] = _SYNTHETIC_CROP_SIZE
+        missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **missing)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all values under their names, ready for JSON."""

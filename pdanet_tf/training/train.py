@@ -14,8 +14,15 @@ import PIL
 import tensorflow as tf
 from rich.console import Console
 
+from pdanet_tf.backbones import RESNETS
 from pdanet_tf.data import SegmentationDataset, load_dataset
-from pdanet_tf.data.pipeline import check_pipeline_arguments, training_batches
+from pdanet_tf.data.pipeline import (
+    check_crop_arguments,
+    check_paper_arguments,
+    crop_batches,
+    paper_batches,
+)
+from pdanet_tf.data.watched import WatchedDataset
 from pdanet_tf.evaluation import Evaluation, evaluate
 from pdanet_tf.files import write_atomically
 from pdanet_tf.inference import InferenceSettings, Protocol
@@ -102,8 +109,8 @@ class _Run:
     """The state of one call of `train`."""
 
     def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-        self.train = self._open("train")
+        self.config = config = config.resolved()
+        self.train = WatchedDataset(self._open("train"))
         self.validation = self._open("validation")
         self.protocol = Protocol(
             (config.short_edge,) if config.short_edge else None, config.max_size
@@ -148,10 +155,14 @@ class _Run:
             )
         if self.folder.exists() and not self.folder.is_dir():
             raise FileExistsError(f"output_dir={self.folder} is a file")
-        find_model(self.config.model)
-        check_pipeline_arguments(
-            self.config.batch_size, self.config.crop_size, self.config.scale_range
-        )
+        has_resnet = self._has_resnet()  # raises if there is no such model
+        if self.config.stem is not None and not has_resnet:
+            raise ValueError(
+                f"Only ResNets have a choice of stem. Received: stem={self.config.stem!r} with "
+                f"model={self.config.model!r}"
+            )
+        check = check_paper_arguments if self._is_paper else check_crop_arguments
+        check(self.train, self.config.batch_size, **self._batch_options())
         self.train.check()
         self.validation.check()
 
@@ -177,20 +188,7 @@ class _Run:
         progress = Progress.of(self.last) if config.resume else Progress()
         # Everything random is a function of the seed and the step, also where a run goes on.
         step = progress.epochs * self.steps
-        batches = training_batches(
-            self.train,
-            config.batch_size,
-            config.crop_size,
-            short_edge=config.short_edge,
-            scale_range=config.scale_range,
-            flip=config.flip,
-            label_stride=self._label_stride(model),
-            pad_color=pixel_mean(config.normalization),
-            seed=config.seed,
-            start_step=step,
-        )
-        if config.aux_head:
-            batches = batches.map(lambda x, y: (x, {"logits": y, "aux_logits": y}))
+        batches = self._batches(model, step)
         _seed_dropout(model, config.seed, step)
         self.folder.mkdir(parents=True, exist_ok=True)
         InferenceSettings(self.train.classes, self.protocol).save(self.folder)
@@ -198,33 +196,88 @@ class _Run:
             cut_history(self.history, progress.epochs)
         else:
             write_atomically(self.config_file, json.dumps(config.to_dict(), indent=2) + "\n")
-        model.fit(
-            batches,
-            initial_epoch=progress.epochs,
-            epochs=config.epochs,
-            steps_per_epoch=self.steps,
-            callbacks=self._callbacks(progress),
-            shuffle=False,  # the batches are
-            verbose=verbose,
-        )
+        with self.train.errors():
+            model.fit(
+                batches,
+                initial_epoch=progress.epochs,
+                epochs=config.epochs,
+                steps_per_epoch=self.steps,
+                callbacks=self._callbacks(progress),
+                shuffle=False,  # the batches are
+                verbose=verbose,
+            )
 
-    def _build(self, dtype: str, upsample: bool, aux_head: bool, weights: str | None = None) -> Any:
+    @property
+    def _is_paper(self) -> bool:
+        return self.config.recipe == "paper"
+
+    def _batch_options(self) -> dict[str, Any]:
+        """Returns the options of the recipe that have limits of their own."""
+        names = (
+            ("short_edges", "max_size")
+            if self._is_paper
+            else ("crop_size", "scale_range", "color_jitter")
+        )
+        return {name: getattr(self.config, name) for name in names}
+
+    def _batches(self, model: keras.Model, start_step: int) -> tf.data.Dataset:
         config = self.config
-        options: dict[str, Any] = {} if config.dropout is None else {"dropout": config.dropout}
+        options: dict[str, Any] = {
+            **self._batch_options(),
+            "flip": config.flip,
+            "label_stride": _label_stride(model),
+            "pad_color": pixel_mean(config.normalization),
+            "seed": config.seed,
+            "start_step": start_step,
+        }
+        if self._is_paper:
+            batches = paper_batches(self.train, config.batch_size, **options)
+        else:
+            options["short_edge"] = config.short_edge
+            batches = crop_batches(self.train, config.batch_size, **options)
+        if config.aux_head:
+            batches = batches.map(lambda x, y: (x, {"logits": y, "aux_logits": y}))
+        return batches
+
+    def _build(self, dtype: str, upsample: bool, aux_head: bool, **initial: Any) -> keras.Model:
+        """Builds a model; `initial` tells its initial weights."""
+        config = self.config
+        given: dict[str, Any] = {
+            "dropout": config.dropout,
+            "output_stride": config.output_stride,
+            "stem": self._stem(),
+        }
+        options = {name: value for name, value in given.items() if value is not None}
         return build_model(
             config.model,
             num_classes=self.train.num_classes,
             upsample=upsample,
             aux_head=aux_head,
-            weights=weights,
             normalization=config.normalization,
             dtype=dtype,
+            **initial,
             **options,
         )
 
+    def _stem(self) -> str | None:
+        """Returns the stem, also for the model that is built without ImageNet's weights."""
+        config = self.config
+        if config.stem is None and config.backbone_weights is not None and self._has_resnet():
+            return "7x7"  # what `build_model` takes for these weights
+        return config.stem
+
+    def _has_resnet(self) -> bool:
+        return find_model(self.config.model).backbone_name in RESNETS
+
     def _compiled_model(self) -> keras.Model:
         config = self.config
-        model = self._build(config.precision, False, config.aux_head, config.weights)
+        model = self._build(
+            config.precision,
+            upsample=False,
+            aux_head=config.aux_head,
+            weights=config.weights,
+            backbone_weights=config.backbone_weights,
+        )
         num_classes, ignored = self.train.num_classes, self.train.ignore_label
         loss: Any = SegmentationCrossEntropy(ignored)
         metrics: Any = [MeanIoU(num_classes, ignored), PixelAccuracy(num_classes, ignored)]
@@ -255,17 +308,11 @@ class _Run:
     def _uses_xla(self) -> bool:
         """Tells whether XLA compiles the step: on one GPU, where crops of one size do it once.
 
-        It does not work with several replicas, and on CPUs its convolutions are slow.
+        It does not work with several replicas, on CPUs its convolutions are slow, and it would
+        compile anew for every shape of the paper's batches.
         """
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        return on_gpu and self.strategy.num_replicas_in_sync == 1
-
-    def _label_stride(self, model: keras.Model) -> int:
-        """Returns the stride of the model's logits, at which the loss is taken."""
-        height, width = self.config.crop_size
-        shape = model.compute_output_shape((1, height, width, 3))
-        shape = shape["logits"] if isinstance(shape, dict) else shape
-        return -(-height // shape[1])
+        return on_gpu and self.strategy.num_replicas_in_sync == 1 and not self._is_paper
 
     def _check_batch_norm(self, model: keras.Model) -> None:
         replicas = self.strategy.num_replicas_in_sync
@@ -318,6 +365,14 @@ class _Run:
         }
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
         return summary
+
+
+def _label_stride(model: keras.Model) -> int:
+    """Returns the stride of the model's logits, at which the loss is taken."""
+    side = 256  # of any image of a few strides
+    shape = model.compute_output_shape((1, side, side, 3))
+    shape = shape["logits"] if isinstance(shape, dict) else shape
+    return -(-side // shape[1])
 
 
 def _seed_dropout(model: keras.Model, seed: int, step: int) -> None:

@@ -1,0 +1,60 @@
+"""A data set whose errors come out of tf.data as they went in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from pdanet_tf.data.dataset import SegmentationDataset
+from pdanet_tf.data.problems import DataError
+
+
+class WatchedDataset(SegmentationDataset):
+    """Another data set, with its errors kept.
+
+    What a data set raises inside of tf.data ends in an error of TensorFlow's, which tells of
+    graph nodes and prints a traceback. `errors` raises the first one itself.
+
+    Args:
+        dataset: The other data set.
+    """
+
+    def __init__(self, dataset: SegmentationDataset) -> None:
+        super().__init__(dataset.classes)
+        self.ignore_label = dataset.ignore_label
+        self.label_offset = dataset.label_offset
+        self._dataset = dataset
+        self._error: DataError | None = None
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def name(self, index: int) -> str:
+        """Returns the name of an image."""
+        return self._dataset.name(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Returns the (height, width) of an image."""
+        return self._dataset.size(index)
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns an image and its labels; keeps the first error."""
+        try:
+            return self._dataset.read(index)
+        except DataError as error:
+            self._error = self._error or error
+            raise
+
+    def check(self) -> None:
+        """Raises `DataError` if something is wrong with the files."""
+        self._dataset.check()
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raises the error that reading met, in place of what TensorFlow has made of it."""
+        try:
+            yield
+        except Exception as error:
+            if self._error is not None:
+                raise self._error from error
+            raise

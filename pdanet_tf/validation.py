@@ -1,0 +1,338 @@
+"""What would go wrong with a data set, found out before anyone trains for a day."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+
+from pdanet_tf.data.classes import Classes
+from pdanet_tf.data.dataset import SegmentationDataset
+from pdanet_tf.data.examination import Examination, examine_all
+from pdanet_tf.data.folder import BLACK_AND_WHITE
+from pdanet_tf.data.problems import Problem, Severity
+from pdanet_tf.files import write_atomically
+from pdanet_tf.visualization import draw_bar_chart
+
+_SEVERITIES: tuple[Severity, ...] = ("fatal", "warning", "note")
+_FILES_SHOWN = 5
+_NAMES_SHOWN = 20
+
+
+@dataclass
+class SplitStatistics:
+    """What the images and labels of a split come to.
+
+    Attributes:
+        images: Number of images with an annotation, readable or not.
+        pixels: Number of pixels of each class, `(num_classes,)`.
+        images_per_class: Number of images in which each class occurs, `(num_classes,)`.
+        ignored_pixels: Number of pixels without a class.
+        sizes: How many images there are of each (height, width).
+    """
+
+    images: int
+    pixels: np.ndarray
+    images_per_class: np.ndarray
+    ignored_pixels: int = 0
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, dataset: SegmentationDataset) -> "SplitStatistics":
+        """Returns the statistics of a data set before any of it was read."""
+        zeros = np.zeros(dataset.num_classes, "int64")
+        return cls(len(dataset), zeros, zeros.copy())
+
+    def add(self, found: Examination) -> None:
+        """Adds an image."""
+        if found.size is not None:
+            self.sizes[found.size] += 1
+        if found.pixels is not None:
+            self.pixels += found.pixels
+            self.images_per_class += found.pixels > 0
+            self.ignored_pixels += found.ignored
+
+    @property
+    def shares(self) -> np.ndarray:
+        """The share of each class in the labelled pixels, from 0 to 1, `(num_classes,)`."""
+        return self.pixels / max(int(self.pixels.sum()), 1)
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What is wrong with a data set, and what is in it.
+
+    Attributes:
+        classes: Names and colours of the classes.
+        splits: The statistics of each split, under its name.
+        problems: What is wrong, the fatal first.
+    """
+
+    classes: Classes
+    splits: dict[str, SplitStatistics]
+    problems: tuple[Problem, ...]
+
+    @property
+    def fatal(self) -> bool:
+        """Whether training or scoring would fail, or go wrong unseen."""
+        return any(problem.severity == "fatal" for problem in self.problems)
+
+    def summary(self) -> str:
+        """Returns the problems in words: by kind, with a few files of each."""
+        groups: dict[tuple[str, str, str], list[Problem]] = {}
+        for problem in self.problems:
+            group = (problem.severity, problem.kind, problem.advice)
+            groups.setdefault(group, []).append(problem)
+        lines = []
+        for (severity, kind, advice), problems in groups.items():
+            lines.append(f"{severity}: {kind} ({len(problems)})")
+            lines += [f"    {problem.file}: {problem.text}" for problem in problems[:_FILES_SHOWN]]
+            if len(problems) > _FILES_SHOWN:
+                lines.append(f"    ... and {len(problems) - _FILES_SHOWN} more")
+            lines.append(f"  {advice}.")
+        counts = Counter(problem.severity for problem in self.problems)
+        found = ", ".join(f"{severity}: {counts[severity]}" for severity in _SEVERITIES)
+        images = " and ".join(f"{split.images} of {name}" for name, split in self.splits.items())
+        return "\n".join([*lines, f"Images: {images}. Problems: {found}."])
+
+    def table(self) -> Table:
+        """Returns a table of the classes' frequencies, to be printed by rich."""
+        table = Table(title="Share of the labelled pixels, and number of images")
+        table.add_column("class")
+        for name in self.splits:
+            table.add_column(name, justify="right")
+            table.add_column("images", justify="right")
+        for index, name in enumerate(self.classes.names):
+            cells = []
+            for split in self.splits.values():
+                missing = split.pixels[index] == 0
+                cells.append("missing" if missing else f"{100 * split.shares[index]:.3f}%")
+                cells.append(str(split.images_per_class[index]))
+            table.add_row(Text(name), *cells)
+        table.add_section()
+        ignored, images = [], []
+        for split in self.splits.values():
+            total = max(int(split.pixels.sum()) + split.ignored_pixels, 1)
+            ignored += [f"{100 * split.ignored_pixels / total:.3f}%", ""]
+            images += ["", str(split.images)]
+        table.add_row("without a class, of all pixels", *ignored)
+        table.add_row("all images", *images)
+        return table
+
+    def chart(self) -> Image.Image:
+        """Draws the share of every class in the labelled pixels of all splits as a bar."""
+        pixels = np.sum([split.pixels for split in self.splits.values()], axis=0)
+        images = sum(split.images for split in self.splits.values())
+        return draw_bar_chart(
+            self.classes.names,
+            (100 * pixels / max(int(pixels.sum()), 1)).tolist(),
+            f"Frequency of the classes in {images:,} images",
+            "share of the labelled pixels (%)",
+            self.classes.colors,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything under plain names, ready for JSON."""
+        return {
+            "fatal": self.fatal,
+            "splits": {
+                name: {
+                    "images": split.images,
+                    "labelled_pixels": int(split.pixels.sum()),
+                    "ignored_pixels": split.ignored_pixels,
+                    "classes": {
+                        class_name: {"pixels": pixels, "share": share, "images": images}
+                        for class_name, pixels, share, images in zip(
+                            self.classes.names,
+                            split.pixels.tolist(),
+                            split.shares.tolist(),
+                            split.images_per_class.tolist(),
+                            strict=True,
+                        )
+                    },
+                    "sizes": [
+                        {"height": height, "width": width, "images": count}
+                        for (height, width), count in sorted(split.sizes.items())
+                    ],
+                }
+                for name, split in self.splits.items()
+            },
+            "problems": [asdict(problem) for problem in self.problems],
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes everything as JSON."""
+        write_atomically(Path(path), json.dumps(self.to_dict(), indent=2) + "\n")
+
+
+def validate_dataset(
+    dataset: SegmentationDataset | Mapping[str, SegmentationDataset],
+    progress: bool = True,
+    workers: int | None = None,
+) -> ValidationReport:
+    """Reads a whole data set, and tells what would go wrong in training or scoring.
+
+    What is kept of an image is what it adds to the counts, and a hash.
+
+    Args:
+        dataset: Images and labels; or several splits of one data set under their names, which are
+            then searched for images that they share. A `FolderDataset` opened with
+            `strict=False` has files without a partner listed, too, in place of an error.
+        progress: Whether to show a progress bar.
+        workers: Number of threads that read; None for one per core.
+
+    Returns:
+        The report, the same whatever the number of workers.
+
+    Raises:
+        ValueError: If there is no split, or the splits have different classes.
+
+    Example:
+        ```python
+        splits = {
+            split: pdanet_tf.load_dataset("camvid", split, "CamVid", strict=False)
+            for split in ("train", "validation")
+        }
+        report = validate_dataset(splits)
+        print(report.summary())
+        rich.print(report.table())
+        ```
+    """
+    splits = dataset if isinstance(dataset, Mapping) else {"all": dataset}
+    every = {split.classes for split in splits.values()}
+    if len(every) != 1:
+        raise ValueError(
+            f"Expected at least one split, all of the same classes. Received: {', '.join(splits)}"
+        )
+    problems: list[Problem] = []
+    statistics: dict[str, SplitStatistics] = {}
+    seen = _Seen()
+    for name, split in splits.items():
+        statistics[name] = SplitStatistics.of(split)
+        of_files: list[Problem] = []
+        for found in track(
+            examine_all(split.examine, len(split), workers),
+            f"reading {name}",
+            len(split),
+            console=Console(stderr=True),
+            disable=not progress,
+        ):
+            statistics[name].add(found)
+            of_files += [*found.problems, *seen.duplicates(name, found)]
+        problems += [*split.problems, *of_files]
+        problems += _problems_of_split(name, split, statistics[name], of_files)
+    problems.sort(key=lambda problem: (_SEVERITIES.index(problem.severity), problem.kind))
+    return ValidationReport(every.pop(), statistics, tuple(problems))
+
+
+class _Seen:
+    """The images that were read so far: of each, a hash of its pixels and of its labels."""
+
+    def __init__(self) -> None:
+        self._images: dict[bytes, tuple[str, str, bytes | None]] = {}
+
+    def duplicates(self, split: str, found: Examination) -> Iterator[Problem]:
+        """Yields a problem if an image was there before, and remembers it if not."""
+        if found.image_hash is None:
+            return
+        first = self._images.setdefault(found.image_hash, (split, found.file, found.label_hash))
+        first_split, first_file, first_labels = first
+        if (first_split, first_file) == (split, found.file):
+            return
+        text = f"has the same pixels as {first_file}"
+        if first_labels != found.label_hash:
+            text += ", but other labels"
+        if first_split == split:
+            yield Problem(found.file, "duplicate", text, "Keep one of them", "warning")
+        else:
+            yield Problem(
+                found.file,
+                "image in two splits",
+                f"{text}, in the split {first_split}",
+                "Take it out of one of them: a score on images seen in training is too good",
+                "warning",
+            )
+
+
+def _problems_of_split(
+    name: str, dataset: SegmentationDataset, split: SplitStatistics, of_files: list[Problem]
+) -> Iterator[Problem]:
+    """Yields what shows in the whole split only."""
+    labelled = int(split.pixels.sum())
+    black_and_white = sum(problem.kind == BLACK_AND_WHITE for problem in of_files)
+    if black_and_white and black_and_white == split.images:
+        yield Problem(
+            name,
+            "0 and 255 for 0 and 1",
+            f"all annotations hold 0 and 255 only, and there are {dataset.num_classes} classes",
+            "Write the number of the class in place of 255, which counts as no class",
+        )
+    if not split.images and not dataset.problems:
+        yield Problem(name, "empty split", "holds no images", "Set data_dir to where they are")
+    if not labelled:
+        if split.images:
+            yield Problem(
+                name,
+                "no class anywhere",
+                "no pixel of any annotation has a class",
+                "Look at label_offset, ignore_label and the numbers in the files",
+            )
+        return
+    missing = np.flatnonzero(split.pixels == 0)
+    if missing.size:
+        names = [dataset.classes.names[index] for index in missing]
+        shown = ", ".join(names[:_NAMES_SHOWN])
+        if missing.size > _NAMES_SHOWN:
+            shown += f" and {missing.size - _NAMES_SHOWN} more"
+        yield Problem(
+            name,
+            "missing classes",
+            f"no pixel has the class {shown}",
+            "What training never shows is not learnt, and what validation lacks scores 0 in the "
+            "mean over all classes",
+            "warning",
+        )
+    if split.ignored_pixels > labelled:
+        yield Problem(
+            name,
+            "mostly without class",
+            f"{split.ignored_pixels / (split.ignored_pixels + labelled):.0%} of all pixels have "
+            "no class",
+            "Make sure that label_offset and ignore_label are right",
+            "warning",
+        )
+    if dataset.label_offset == 0 and dataset.num_classes > 2:
+        yield from _problems_of_label_0(name, dataset, split)
+
+
+def _problems_of_label_0(
+    name: str, dataset: SegmentationDataset, split: SplitStatistics
+) -> Iterator[Problem]:
+    first = dataset.classes.names[0]
+    if split.pixels[0] == 0:
+        yield Problem(
+            name,
+            "labels from 1",
+            f"the label 0 ({first}) occurs nowhere",
+            "If the labels begin at 1, set label_offset=1: else every class goes by the name of "
+            "the one before it",
+            "warning",
+        )
+    elif split.shares[0] > 0.5 and split.images_per_class[0] > 0.9 * split.images:
+        yield Problem(
+            name,
+            "label 0 everywhere",
+            f"the label 0 ({first}) has {split.shares[0]:.0%} of the labelled pixels, and is in "
+            f"{split.images_per_class[0]} of {split.images} images",
+            'If it stands for "other", set label_offset=1, so that it does not count',
+            "warning",
+        )
