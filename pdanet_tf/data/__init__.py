@@ -1,19 +1,25 @@
 """Data: images with labels from folders or drawn from a seed, and batches of them.
 
-`pdanet_tf.data.pipeline` needs TensorFlow; everything else here does not.
+`pdanet_tf.data.pipeline` needs TensorFlow, and so does TensorFlow Datasets where it is imported
+first; everything else here does not.
 """
 
+from contextlib import suppress
+
 from pdanet_tf.data.ade20k import ADE20K_CLASSES
-from pdanet_tf.data.ade20k_builder import Ade20k
 from pdanet_tf.data.camvid import CAMVID_CLASSES
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.folder import FolderDataset
 from pdanet_tf.data.load import DATASETS, load_dataset
-from pdanet_tf.data.prepared import PreparedDataset
 from pdanet_tf.data.readers import DataError, read_image, read_label
 from pdanet_tf.data.stand_in import write_stand_in
 from pdanet_tf.data.synthetic import SYNTHETIC_CLASSES, SyntheticDataset
+
+# Registers "ade20k" with TensorFlow Datasets, which cannot be imported without TensorFlow.
+with suppress(ImportError):
+    from pdanet_tf.data.ade20k_builder import Ade20k
+    from pdanet_tf.data.prepared import PreparedDataset
 
 __all__ = [
     "ADE20K_CLASSES",

@@ -3,15 +3,11 @@
 import warnings
 from pathlib import Path
 
-import tensorflow_datasets as tfds
-
 from pdanet_tf.data.ade20k import ADE20K_CLASSES, ade20k
-from pdanet_tf.data.ade20k_builder import OFFICIAL, Ade20k, find_manual
 from pdanet_tf.data.camvid import camvid
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.folder import FolderDataset
-from pdanet_tf.data.prepared import PreparedDataset
 from pdanet_tf.data.readers import DataError, PathLike
 from pdanet_tf.data.synthetic import SyntheticDataset
 
@@ -94,6 +90,12 @@ def _open_ade20k(split: str, data_dir: PathLike | None, strict: bool) -> Segment
             )
         if any((Path(data_dir) / kind).is_dir() for kind in ("images", "annotations")):
             return ade20k(data_dir, split, strict=strict)
+    # Imported here: folders are read without TensorFlow.
+    import tensorflow_datasets as tfds
+
+    from pdanet_tf.data.ade20k_builder import OFFICIAL, Ade20k, find_manual
+    from pdanet_tf.data.prepared import PreparedDataset
+
     if split not in OFFICIAL.counts:
         raise ValueError(
             f"split must be one of {tuple(OFFICIAL.counts)}. Received: split={split!r}"
