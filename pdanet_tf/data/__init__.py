@@ -1,10 +1,10 @@
 """Data: images with labels from folders or drawn from a seed, and batches of them.
 
-`pdanet_tf.data.pipeline` needs TensorFlow, and so does TensorFlow Datasets where it is imported
-first; everything else here does not.
+`pdanet_tf.data.pipeline` needs TensorFlow; everything else here does not. Where TensorFlow is not
+installed, `Ade20k` and `PreparedDataset` are left out.
 """
 
-from contextlib import suppress
+from importlib.util import find_spec
 
 from pdanet_tf.data.ade20k import ADE20K_CLASSES
 from pdanet_tf.data.camvid import CAMVID_CLASSES
@@ -16,8 +16,8 @@ from pdanet_tf.data.readers import DataError, read_image, read_label
 from pdanet_tf.data.stand_in import write_stand_in
 from pdanet_tf.data.synthetic import SYNTHETIC_CLASSES, SyntheticDataset
 
-# Registers "ade20k" with TensorFlow Datasets, which cannot be imported without TensorFlow.
-with suppress(ImportError):
+# Registers "ade20k" with TensorFlow Datasets, which is of no use without TensorFlow.
+if find_spec("tensorflow") is not None:
     from pdanet_tf.data.ade20k_builder import Ade20k
     from pdanet_tf.data.prepared import PreparedDataset
 
