@@ -16,21 +16,14 @@ from pdanet_tf.data.readers import DataError, read_image, read_label
 from pdanet_tf.data.stand_in import write_stand_in
 from pdanet_tf.data.synthetic import SYNTHETIC_CLASSES, SyntheticDataset
 
-# Registers "ade20k" with TensorFlow Datasets, which is of no use without TensorFlow.
-if find_spec("tensorflow") is not None:
-    from pdanet_tf.data.ade20k_builder import Ade20k
-    from pdanet_tf.data.prepared import PreparedDataset
-
 __all__ = [
     "ADE20K_CLASSES",
     "CAMVID_CLASSES",
     "DATASETS",
     "SYNTHETIC_CLASSES",
-    "Ade20k",
     "Classes",
     "DataError",
     "FolderDataset",
-    "PreparedDataset",
     "SegmentationDataset",
     "SyntheticDataset",
     "load_dataset",
@@ -38,3 +31,10 @@ __all__ = [
     "read_label",
     "write_stand_in",
 ]
+
+# Registers "ade20k" with TensorFlow Datasets, which is of no use without TensorFlow.
+if find_spec("tensorflow") is not None:
+    from pdanet_tf.data.ade20k_builder import Ade20k
+    from pdanet_tf.data.prepared import PreparedDataset
+
+    __all__ += ["Ade20k", "PreparedDataset"]

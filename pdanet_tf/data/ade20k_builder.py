@@ -21,7 +21,9 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import file_adapters
 
 from pdanet_tf.data.ade20k import ADE20K_CLASSES
+from pdanet_tf.data.examination import size_problem
 from pdanet_tf.data.prepared import describe_records, encoded_examples
+from pdanet_tf.data.problems import Problem, raise_if_any
 from pdanet_tf.data.readers import (
     DataError,
     EncodedFile,
@@ -34,7 +36,6 @@ from pdanet_tf.data.readers import (
 ROOT = "ADEChallengeData2016"
 _FOLDERS = {"train": "training", "validation": "validation"}
 _TRIES = 3
-_MOST_PROBLEMS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -310,12 +311,10 @@ def _list_sources(root: Path, split: str, scenes: dict[str, str]) -> list[_Sourc
     """Pairs the images of a split with their annotations, in the order of their names."""
     images = _list_names(root, f"images/{_FOLDERS[split]}", ".jpg")
     labels = _list_names(root, f"annotations/{_FOLDERS[split]}", ".png")
-    problems = [f"{root}: {images[name]} has no annotation" for name in images.keys() - labels]
-    problems += [f"{root}: {labels[name]} has no image" for name in labels.keys() - images]
-    if problems:
-        more = len(problems) - _MOST_PROBLEMS_SHOWN
-        shown = sorted(problems)[:_MOST_PROBLEMS_SHOWN]
-        raise DataError("\n".join(shown + ([f"... and {more} more"] if more > 0 else [])))
+    lonely = [f"{images[name]} has no annotation" for name in images.keys() - labels]
+    lonely += [f"{labels[name]} has no image" for name in labels.keys() - images]
+    advice = "Add the file of the same name, or take this one out"
+    raise_if_any(Problem(str(root), "without partner", text, advice) for text in lonely)
     return [
         _Source(root, name, images[name], labels[name], scenes.get(name, ""))
         for name in sorted(images)
@@ -342,10 +341,7 @@ def _read_example(source: _Source) -> tuple[str, dict[str, Any]]:
     )
     image, label = read_image(image_file), read_label(label_file)
     if image.shape[:2] != label.shape:
-        raise DataError(
-            f"{image_file}: the image is {image.shape[0]} x {image.shape[1]} (height x width), "
-            f"its annotation {label.shape[0]} x {label.shape[1]}"
-        )
+        raise DataError(size_problem(str(image_file), image.shape[:2], label.shape))
     mode = image_mode(label_file)
     if mode != "L":
         # TensorFlow would read a palette's colours in place of the numbers.

@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
+from pdanet_tf.data.examination import size_problem
 from pdanet_tf.data.readers import (
     DataError,
     EncodedFile,
@@ -95,10 +96,7 @@ class PreparedDataset(SegmentationDataset):
         image = read_image(EncodedFile(f"{name}.jpg", example["image"]))
         label = self.read_label(EncodedFile(f"{name}.png", example["label"]))
         if image.shape[:2] != label.shape:
-            raise DataError(
-                f"{name}.jpg: the image is {image.shape[0]} x {image.shape[1]} (height x width), "
-                f"its annotation {label.shape[0]} x {label.shape[1]}"
-            )
+            raise DataError(size_problem(f"{name}.jpg", image.shape[:2], label.shape))
         return image, label
 
     def read_label(self, path: FileLike) -> np.ndarray:
