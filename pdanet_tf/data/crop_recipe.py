@@ -30,7 +30,7 @@ class CropRecipe:
         """Returns the sample at a position of the endless stream."""
         epoch, place = divmod(position, len(self.dataset))
         index = int(shuffled(self.seed, epoch, len(self.dataset))[place])
-        image, label = self.dataset.read(index)
+        image, label = self.dataset.read_picture(index)
         rng = variation(self.seed, position)
         scale = rng.uniform(*self.scale_range)
         factor = scale * (self.short_edge or min(label.shape)) / min(label.shape)
@@ -74,9 +74,9 @@ class _Window:
         (top, bottom, height), (left, right, width) = spans
         return cls((left, top, right, bottom), (width, height))
 
-    def cut(self, image: np.ndarray) -> Image.Image:
+    def cut(self, image: Image.Image) -> Image.Image:
         """Scales the window of an image bilinearly."""
-        return Image.fromarray(image).resize(self.size, Image.Resampling.BILINEAR, box=self.box)
+        return image.resize(self.size, Image.Resampling.BILINEAR, box=self.box)
 
     def indices(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Returns the rows and columns that a scaling by nearest neighbour takes."""

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.examination import Examination, size_problem
@@ -49,6 +50,14 @@ class SegmentationDataset(ABC):
             The image, `(height, width, 3)`, uint8, RGB; and the labels, `(height, width)`,
             int32, each a class from 0 or `ignore_label`.
         """
+
+    def read_picture(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Returns what `read` does, the image as one of Pillow's.
+
+        Sources that decode with Pillow spare the way to an array and back.
+        """
+        image, label = self.read(index)
+        return Image.fromarray(image), label
 
     def size(self, index: int) -> tuple[int, int]:
         """Returns the (height, width) of an image; sources that know it need not read it."""

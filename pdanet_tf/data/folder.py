@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
@@ -17,8 +18,8 @@ from pdanet_tf.data.readers import (
     image_size,
     inspect_image,
     is_turned,
-    read_image,
     read_label,
+    read_picture,
 )
 
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -112,14 +113,18 @@ class FolderDataset(SegmentationDataset):
         Raises:
             DataError: If the files cannot be read, differ in size, or hold a wrong label.
         """
+        picture, label = self.read_picture(index)
+        return np.asarray(picture), label
+
+    def read_picture(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Returns an image as one of Pillow's, and its labels; errors are those of `read`."""
         image_path, label_path = self._files[index]
-        image = read_image(image_path)
+        picture = read_picture(image_path)
         label = self.read_label(label_path)
-        if image.shape[:2] != label.shape:
-            raise DataError(
-                size_problem(str(image_path), image.shape[:2], label.shape, is_turned(image_path))
-            )
-        return image, label
+        size = (picture.height, picture.width)
+        if size != label.shape:
+            raise DataError(size_problem(str(image_path), size, label.shape, is_turned(image_path)))
+        return picture, label
 
     def read_label(self, path: PathLike) -> np.ndarray:
         """Reads labels, or stored predictions, in the numbering of this data set's files.
@@ -183,7 +188,7 @@ class FolderDataset(SegmentationDataset):
             else:
                 found.size = image_size(image_path)
                 if not _is_complete_jpeg(image_path):
-                    read_image(image_path)
+                    read_picture(image_path)
         with found.collecting():
             raw = read_label(label_path)
             if found.size is not None and found.size != raw.shape:

@@ -65,7 +65,7 @@ class PaperRecipe:
     def _load(
         self, index: int, size: tuple[int, int], flipped: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        image, label = self.dataset.read(index)
+        picture, label = self.dataset.read_picture(index)
         if label.shape != tuple(self._sizes[index]):
             raise DataError(
                 f"{self.dataset.name(index)}: the image is {label.shape[0]} x {label.shape[1]} "
@@ -73,7 +73,6 @@ class PaperRecipe:
                 "when the run began; leave the data as they are while a run reads them"
             )
         height, width = size
-        picture = Image.fromarray(image)
         rows = nearest_indices(label.shape[0], height)
         columns = nearest_indices(label.shape[1], width)
         if flipped:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
@@ -18,8 +19,8 @@ from pdanet_tf.data.readers import (
     FileLike,
     PathLike,
     image_size,
-    read_image,
     read_label,
+    read_picture,
 )
 
 
@@ -91,13 +92,19 @@ class PreparedDataset(SegmentationDataset):
         Raises:
             DataError: If the record cannot be read, or holds a wrong label.
         """
+        picture, label = self.read_picture(index)
+        return np.asarray(picture), label
+
+    def read_picture(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Returns an image as one of Pillow's, and its labels; errors are those of `read`."""
         example = self._record(index)
         name = f"{self.folder}: {self.name(index)}"
-        image = read_image(EncodedFile(f"{name}.jpg", example["image"]))
+        picture = read_picture(EncodedFile(f"{name}.jpg", example["image"]))
         label = self.read_label(EncodedFile(f"{name}.png", example["label"]))
-        if image.shape[:2] != label.shape:
-            raise DataError(size_problem(f"{name}.jpg", image.shape[:2], label.shape))
-        return image, label
+        size = (picture.height, picture.width)
+        if size != label.shape:
+            raise DataError(size_problem(f"{name}.jpg", size, label.shape))
+        return picture, label
 
     def read_label(self, path: FileLike) -> np.ndarray:
         """Reads labels, or stored predictions, in the numbering of this data set's annotations.

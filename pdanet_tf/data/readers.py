@@ -55,8 +55,13 @@ def read_image(path: FileLike, honour_orientation: bool = False) -> np.ndarray:
     Raises:
         DataError: If the file is missing, truncated or no image.
     """
+    return np.asarray(read_picture(path, honour_orientation))
+
+
+def read_picture(path: FileLike, honour_orientation: bool = False) -> Image.Image:
+    """Reads an image as `read_image` does; returns it as an RGB picture of Pillow's."""
     with _open(path) as image:
-        return _pixels(path, image, honour_orientation)
+        return _decode(path, image, honour_orientation)
 
 
 def inspect_image(path: FileLike) -> tuple[np.ndarray, list[Problem]]:
@@ -69,7 +74,7 @@ def inspect_image(path: FileLike) -> tuple[np.ndarray, list[Problem]]:
         DataError: If the file is missing, truncated or no image.
     """
     with _open(path) as image:
-        pixels = _pixels(path, image)
+        pixels = np.asarray(_decode(path, image))
         return pixels, list(_remarks(str(path), image, pixels))
 
 
@@ -117,8 +122,9 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) else 1  # a broken tag may hold anything
 
 
-def _pixels(path: FileLike, image: Image.Image, honour_orientation: bool = False) -> np.ndarray:
+def _decode(path: FileLike, image: Image.Image, honour_orientation: bool = False) -> Image.Image:
     try:
+        image.load()
         if honour_orientation:
             image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):
@@ -133,7 +139,7 @@ def _pixels(path: FileLike, image: Image.Image, honour_orientation: bool = False
                     "Save the image with 8 or 16 bits per channel",
                 )
             )
-        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        return image if image.mode == "RGB" else image.convert("RGB")
     except DataError:
         raise
     except _DECODING_ERRORS as error:

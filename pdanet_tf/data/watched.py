@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from PIL import Image
 
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError
@@ -39,8 +40,18 @@ class WatchedDataset(SegmentationDataset):
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns an image and its labels; keeps the first error."""
-        try:
+        with self._kept():
             return self._dataset.read(index)
+
+    def read_picture(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Returns an image as one of Pillow's, and its labels; keeps the first error."""
+        with self._kept():
+            return self._dataset.read_picture(index)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
         except DataError as error:
             self._error = self._error or error
             raise
