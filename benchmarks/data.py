@@ -1,0 +1,345 @@
+"""Writes how fast both recipes feed images, beside a plain Pillow + NumPy loader, on 1 and 2 cores.
+
+Run it from anywhere, on Linux; without `--data-dir` it draws a stand-in for ADE20K first:
+
+    python benchmarks/data.py [--images 400] [--data-dir ADEChallengeData2016] [--output FILE]
+"""
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import plain_loader
+import tensorflow as tf
+from machine import describe_machine
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import pdanet_tf
+from pdanet_tf.data import load_dataset, write_stand_in
+from pdanet_tf.data.pipeline import crop_batches, paper_batches
+from pdanet_tf.files import write_atomically
+from pdanet_tf.layers import pixel_mean
+from pdanet_tf.losses import SegmentationCrossEntropy
+from pdanet_tf.optimizers import SGD
+
+OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "data.md"
+MODEL = "pdanet_resnet18"
+RECIPES = ("crop", "paper")
+CORES = (1, 2)
+BATCH_SIZE = 8
+TRAINING_BATCH_SIZE = 4  # which 4 GiB of memory are enough for
+CROP_SIZE = (512, 512)
+SHORT_EDGES = (300, 375, 450, 525, 600)
+MAX_SIZE = 1000
+WARM_UP_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process measures.
+
+    Attributes:
+        root: Folder of the data set.
+        recipe: "crop" or "paper".
+        loader: "pipeline" or "plain".
+        cores: Number of cores that the process may use.
+        batches: Number of batches that are timed, after the first.
+        seed: Seed of everything random.
+    """
+
+    root: Path
+    recipe: str
+    loader: str
+    cores: int
+    batches: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one process measured.
+
+    Attributes:
+        first: Seconds to the first batch.
+        rate: Images per second, after the first batch.
+        cpu: Seconds of all cores per image; other work on the machine hardly changes it.
+        memory: Highest memory in use beyond that before the first batch, in MiB.
+    """
+
+    first: float
+    rate: float
+    cpu: float
+    memory: float
+
+
+def open_plain(root: Path, recipe: str, batch_size: int, seed: int) -> Iterator[Any]:
+    """Returns an endless stream of batches of images and labels from the plain loader."""
+    pad_color = pixel_mean("torch")
+    if recipe == "crop":
+        return plain_loader.crop_batches(root, batch_size, CROP_SIZE, pad_color, seed)
+    return plain_loader.paper_batches(root, batch_size, SHORT_EDGES, MAX_SIZE, pad_color, seed)
+
+
+def open_pipeline(root: Path, recipe: str, batch_size: int, seed: int) -> Iterator[Any]:
+    """Returns an endless stream of batches of images and labels from the package's pipeline."""
+    dataset = load_dataset("ade20k", "train", root)
+    options = {"pad_color": pixel_mean("torch"), "seed": seed}
+    if recipe == "crop":
+        return iter(crop_batches(dataset, batch_size, CROP_SIZE, **options))
+    return iter(
+        paper_batches(dataset, batch_size, short_edges=SHORT_EDGES, max_size=MAX_SIZE, **options)
+    )
+
+
+LOADERS = {"pipeline": open_pipeline, "plain": open_plain}
+
+
+def measure(job: Job) -> Load:
+    """Measures a loader, in a process of its own."""
+    before = _memory("VmRSS")
+    start = time.perf_counter()
+    batches = LOADERS[job.loader](job.root, job.recipe, BATCH_SIZE, job.seed)
+    next(batches)
+    first = time.perf_counter() - start
+    start, cpu_start = time.perf_counter(), time.process_time()
+    for _ in range(job.batches):
+        next(batches)
+    images = job.batches * BATCH_SIZE
+    return Load(
+        first,
+        images / (time.perf_counter() - start),
+        (time.process_time() - cpu_start) / images,
+        _memory("VmHWM") - before,
+    )
+
+
+def _memory(key: str) -> float:
+    """Returns the process's memory in MiB: VmRSS, in use now, or VmHWM, the most so far.
+
+    `resource.getrusage` would count that of the process which started this one, too.
+    """
+    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) / 1024
+    raise LookupError(f"/proc/self/status has no {key}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """Seconds of one step of training: waiting for the batch, and computing."""
+
+    wait: float
+    compute: float
+
+
+def train_steps(root: Path, recipe: str, steps: int) -> list[Step]:
+    """Trains PDANet, and times each step after the first few, which trace the graph."""
+    tf.config.set_visible_devices([], "GPU")
+    keras.utils.set_random_seed(0)
+    model = pdanet_tf.build_model(MODEL, upsample=False)
+    model.compile(SGD(1e-2), SegmentationCrossEntropy(255), jit_compile=False)
+    batches = open_pipeline(root, recipe, TRAINING_BATCH_SIZE, seed=0)
+    times = []
+    for _ in range(WARM_UP_STEPS + steps):
+        start = time.perf_counter()
+        images, labels = next(batches)
+        waited = time.perf_counter()
+        model.train_on_batch(images, labels)
+        times.append(Step(waited - start, time.perf_counter() - waited))
+    return times[WARM_UP_STEPS:]
+
+
+def run_apart(function: Any, *arguments: Any, cores: int) -> Any:
+    """Calls a function in a new process that may use so many cores from its beginning."""
+    available = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(available)[:cores])  # which the process inherits
+    try:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            return pool.submit(function, *arguments).result()
+    finally:
+        os.sched_setaffinity(0, available)
+
+
+Loads = dict[tuple[str, int, str], list[Load]]  # by recipe, cores and loader
+
+
+def measure_loads(
+    root: Path, cores: Sequence[int], batches: int, rounds: int, console: Console
+) -> Loads:
+    """Measures all loaders, one after the other, and that several times."""
+    loads: Loads = {}
+    jobs = [
+        Job(root, recipe, loader, count, batches, seed)
+        for seed in range(rounds)
+        for recipe in RECIPES
+        for count in cores
+        for loader in LOADERS
+    ]
+    for job in track(jobs, "Loaders", console=console):
+        load = run_apart(measure, job, cores=job.cores)
+        loads.setdefault((job.recipe, job.cores, job.loader), []).append(load)
+    return loads
+
+
+HEADINGS = (
+    "recipe",
+    "cores",
+    "loader",
+    "images/s",
+    "times plain",
+    "range",
+    "CPU per image, ms",
+    "first batch, s",
+    "memory, MiB",
+)
+
+
+def load_rows(loads: Loads) -> Iterator[list[str]]:
+    """Yields the cells of the table of loaders."""
+    for (recipe, cores, loader), found in loads.items():
+        plain = loads[recipe, cores, "plain"]
+        ratios = [own.rate / other.rate for own, other in zip(found, plain, strict=True)]
+        yield [
+            recipe,
+            str(cores),
+            loader,
+            f"{statistics.median(load.rate for load in found):.0f}",
+            f"{statistics.median(ratios):.2f}",
+            f"{min(ratios):.2f} to {max(ratios):.2f}",
+            f"{1000 * statistics.median(load.cpu for load in found):.1f}",
+            f"{statistics.median(load.first for load in found):.2f}",
+            f"{statistics.median(load.memory for load in found):.0f}",
+        ]
+
+
+STEP_HEADINGS = ("recipe", "steps", "waiting per step", "computing per step", "share of waiting")
+
+
+def step_rows(steps: dict[str, list[Step]]) -> Iterator[list[str]]:
+    """Yields the cells of the table of steps of training."""
+    for recipe, times in steps.items():
+        wait = sum(step.wait for step in times)
+        compute = sum(step.compute for step in times)
+        yield [
+            recipe,
+            str(len(times)),
+            f"{1000 * wait / len(times):.1f} ms",
+            f"{compute / len(times):.2f} s",
+            f"{wait / (wait + compute):.2%}",
+        ]
+
+
+def _print_table(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(*headings)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def render(
+    loads: Sequence[Sequence[str]],
+    steps: Sequence[Sequence[str]],
+    options: argparse.Namespace,
+    source: str,
+) -> str:
+    """Returns both tables and what explains them, as Markdown."""
+    height, width = CROP_SIZE
+    paragraphs = [
+        "Written by `python benchmarks/data.py`; do not edit. Both recipes, in batches of "
+        f"{BATCH_SIZE}, read {source}. `crop`: crops of {height} x {width} at a random scale of "
+        "0.5 to 2, flipped, with colour jitter. `paper`: batches of one orientation, short edge "
+        f"{', '.join(map(str, SHORT_EDGES))} and long edge up to {MAX_SIZE}, flipped, padded to a "
+        "multiple of 8. Labels at 1/8.",
+        "## Loading",
+        _markdown(HEADINGS, loads),
+        "**pipeline** is `pdanet_tf.data.pipeline`. **plain** is a loader in Pillow and NumPy that "
+        "does the same work sample by sample in one thread (`benchmarks/plain_loader.py`). Each "
+        "row is a process of its own, kept to 1 or 2 cores from its beginning; pipeline and plain "
+        f"loader take turns, in {options.rounds} rounds of {options.batches} batches. **Times "
+        "plain** is the ratio of their rates within a round; other figures, too, are medians of "
+        "the rounds. **CPU** sums over the cores; it says what an idle machine would reach where "
+        "other work takes part of this one. **First batch** begins with opening the data set; "
+        "`paper` reads the sizes of all images first. **Memory** is the most in use beyond what "
+        "the process has once everything is imported. The files are in the system's cache.",
+        "## Training",
+        _markdown(STEP_HEADINGS, steps),
+        f"Steps of `{MODEL}` in float32, batches of {TRAINING_BATCH_SIZE}, on the CPU, while the "
+        f"pipeline prepares the next batches on the same cores; the first {WARM_UP_STEPS} steps, "
+        "which trace the graph, do not count. Waiting is the time until the next batch is there "
+        "when the step asks for it.",
+        f"Measured on {describe_machine('tensorflow', 'keras', 'numpy', 'pillow')}.",
+    ]
+    return "\n\n".join(["# Feeding images", *map(_wrap, paragraphs)]) + "\n"
+
+
+def _wrap(paragraph: str) -> str:
+    if paragraph.startswith("|"):
+        return paragraph
+    return textwrap.fill(paragraph, 100, break_long_words=False, break_on_hyphens=False)
+
+
+def main() -> None:
+    """Measures, prints both tables and writes them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--images", type=int, default=400, help="images to draw")
+    parser.add_argument("--data-dir", type=Path, help="an extracted ADEChallengeData2016 instead")
+    parser.add_argument("--batches", type=int, default=40, help="batches per round")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of every loader")
+    parser.add_argument("--steps", type=int, default=5, help="steps of training")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="the file")
+    options = parser.parse_args()
+    if min(options.images, options.batches, options.rounds, options.steps) < 1:
+        parser.error("numbers must be at least 1")
+    if not hasattr(os, "sched_setaffinity"):
+        parser.error("only Linux can keep a process to some of the cores")
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.data_dir:
+            root, source = options.data_dir, "ADE20K's training images"
+        else:
+            root = write_stand_in(Path(folder) / "stand_in", options.images, 1)
+            source = (
+                f"{options.images} drawn images of ADE20K's sizes (`pdanet_tf.data.write_stand_in`)"
+            )
+        available = len(os.sched_getaffinity(0))
+        cores = [count for count in CORES if count <= available]
+        loads = list(
+            load_rows(measure_loads(root, cores, options.batches, options.rounds, console))
+        )
+        _print_table(console, HEADINGS, loads)
+        steps = {
+            recipe: run_apart(train_steps, root, recipe, options.steps, cores=available)
+            for recipe in track(RECIPES, "Training", console=console)
+        }
+    rows = list(step_rows(steps))
+    _print_table(console, STEP_HEADINGS, rows)
+    write_atomically(options.output, render(loads, rows, options, source))
+    console.print(f"Both tables are in {options.output}")
+
+
+if __name__ == "__main__":
+    main()
