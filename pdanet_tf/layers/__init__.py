@@ -5,6 +5,7 @@ from pdanet_tf.layers.attention import ChannelAttention, DualAttention, Position
 from pdanet_tf.layers.auxiliary import AuxiliaryHead
 from pdanet_tf.layers.context import ContextModule, IdentityInitializer
 from pdanet_tf.layers.conv import ConvBatchNorm
+from pdanet_tf.layers.fusion import PyramidFusion
 from pdanet_tf.layers.pixels import NORMALIZATIONS, PixelNormalization, pixel_mean
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling, DenseMaxPooling
 from pdanet_tf.layers.pyramid import AttentionLevel, PyramidDualAttention, PyramidPooling
@@ -29,6 +30,7 @@ __all__ = [
     "PixelNormalization",
     "PositionAttention",
     "PyramidDualAttention",
+    "PyramidFusion",
     "PyramidPooling",
     "bilinear_resize",
     "pixel_mean",

@@ -89,11 +89,13 @@ class ConvBatchNorm(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Convolves, normalises and activates."""
+        return self.activation(self.batch_norm(self._convolve(inputs), training=training))
+
+    def _convolve(self, inputs: Any) -> Any:
         if self.strides > 1:
             pad = self.dilation_rate * (self.kernel_size // 2)
             inputs = ops.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-        outputs = self.batch_norm(self.conv(inputs), training=training)
-        return self.activation(outputs)
+        return self.conv(inputs)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Returns the shape that `call` produces."""

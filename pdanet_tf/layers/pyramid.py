@@ -8,8 +8,8 @@ from keras import ops
 
 from pdanet_tf.layers.attention import DualAttention
 from pdanet_tf.layers.conv import HEAD_BETA, ConvBatchNorm, batch_normalization
+from pdanet_tf.layers.fusion import join_pyramid
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling
-from pdanet_tf.layers.resizing import bilinear_resize
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
@@ -23,24 +23,31 @@ class PyramidPooling(keras.layers.Layer):
     Args:
         filters: Number of channels of each level.
         pool_scales: Bins per side of each level.
+        upsample: With False the levels are handed out as they are, for a `PyramidFusion`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
         Input `(batch, height, width, channels)`, output
-        `(batch, height, width, channels + len(pool_scales) * filters)`.
+        `(batch, height, width, channels + len(pool_scales) * filters)`; with `upsample=False` a
+        list of one `(batch, n, n, filters)` for each scale n.
 
     Raises:
         ValueError: If `pool_scales` is empty or holds a number below 1.
     """
 
     def __init__(
-        self, filters: int = 512, pool_scales: Sequence[int] = (1, 2, 3, 6), **kwargs: Any
+        self,
+        filters: int = 512,
+        pool_scales: Sequence[int] = (1, 2, 3, 6),
+        upsample: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not pool_scales:
             raise ValueError("pool_scales must hold at least one scale. Received: pool_scales=()")
         self.filters = filters
         self.pool_scales = tuple(pool_scales)
+        self.upsample = upsample
         self.pools = [
             AdaptiveAveragePooling(scale, dtype=self.dtype_policy) for scale in self.pool_scales
         ]
@@ -66,15 +73,17 @@ class PyramidPooling(keras.layers.Layer):
             level.build(pool.compute_output_shape(input_shape))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Pools, transforms and upsamples every level, and concatenates."""
-        _, height, width, _ = ops.shape(inputs)
-        pyramid = [inputs]
-        for pool, level in zip(self.pools, self.levels, strict=True):
-            pyramid.append(bilinear_resize(level(pool(inputs), training=training), (height, width)))
-        return ops.concatenate(pyramid, axis=-1)
+        """Pools and transforms every level; upsamples and concatenates them."""
+        levels = [
+            level(pool(inputs), training=training)
+            for pool, level in zip(self.pools, self.levels, strict=True)
+        ]
+        return join_pyramid(inputs, levels) if self.upsample else levels
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """Returns the shape that `call` produces."""
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the shape, or shapes, that `call` produces."""
+        if not self.upsample:
+            return [(input_shape[0], scale, scale, self.filters) for scale in self.pool_scales]
         return (*input_shape[:-1], input_shape[-1] + len(self.pool_scales) * self.filters)
 
     def get_config(self) -> dict[str, Any]:
@@ -83,6 +92,7 @@ class PyramidPooling(keras.layers.Layer):
             **super().get_config(),
             "filters": self.filters,
             "pool_scales": self.pool_scales,
+            "upsample": self.upsample,
         }
 
 
@@ -158,11 +168,11 @@ class PyramidDualAttention(PyramidPooling):
         reduction: See `PositionAttention`.
         channel_energy: See `ChannelAttention`.
         dropout: Rate of the spatial dropout inside each dual attention.
+        upsample: As for `PyramidPooling`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
-        Input `(batch, height, width, channels)`, output
-        `(batch, height, width, channels + len(pool_scales) * filters)`.
+        As `PyramidPooling`.
 
     Raises:
         ValueError: As `PyramidPooling` and `DualAttention`.
@@ -180,9 +190,10 @@ class PyramidDualAttention(PyramidPooling):
         reduction: int = 8,
         channel_energy: str = "dissimilar",
         dropout: float = 0.1,
+        upsample: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(filters, pool_scales, **kwargs)
+        super().__init__(filters, pool_scales, upsample, **kwargs)
         self.reduction = reduction
         self.channel_energy = channel_energy
         self.dropout = dropout

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from pdanet_tf.backbones import RESNETS
-from pdanet_tf.layers import PyramidDualAttention
+from pdanet_tf.layers import PyramidDualAttention, PyramidFusion
 from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import classify, head_conv, segmentation_model
+from pdanet_tf.models.segmentation import classify, segmentation_model
 
 
 def pdanet_head(
@@ -18,6 +18,7 @@ def pdanet_head(
     pool_scales: Sequence[int] = (1, 2, 3, 6),
     reduction: int = 8,
     channel_energy: str = "dissimilar",
+    factored_fusion: bool = True,
 ) -> Any:
     """Pyramid of dual attention, fused by a 3 x 3 convolution, classified.
 
@@ -28,14 +29,16 @@ def pdanet_head(
         pool_scales: Bins per side of each level of the pyramid.
         reduction: See `PositionAttention`.
         channel_energy: See `ChannelAttention`.
+        factored_fusion: See `factored` of `PyramidFusion`.
 
     Returns:
         Logits, `(batch, height, width, num_classes)`.
     """
-    x = PyramidDualAttention(512, pool_scales, reduction, channel_energy, dropout, name="pyramid")(
-        stages["C5"]
+    features = stages["C5"]
+    pyramid = PyramidDualAttention(
+        512, pool_scales, reduction, channel_energy, dropout, upsample=False, name="pyramid"
     )
-    x = head_conv(512, "fusion")(x)
+    x = PyramidFusion(512, factored_fusion, name="fusion")([features, *pyramid(features)])
     return classify(x, num_classes, dropout)
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from pdanet_tf.backbones import RESNETS
-from pdanet_tf.layers import PyramidPooling
+from pdanet_tf.layers import PyramidFusion, PyramidPooling
 from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import classify, head_conv, segmentation_model
+from pdanet_tf.models.segmentation import classify, segmentation_model
 
 
 def pspnet_head(
@@ -16,6 +16,7 @@ def pspnet_head(
     num_classes: int,
     dropout: float,
     pool_scales: Sequence[int] = (1, 2, 3, 6),
+    factored_fusion: bool = True,
 ) -> Any:
     """Pyramid of pooled scales, fused by a 3 x 3 convolution, classified.
 
@@ -24,12 +25,14 @@ def pspnet_head(
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
         pool_scales: Bins per side of each level of the pyramid.
+        factored_fusion: See `factored` of `PyramidFusion`.
 
     Returns:
         Logits, `(batch, height, width, num_classes)`.
     """
-    x = PyramidPooling(512, pool_scales, name="pyramid")(stages["C5"])
-    x = head_conv(512, "fusion")(x)
+    features = stages["C5"]
+    levels = PyramidPooling(512, pool_scales, upsample=False, name="pyramid")(features)
+    x = PyramidFusion(512, factored_fusion, name="fusion")([features, *levels])
     return classify(x, num_classes, dropout)
 
 

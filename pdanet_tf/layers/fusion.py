@@ -1,0 +1,134 @@
+"""Convolution over features and a pyramid, without the pyramid's upsampled maps."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from pdanet_tf.layers.conv import HEAD_BETA, ConvBatchNorm
+from pdanet_tf.layers.precision import full_precision
+from pdanet_tf.layers.resizing import bilinear_resize, interpolation_matrix
+
+
+def join_pyramid(features: Any, levels: Sequence[Any]) -> Any:
+    """Upsamples levels to the features' size and concatenates, the features first.
+
+    Args:
+        features: `(batch, height, width, channels)`.
+        levels: `(batch, n, n, any)` each.
+
+    Returns:
+        `(batch, height, width, sum of all channels)`.
+    """
+    size = tuple(ops.shape(features)[1:3])
+    return ops.concatenate([features, *(bilinear_resize(level, size) for level in levels)], axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class PyramidFusion(ConvBatchNorm):
+    """3 x 3 convolution over features and a pyramid upsampled to them, batch norm, ReLU.
+
+    It is the convolution of `join_pyramid(features, levels)`, computed exactly, but with neither
+    the upsampled maps nor their concatenation. Convolution mixes channels, upsampling positions:
+    they are linear and commute. Where the kernel's tap (y, x) for a level p is K[y, x],
+
+        conv3x3(upsample(p)) = sum over taps of  U[y] p K[y, x] U[x]^T,
+
+    U[y] being the upsampling matrix shifted by the tap, with rows of zeros where the convolution
+    would read padding. So the few positions of a level are mixed first, and interpolated once.
+
+    Args:
+        filters: Number of output channels.
+        factored: With False the upsampled maps are concatenated and convolved, for comparison.
+            The variables are the same.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Shapes:
+        Inputs `[features, *levels]` with features `(batch, height, width, channels)` and levels
+        `(batch, n, n, any)`, n of any size; output `(batch, height, width, filters)`.
+
+    Raises:
+        ValueError: If the input is no list of features and at least one level.
+
+    Example:
+        ```python
+        levels = PyramidPooling(512, (1, 2, 3, 6), upsample=False)(features)
+        x = PyramidFusion(512)([features, *levels])
+        ```
+    """
+
+    def __init__(self, filters: int, factored: bool = True, **kwargs: Any) -> None:
+        super().__init__(filters, 3, beta_initializer=HEAD_BETA, **kwargs)
+        self.factored = factored
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the kernel over all channels, and the batch norm's variables."""
+        if len(input_shape) < 2 or not all(
+            isinstance(shape, list | tuple) for shape in input_shape
+        ):
+            raise ValueError(
+                "The inputs must be a list of features (batch, height, width, channels) and at "
+                f"least one level (batch, n, n, channels). Received: input_shape={input_shape}"
+            )
+        features = input_shape[0]
+        self.conv.build((*features[:-1], sum(shape[-1] for shape in input_shape)))
+        self.batch_norm.build(self.compute_output_shape(input_shape))
+
+    def _convolve(self, inputs: Any) -> Any:
+        features, *levels = inputs
+        if not self.factored:
+            return self.conv(join_pyramid(features, levels))
+        # `split`, since the gradient of so many slices would be a sum of as many whole kernels.
+        channels = itertools.accumulate(tensor.shape[-1] for tensor in (features, *levels))
+        parts = ops.split(self.conv.kernel, list(channels)[:-1], axis=2)
+        mixed = ops.conv(features, parts[0], padding="same")
+        return mixed + ops.cast(self._context(features, levels, parts[1:]), mixed.dtype)
+
+    def _context(self, features: Any, levels: Sequence[Any], kernels: Sequence[Any]) -> Any:
+        """Returns what the levels add, `(batch, height, width, filters)`, at least float32."""
+        _, height, width, _ = ops.shape(features)
+        rows, columns = [], []
+        for level, kernel in zip(levels, kernels, strict=True):
+            taps = full_precision(self._mix(level, kernel))
+            rows.append(self._interpolate_rows(taps, height))
+            columns.append(_shifted_interpolation(level.shape[2], width, taps.dtype))
+        return ops.matmul(ops.concatenate(columns, axis=-1), ops.concatenate(rows, axis=2))
+
+    def _mix(self, level: Any, kernel: Any) -> Any:
+        """Mixes the channels of a level by every tap: `(3, 3, batch, n, n, filters)`."""
+        batch, rows, columns, channels = ops.shape(level)
+        positions = ops.reshape(level, (1, batch * rows * columns, channels))
+        taps = ops.matmul(positions, ops.reshape(kernel, (9, channels, self.filters)))
+        return ops.reshape(taps, (3, 3, batch, rows, columns, self.filters))
+
+    def _interpolate_rows(self, taps: Any, height: Any) -> Any:
+        """Sums over the taps' rows: `(batch, height, 3 * n, filters)`, taps before columns."""
+        _, _, batch, rows, columns, _ = ops.shape(taps)
+        taps = ops.transpose(taps, (2, 0, 3, 1, 4, 5))
+        taps = ops.reshape(taps, (batch, 3 * rows, 3 * columns * self.filters))
+        taps = ops.matmul(_shifted_interpolation(rows, height, taps.dtype), taps)
+        return ops.reshape(taps, (batch, height, 3 * columns, self.filters))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Returns the shape that `call` produces."""
+        return super().compute_output_shape(input_shape[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every argument of the constructor."""
+        config = super().get_config()
+        return {
+            **{key: config[key] for key in ("name", "trainable", "dtype", "filters")},
+            "factored": self.factored,
+        }
+
+
+def _shifted_interpolation(size: Any, new_size: Any, dtype: Any) -> Any:
+    """Returns the interpolation matrices that three taps see: `(new_size, 3 * size)`.
+
+    The tap before a position reads what was interpolated to the position before; at the ends
+    there is padding.
+    """
+    matrix = ops.pad(interpolation_matrix(size, new_size, dtype), ((1, 1), (0, 0)))
+    return ops.concatenate([matrix[tap : new_size + tap] for tap in range(3)], axis=-1)
