@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER, ConvBatchNorm
+from pdanet_tf.layers.dot_product import attend
 from pdanet_tf.layers.precision import full_precision, full_precision_dtype
 
 CHANNEL_ENERGIES = ("dissimilar", "similar")
@@ -42,11 +43,13 @@ class PositionAttention(_ResidualAttention):
     """Attention of every position over all positions.
 
     `gamma * softmax(query . key^T) . value + inputs`, the softmax over keys, with no scaling by
-    the square root of the width. Energies and softmax are float32 in half precision.
+    the square root of the width. Energies and softmax are float32 in half precision. Memory grows
+    with the number of positions, not with its square; see `pdanet_tf.layers.dot_product`.
 
     Args:
         reduction: Query and key have `channels // reduction` channels (at least 1). 8 as in the
             published code; 1 gives the paper's equation 6.
+        bounded_memory: With False the energies of all positions are held at once, for comparison.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
@@ -56,11 +59,12 @@ class PositionAttention(_ResidualAttention):
         ValueError: If `reduction` is below 1.
     """
 
-    def __init__(self, reduction: int = 8, **kwargs: Any) -> None:
+    def __init__(self, reduction: int = 8, bounded_memory: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if reduction < 1:
             raise ValueError(f"reduction must be at least 1. Received: reduction={reduction}")
         self.reduction = reduction
+        self.bounded_memory = bounded_memory
 
     def build(self, input_shape: Any) -> None:
         """Creates the projections to query, key and value."""
@@ -84,21 +88,19 @@ class PositionAttention(_ResidualAttention):
 
     def call(self, inputs: Any) -> Any:
         """Attends over all positions."""
-        query = full_precision(_flatten_positions(self.query(inputs)))
-        key = full_precision(_flatten_positions(self.key(inputs)))
-        value = _flatten_positions(self.value(inputs))
-        energy = ops.matmul(query, ops.transpose(key, (0, 2, 1)))
-        if energy.shape[-1] == 1:
-            # The softmax over a single position is 1. Written as a function of the energy, so
-            # that query and key have a gradient (of zero) and their decay is not skipped.
-            attention = ops.exp(energy - energy)
-        else:
-            attention = ops.softmax(energy, axis=-1)
-        return self._add(inputs, ops.matmul(ops.cast(attention, value.dtype), value))
+        query, key, value = (
+            _flatten_positions(projection(inputs))
+            for projection in (self.query, self.key, self.value)
+        )
+        return self._add(inputs, attend(query, key, value, self.bounded_memory))
 
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
-        return {**super().get_config(), "reduction": self.reduction}
+        return {
+            **super().get_config(),
+            "reduction": self.reduction,
+            "bounded_memory": self.bounded_memory,
+        }
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
@@ -157,6 +159,7 @@ class DualAttention(keras.layers.Layer):
         channel_energy: See `ChannelAttention`.
         dropout: Rate of the spatial dropout before the last convolution.
         logits: Whether the outputs are logits, which are float32 in half precision.
+        bounded_memory: See `PositionAttention`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
@@ -173,6 +176,7 @@ class DualAttention(keras.layers.Layer):
         channel_energy: str = "dissimilar",
         dropout: float = 0.1,
         logits: bool = False,
+        bounded_memory: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -181,9 +185,10 @@ class DualAttention(keras.layers.Layer):
         self.channel_energy = channel_energy
         self.dropout = dropout
         self.logits = logits
+        self.bounded_memory = bounded_memory
         policy = self.dtype_policy
         self.position_attention = PositionAttention(
-            reduction, dtype=policy, name="position_attention"
+            reduction, bounded_memory, dtype=policy, name="position_attention"
         )
         self.channel_attention = ChannelAttention(
             channel_energy, dtype=policy, name="channel_attention"
@@ -241,4 +246,5 @@ class DualAttention(keras.layers.Layer):
             "channel_energy": self.channel_energy,
             "dropout": self.dropout,
             "logits": self.logits,
+            "bounded_memory": self.bounded_memory,
         }
