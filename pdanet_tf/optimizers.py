@@ -1,5 +1,6 @@
 """The reference's optimizer and schedule."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -75,16 +76,47 @@ class SGD(keras.optimizers.SGD):
         step = ops.cast(gradient, variable.dtype)
         index = self._get_variable_index(variable)
         if self._decays[index]:
-            step = step + self.coupled_weight_decay * ops.convert_to_tensor(variable)
-        if self.momentum:
+            with _after(step):
+                step = step + self.coupled_weight_decay * ops.convert_to_tensor(variable)
+        if not self.momentum:
+            self.assign_sub(variable, rate * step)
+        elif keras.backend.backend() == "tensorflow":
+            self._move_in_place(variable, self.momentums[index], rate, step)
+        else:
             velocity = self.momentums[index]
             self.assign(velocity, self.momentum * ops.convert_to_tensor(velocity) + step)
             step = step + self.momentum * velocity if self.nesterov else velocity
-        self.assign_sub(variable, rate * ops.convert_to_tensor(step))
+            self.assign_sub(variable, rate * ops.convert_to_tensor(step))
+
+    def _move_in_place(self, variable: Any, velocity: Any, rate: Any, step: Any) -> None:
+        """Updates velocity and variable by TensorFlow's own operation, without copies of them."""
+        import tensorflow as tf
+
+        tf.raw_ops.ResourceApplyMomentum(
+            var=variable.handle,
+            accum=velocity.value.handle,
+            lr=rate,
+            grad=step,
+            momentum=ops.cast(self.momentum, variable.dtype),
+            use_nesterov=self.nesterov,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
         return {**super().get_config(), "weight_decay": self.coupled_weight_decay}
+
+
+def _after(gradient: Any) -> AbstractContextManager[Any]:
+    """Has what follows computed when the gradient is there.
+
+    TensorFlow computes what it can as soon as it can: the decay of all kernels before the first
+    layer, and keeps it all through the step.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return nullcontext()
+    import tensorflow as tf
+
+    return tf.control_dependencies([gradient])
 
 
 def decays(variable: Any) -> bool:

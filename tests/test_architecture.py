@@ -27,7 +27,12 @@ STOREYS = (
     ("pdanet_tf.backbones", "pdanet_tf.losses", "pdanet_tf.visualization"),
     ("pdanet_tf.models", "pdanet_tf.metrics", "pdanet_tf.optimizers"),
     ("pdanet_tf.inference",),
-    ("pdanet_tf.evaluation", "pdanet_tf.export", "pdanet_tf.validation"),
+    (
+        "pdanet_tf.benchmark",
+        "pdanet_tf.evaluation",
+        "pdanet_tf.export",
+        "pdanet_tf.validation",
+    ),
     ("pdanet_tf.training",),
     ("pdanet_tf",),
     ("pdanet_tf.cli",),
@@ -38,6 +43,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.export",
     "pdanet_tf.inference",  # inside a function, on the TensorFlow backend
     "pdanet_tf.operations",  # likewise
+    "pdanet_tf.optimizers",  # likewise
     "pdanet_tf.training.train",
 }
 MODULES = {
