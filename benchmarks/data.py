@@ -24,12 +24,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import plain_loader
 import tensorflow as tf
-from machine import describe_machine
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 import pdanet_tf
+from pdanet_tf.benchmark import describe_machine
 from pdanet_tf.data import load_dataset, write_stand_in
 from pdanet_tf.data.pipeline import crop_batches, paper_batches
 from pdanet_tf.files import write_atomically

@@ -26,13 +26,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the tests' g
 import keras
 import numpy as np
 import tensorflow as tf
-from machine import describe_machine
 from rich.console import Console
 from rich.progress import track
 
 import pdanet_tf
 from pdanet_tf import backbones, layers
 from pdanet_tf.backbones.sources import load_keras_vgg16
+from pdanet_tf.benchmark import describe_machine
 from pdanet_tf.files import write_atomically
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.operations import count_flops

@@ -1,10 +1,11 @@
 """The command line.
 
-`pdanet-tf train | validate-data | evaluate | predict | export | convert | models`
+`pdanet-tf train | validate-data | evaluate | predict | export | convert | benchmark | models`
 """
 
 import argparse
 import dataclasses
+import itertools
 import os
 import sys
 import types
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pdanet_tf
+from pdanet_tf.benchmark import BACKENDS, POLICIES, TASKS, Case, run_benchmark
 from pdanet_tf.convert import load_torch_state_dict, read_torch_file
 from pdanet_tf.crf import CRFParameters
 from pdanet_tf.data import DATASETS, FolderDataset, SegmentationDataset
@@ -117,6 +119,36 @@ def _parser() -> argparse.ArgumentParser:
         default="torch",
         help="torch: CSAIL's present checkpoints; caffe: those of PDANet's author",
     )
+
+    benchmark = add("benchmark", _benchmark, "time models, each in a process of its own")
+    benchmark.add_argument(
+        "--model", nargs="+", default=["pdanet_resnet18"], help="names of models"
+    )
+    benchmark.add_argument(
+        "--task",
+        nargs="+",
+        choices=TASKS,
+        default=["predict"],
+        help="predict: from images to logits at 1/8; train: a step of training",
+    )
+    benchmark.add_argument(
+        "--size",
+        nargs=2,
+        type=int,
+        action="append",
+        metavar=("HEIGHT", "WIDTH"),
+        help="size of the images; may be given several times (default: 304 400)",
+    )
+    benchmark.add_argument("--batch-size", nargs="+", type=int, default=[1], help="images per step")
+    benchmark.add_argument(
+        "--precision", nargs="+", choices=POLICIES, default=["float32"], help="of the layers"
+    )
+    benchmark.add_argument(
+        "--backend", nargs="+", choices=BACKENDS, default=["tensorflow"], help="of Keras"
+    )
+    benchmark.add_argument("--rounds", type=int, default=10, help="timed steps of each")
+    benchmark.add_argument("--json", help="file to write the figures to")
+    benchmark.add_argument("--chart", help="picture file for a chart of images per second")
 
     add("models", _models, "list the models")
     return parser
@@ -348,6 +380,26 @@ def _convert(
     with whole_file(Path(output)) as beside:
         converted.save(beside)
     print(f"{output} holds {converted.name}. Without use: {', '.join(unused) or 'nothing'}")
+
+
+def _benchmark(
+    rounds: int,
+    json: str | None,
+    chart: str | None,
+    size: list[list[int]] | None,
+    **choices: Any,
+) -> None:
+    choices["size"] = [tuple(pair) for pair in size or [(304, 400)]]
+    cases = [
+        Case(**dict(zip(choices, values, strict=True)))
+        for values in itertools.product(*choices.values())
+    ]
+    benchmark = run_benchmark(cases, rounds)
+    Console().print(benchmark.table())
+    if json:
+        benchmark.save(json)
+    if chart:
+        _save(benchmark.chart(), chart)
 
 
 def _models() -> None:
