@@ -209,7 +209,7 @@ def render(rows: Sequence[Sequence[str]], differences: dict[str, float], rounds:
         "medians; the range is that of the ratios within a round. A prediction goes from "
         "normalised images to logits at 1/8; a step of training is the forward and the backward "
         "pass and SGD. Memory is the most that the first steps take beyond what the process held "
-        "after a step on a small image, so that neither the model nor the optimizer counts.",
+        "after steps on small images, so that neither the model nor the optimizer counts.",
         f"Measured on {describe_machine('tensorflow', 'keras', 'torch')}.",
     )
     first, *rest = (

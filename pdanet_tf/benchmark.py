@@ -46,8 +46,8 @@ POLICIES = {
     "float16": "mixed_float16",
 }
 NUM_CLASSES = 150
-_SMALL = (64, 64)
-_WARM_UP_STEPS = 2  # beside the one on a small image
+_SMALL = ((64, 64), (72, 80))  # of two sizes: a graph for all sizes is traced at the second
+_WARM_UP_STEPS = 2  # beside those on small images
 _PRODUCT = 2048  # rows and columns of the matrices that tell the machine's peak
 
 
@@ -129,8 +129,8 @@ def prepare_product(case: Case) -> Step:
 class Runner:
     """A process of its own that takes steps of a case when it is told to.
 
-    The process takes a step on a small image first, so that what is traced, or allocated for
-    good, is in place. Used as a context manager, it ends the process.
+    The process takes steps on small images first, so that what is traced, or allocated for good,
+    is in place. Used as a context manager, it ends the process.
 
     Args:
         case: What is timed.
@@ -179,7 +179,8 @@ def _serve(connection: Any, prepare: Prepare, case: Case) -> None:
     """Runs in the process: tells the memory of the first steps, then the time of each."""
     try:
         step = prepare(case)
-        step(_SMALL)
+        for size in _SMALL:
+            step(size)
         before = _start_of_peak()
         for _ in range(_WARM_UP_STEPS):
             step(case.size)

@@ -389,7 +389,7 @@ def _benchmark(
     size: list[list[int]] | None,
     **choices: Any,
 ) -> None:
-    choices["size"] = [tuple(pair) for pair in size or [(304, 400)]]
+    choices["size"] = [tuple(pair) for pair in size or [[304, 400]]]
     cases = [
         Case(**dict(zip(choices, values, strict=True)))
         for values in itertools.product(*choices.values())

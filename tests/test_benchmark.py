@@ -12,7 +12,8 @@ from pdanet_tf.operations import count_flops
 SIZE = (32, 40)
 
 
-def test_figures_of_two_cases(tmp_path, capsys):
+def test_figures_of_two_cases(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # for the whole table
     arguments = ["benchmark", "--model", "fcn_resnet18", "--task", "predict", "train"]
     arguments += ["--size", *map(str, SIZE), "--batch-size", "2", "--rounds", "3"]
     files = [tmp_path / "figures.json", tmp_path / "chart.png"]

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from pdanet_tf.layers.winograd import same_conv
+
 # The reference draws backbone kernels on fan-out and head kernels on fan-in.
 BACKBONE_INITIALIZER = keras.initializers.VarianceScaling(
     scale=2.0, mode="fan_out", distribution="untruncated_normal"
@@ -92,10 +94,10 @@ class ConvBatchNorm(keras.layers.Layer):
         return self.activation(self.batch_norm(self._convolve(inputs), training=training))
 
     def _convolve(self, inputs: Any) -> Any:
-        if self.strides > 1:
-            pad = self.dilation_rate * (self.kernel_size // 2)
-            inputs = ops.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-        return self.conv(inputs)
+        if self.strides == 1:
+            return same_conv(inputs, self.conv.kernel, self.dilation_rate)
+        pad = self.dilation_rate * (self.kernel_size // 2)
+        return self.conv(ops.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0))))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Returns the shape that `call` produces."""

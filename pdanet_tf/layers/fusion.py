@@ -10,6 +10,7 @@ from keras import ops
 from pdanet_tf.layers.conv import HEAD_BETA, ConvBatchNorm
 from pdanet_tf.layers.precision import full_precision
 from pdanet_tf.layers.resizing import bilinear_resize, interpolation_matrix
+from pdanet_tf.layers.winograd import same_conv
 
 
 def join_pyramid(features: Any, levels: Sequence[Any]) -> Any:
@@ -83,7 +84,7 @@ class PyramidFusion(ConvBatchNorm):
         # `split`, since the gradient of so many slices would be a sum of as many whole kernels.
         channels = itertools.accumulate(tensor.shape[-1] for tensor in (features, *levels))
         parts = ops.split(self.conv.kernel, list(channels)[:-1], axis=2)
-        mixed = ops.conv(features, parts[0], padding="same")
+        mixed = same_conv(features, parts[0])
         return mixed + ops.cast(self._context(features, levels, parts[1:]), mixed.dtype)
 
     def _context(self, features: Any, levels: Sequence[Any], kernels: Sequence[Any]) -> Any:
