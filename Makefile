@@ -19,7 +19,8 @@ test: .venv/dev
 # The tests that need optional packages; one of them is compiled, which takes a C++ compiler.
 test-extras: .venv/extras
 	$(PYTEST) tests/test_crf.py tests/test_backbone_sources.py tests/test_models.py \
-		tests/test_published.py -k 'crf or sources or PyTorch'
+		tests/test_published.py tests/test_compare_pytorch.py tests/test_dot_product.py \
+		-k 'crf or sources or PyTorch or other_backends'
 
 test-slow: .venv/dev
 	$(PYTEST) -m slow

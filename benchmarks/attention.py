@@ -1,0 +1,93 @@
+"""Compares DANet's head at 1000 x 1000 pixels with its attention in blocks and at once.
+
+Each is a process of its own that takes steps of training of the head alone (forward and backward),
+in turns, and tells how much memory a step takes. Run it from anywhere, on Linux:
+
+    python benchmarks/attention.py [--size 1000 1000] [--rounds 5]
+"""
+
+import argparse
+import contextlib
+import functools
+import os
+import statistics
+
+# TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+from rich.table import Table
+
+from pdanet_tf.benchmark import Case, Runner, Step, describe_machine, take_turns
+from pdanet_tf.layers import DualAttention
+
+NUM_CLASSES = 150
+WAYS = ("none", "in blocks", "at once")
+
+
+def prepare_head(case: Case, way: str) -> Step:
+    """Builds DANet's head, and returns a function that takes its outputs and gradients."""
+    keras.utils.set_random_seed(0)
+    head = DualAttention(NUM_CLASSES, logits=True, bounded_memory=way == "in blocks")
+    head.build((None, None, None, 512))
+    if way == "none":  # what the rest of the head takes
+        head.position_attention = keras.layers.Identity()
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 512))])
+    def gradients(features: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            loss = tf.reduce_mean(tf.square(head(features, training=True)))
+        variables = [variable.value for variable in head.trainable_variables]
+        first, *rest = tape.gradient(loss, [features, *variables], unconnected_gradients="zero")
+        return tf.add_n([tf.reduce_sum(first), *map(tf.reduce_sum, rest)])
+
+    @functools.cache
+    def features(size: tuple[int, int]) -> tf.Tensor:
+        shape = (case.batch_size, *(-(-side // 8) for side in size), 512)
+        return tf.constant(np.random.default_rng(0).standard_normal(shape), tf.float32)
+
+    return lambda size: gradients(features(size)).numpy()
+
+
+def main() -> None:
+    """Measures and prints the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--size", type=int, nargs=2, default=(1000, 1000), help="height and width")
+    parser.add_argument("--rounds", type=int, default=5, help="steps of each")
+    options = parser.parse_args()
+    case = Case("danet_resnet18", size=tuple(options.size))
+    with contextlib.ExitStack() as stack:
+        runners = [
+            stack.enter_context(Runner(case, functools.partial(prepare_head, way=way)))
+            for way in WAYS
+        ]
+        times = dict(zip(WAYS, take_turns(runners, options.rounds), strict=True))
+    memory = {way: runner.memory for way, runner in zip(WAYS, runners, strict=True)}
+    table = Table("position attention", "ms", "memory, MiB", "of the attention, MiB")
+    for way in WAYS:
+        table.add_row(
+            way,
+            f"{1000 * statistics.median(times[way]):.0f}",
+            f"{memory[way]:.0f}",
+            f"{memory[way] - memory['none']:.0f}",
+        )
+    console = Console()
+    console.print(table)
+    blocks, once = (statistics.median(times[way]) for way in WAYS[1:])
+    extra = [memory[way] - memory["none"] for way in WAYS[1:]]
+    console.print(
+        f"In blocks: {blocks / once:.2f} of the time, {extra[0] / extra[1]:.3f} of the attention's "
+        f"memory, {memory['in blocks'] / memory['at once']:.3f} of the head's."
+    )
+    console.print(describe_machine("tensorflow", "keras"))
+
+
+if __name__ == "__main__":
+    main()
