@@ -43,10 +43,9 @@ def test_both_ways_are_equal_gradients_included(positions):
         np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(other).max() + 1e-7)
 
 
-@pytest.mark.usefixtures("few_energies")
 def test_a_block_holds_no_more_energies_than_it_may():
     for positions in range(1, 200):
-        blocks = dot_product._split(tensors(positions)[0])
+        blocks = dot_product._split(tensors(positions)[0], energies=100)
         number, _, size, _ = blocks.shape
         assert size * positions < 100 + positions
         assert number * size >= positions

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from pdanet_tf.layers.gradients import call_with_gradient
 from pdanet_tf.layers.precision import full_precision
 
 # Energies that are held at once, per image: 8 MiB. As many positions' energies are held whole.
@@ -34,7 +35,7 @@ def attend(query: Any, key: Any, value: Any, bounded_memory: bool = True) -> Any
         return _weigh(_attention(query, key), value)
     if keras.backend.backend() == "torch" or keras.config.is_flash_attention_enabled():
         return _fused(query, key, value)
-    return _blockwise(query, key, value)
+    return call_with_gradient(_blockwise, query, key, value, energies=_ENERGIES)
 
 
 def _attention(query: Any, key: Any) -> Any:
@@ -64,23 +65,22 @@ def _fused(query: Any, key: Any, value: Any) -> Any:
     return ops.squeeze(ops.dot_product_attention(*heads, scale=1.0), axis=2)
 
 
-@ops.custom_gradient
-def _blockwise(query: Any, key: Any, value: Any) -> tuple[Any, Any]:
+def _blockwise(query: Any, key: Any, value: Any, energies: int) -> tuple[Any, Any]:
     """Attends block by block; the second result is the gradient's function."""
-    blocks = _split(query)
+    blocks = _split(query, energies)
     outputs = _join(ops.map(lambda block: _weigh(_attention(block, key), value), blocks), query)
 
     def gradient(upstream: Any) -> tuple[Any, Any, Any]:
         """Computes the attention of each block again, and adds up what keys and values get."""
-        query_blocks, output_blocks = _split(query), _split(outputs)
-        upstream_blocks = _split(ops.cast(upstream, outputs.dtype))
-        numbers = ops.arange(ops.shape(query_blocks)[0])[:, None, None, None]
+        output_blocks = _split(outputs, energies)
+        upstream_blocks = _split(ops.cast(upstream, outputs.dtype), energies)
+        numbers = ops.arange(ops.shape(blocks)[0])[:, None, None, None]
 
         def step(index: Any, sums: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
             for_query, for_key, for_value = sums
             block, output, change = (
-                ops.take(blocks, index, axis=0)
-                for blocks in (query_blocks, output_blocks, upstream_blocks)
+                ops.take(each, index, axis=0)
+                for each in (blocks, output_blocks, upstream_blocks)
             )
             attention = _attention(block, key)
             for_value += full_precision(
@@ -94,8 +94,8 @@ def _blockwise(query: Any, key: Any, value: Any) -> tuple[Any, Any]:
             for_key += ops.matmul(_transposed(change_of_energy), full_precision(block))
             return ops.where(numbers == index, for_block, for_query), for_key, for_value
 
-        sums = tuple(ops.zeros_like(full_precision(x)) for x in (query_blocks, key, value))
-        for_query, for_key, for_value = ops.fori_loop(0, ops.shape(query_blocks)[0], step, sums)
+        sums = tuple(ops.zeros_like(full_precision(x)) for x in (blocks, key, value))
+        for_query, for_key, for_value = ops.fori_loop(0, ops.shape(blocks)[0], step, sums)
         return (
             ops.cast(_join(for_query, query), query.dtype),
             ops.cast(for_key, key.dtype),
@@ -105,15 +105,15 @@ def _blockwise(query: Any, key: Any, value: Any) -> tuple[Any, Any]:
     return outputs, gradient
 
 
-def _split(x: Any) -> Any:
+def _split(x: Any, energies: int) -> Any:
     """Cuts positions into blocks, `(blocks, batch, positions of a block, width)`.
 
-    The energies of a block are `_ENERGIES` per image, rounded up to whole queries; zeros fill up
+    A block has so many energies per image, rounded up to whole queries; zeros fill up
     the last block.
     """
     batch, positions, width = ops.shape(x)
     # Never more blocks than positions.
-    blocks = (positions * positions + _ENERGIES - 1) // _ENERGIES
+    blocks = (positions * positions + energies - 1) // energies
     size = (positions + blocks - 1) // blocks
     padded = ops.pad(x, ((0, 0), (0, blocks * size - positions), (0, 0)))
     return ops.transpose(ops.reshape(padded, (batch, blocks, size, width)), (1, 0, 2, 3))

@@ -14,6 +14,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from pdanet_tf.layers.gradients import call_with_gradient
+
 # What turns four inputs, three taps, and (transposed) two outputs into four numbers.
 _INPUTS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], "float32")
 _TAPS = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], "float32")
@@ -78,27 +80,31 @@ def winograd_conv(inputs: Any, kernel: Any, dilation_rate: int = 1) -> Any:
         `(batch, height, width, filters)`.
     """
 
-    @ops.custom_gradient
-    def convolve(inputs: Any, kernel: Any) -> tuple[Any, Any]:
-        def gradient(upstream: Any) -> tuple[Any, Any]:
-            """Correlates, in the transformed space; then convolves with the mirrored kernel."""
-            # Transformed anew: kept, they would take four times the memory of the inputs.
-            products = [upstream]
-            for row in range(4):
-                transformed, changes = (
-                    _transform(images, matrix, row, dilation_rate, after=products[-1])
-                    for images, matrix in ((inputs, _INPUTS), (upstream, _OUTPUTS))
-                )
-                products.append(ops.matmul(ops.transpose(transformed, (0, 2, 1)), changes))
-            for_kernel = ops.reshape(ops.concatenate(products[1:]), (16, -1))
-            for_kernel = ops.reshape(ops.matmul(_KERNEL.T, for_kernel), kernel.shape)
-            for_inputs = _convolve(upstream, kernel, dilation_rate, for_kernel, mirrored=True)
-            return for_inputs, for_kernel
+    outputs = call_with_gradient(_winograd, inputs, kernel, dilation_rate=dilation_rate)
+    # Sizes that are known stay known.
+    return ops.reshape(outputs, (*ops.shape(inputs)[:3], kernel.shape[-1]))
 
-        return _convolve(inputs, kernel, dilation_rate, inputs), gradient
 
-    # Reshaped, a variable becomes a tensor: custom gradients of TensorFlow do not take variables.
-    return convolve(inputs, ops.reshape(kernel, kernel.shape))
+def _winograd(inputs: Any, kernel: Any, dilation_rate: int) -> tuple[Any, Any]:
+    """Convolves; the second result is the gradient's function."""
+    kernel = ops.reshape(kernel, (3, 3, inputs.shape[-1], kernel.shape[-1]))
+
+    def gradient(upstream: Any) -> tuple[Any, Any]:
+        """Correlates, in the transformed space; then convolves with the mirrored kernel."""
+        # Transformed anew: kept, they would take four times the memory of the inputs.
+        products = [upstream]
+        for row in range(4):
+            transformed, changes = (
+                _transform(images, matrix, row, dilation_rate, after=products[-1])
+                for images, matrix in ((inputs, _INPUTS), (upstream, _OUTPUTS))
+            )
+            products.append(ops.matmul(ops.transpose(transformed, (0, 2, 1)), changes))
+        for_kernel = ops.reshape(ops.concatenate(products[1:]), (16, -1))
+        for_kernel = ops.reshape(ops.matmul(_KERNEL.T, for_kernel), kernel.shape)
+        for_inputs = _convolve(upstream, kernel, dilation_rate, for_kernel, mirrored=True)
+        return for_inputs, for_kernel
+
+    return _convolve(inputs, kernel, dilation_rate, inputs), gradient
 
 
 def _convolve(
