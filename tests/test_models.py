@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import gc
 import itertools
 import pathlib
 import pickle
@@ -236,7 +237,9 @@ def model(request):
             variable.assign(rng.uniform(1.0, 2.0, variable.shape))
         elif re.search(r"^c\d_classifier/|/(beta|bias|moving_mean)$", variable.path):
             variable.assign(rng.normal(0, 0.02, variable.shape))
-    return model
+    yield model
+    del model
+    gc.collect()  # layers refer to one another, and some have half a gigabyte
 
 
 @pytest.fixture

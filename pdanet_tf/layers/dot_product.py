@@ -79,8 +79,7 @@ def _blockwise(query: Any, key: Any, value: Any, energies: int) -> tuple[Any, An
         def step(index: Any, sums: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
             for_query, for_key, for_value = sums
             block, output, change = (
-                ops.take(each, index, axis=0)
-                for each in (blocks, output_blocks, upstream_blocks)
+                ops.take(each, index, axis=0) for each in (blocks, output_blocks, upstream_blocks)
             )
             attention = _attention(block, key)
             for_value += full_precision(

@@ -46,5 +46,7 @@ def _graph(
     def graph(*tensors: Any) -> tuple[Any, Any]:
         return function(*tensors, **dict(options))
 
-    signature = [tf.TensorSpec((None,) * (rank - 1) + (size,), dtype) for rank, size, dtype in kinds]
+    signature = [
+        tf.TensorSpec((None,) * (rank - 1) + (last,), dtype) for rank, last, dtype in kinds
+    ]
     return tf.function(graph, input_signature=signature, autograph=False)

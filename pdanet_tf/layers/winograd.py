@@ -79,7 +79,6 @@ def winograd_conv(inputs: Any, kernel: Any, dilation_rate: int = 1) -> Any:
     Returns:
         `(batch, height, width, filters)`.
     """
-
     outputs = call_with_gradient(_winograd, inputs, kernel, dilation_rate=dilation_rate)
     # Sizes that are known stay known.
     return ops.reshape(outputs, (*ops.shape(inputs)[:3], kernel.shape[-1]))
