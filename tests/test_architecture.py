@@ -18,6 +18,7 @@ STOREYS = (
         "pdanet_tf.crf",
         "pdanet_tf.data",
         "pdanet_tf.files",
+        "pdanet_tf.gradients",
         "pdanet_tf.layers",
         "pdanet_tf.operations",
         "pdanet_tf.published",
@@ -41,7 +42,8 @@ STOREYS = (
 NEEDS_TENSORFLOW = {
     "pdanet_tf.data.pipeline",
     "pdanet_tf.export",
-    "pdanet_tf.inference",  # inside a function, on the TensorFlow backend
+    "pdanet_tf.gradients",  # inside a function, on the TensorFlow backend
+    "pdanet_tf.inference",  # likewise
     "pdanet_tf.operations",  # likewise
     "pdanet_tf.optimizers",  # likewise
     "pdanet_tf.training.train",

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from pdanet_tf.layers.gradients import call_with_gradient
+from pdanet_tf.gradients import call_with_gradient
 from pdanet_tf.layers.precision import full_precision
 
 # Energies that are held at once, per image: 8 MiB. As many positions' energies are held whole.

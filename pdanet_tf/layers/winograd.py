@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from pdanet_tf.layers.gradients import call_with_gradient
+from pdanet_tf.gradients import call_with_gradient
 
 # What turns four inputs, three taps, and (transposed) two outputs into four numbers.
 _INPUTS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], "float32")
