@@ -7,8 +7,15 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from pdanet_tf.inference import Protocol, before_upsampling, load_model
-from pdanet_tf.layers import bilinear_resize
+from pdanet_tf.inference import (
+    VALUES_PER_STRIP,
+    Protocol,
+    before_upsampling,
+    count_classes,
+    load_model,
+)
+from pdanet_tf.layers.resizing import interpolation_matrix
+from pdanet_tf.models import fold_batch_norm
 
 
 def export_saved_model(
@@ -63,7 +70,7 @@ def export_saved_model(
             "An exported model sees pictures whole, not through sliding windows. Received: "
             f"crop_size={protocol.crop_size}"
         )
-    network = before_upsampling(loaded)
+    network = fold_batch_norm(before_upsampling(loaded))
 
     def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         label_maps = tf.map_fn(
@@ -91,31 +98,56 @@ def _segment(network: keras.Model, encoded: tf.Tensor, protocol: Protocol) -> tf
     """Turns one encoded picture into an encoded label map."""
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     image.set_shape((None, None, 3))
-    probabilities = tf.add_n(
-        [
-            tf.reduce_mean(tf.nn.softmax(logits, axis=-1), axis=0)
-            for logits in _logits(network, image, protocol)
-        ]
-    )
-    label_map = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
-    dtype = tf.uint8 if probabilities.shape[-1] <= 256 else tf.uint16
+    label_map = _label_map(_views(network, image, protocol), tf.shape(image)[:2])
+    dtype = tf.uint8 if count_classes(network) <= 256 else tf.uint16
     return tf.io.encode_png(tf.cast(label_map, dtype)[..., None])
 
 
-def _logits(network: keras.Model, image: tf.Tensor, protocol: Protocol) -> list[tf.Tensor]:
-    """Returns logits at the picture's size: a batch for each size that the model sees."""
-    size = tf.shape(image)[:2]
-    results = []
-    for working_size in _working_sizes(size, protocol):
+def _views(network: keras.Model, image: tf.Tensor, protocol: Protocol) -> list[tf.Tensor]:
+    """Returns the logits of an image at each size that the model sees, mirrored ones also."""
+    views = []
+    for working_size in _working_sizes(tf.shape(image)[:2], protocol):
         images = tf.image.resize(image[None], working_size, method="bilinear", antialias=True)
         if protocol.flip:
             images = tf.concat([images, images[:, :, ::-1]], axis=0)
         outputs = network(images, training=False)
         logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        views.append(logits[0])
         if protocol.flip:
-            logits = tf.stack([logits[0], logits[1, :, ::-1]])
-        results.append(bilinear_resize(logits, (size[0], size[1])))
-    return results
+            views.append(logits[1, :, ::-1])
+    return views
+
+
+def _label_map(views: list[tf.Tensor], size: tf.Tensor) -> tf.Tensor:
+    """Returns the most probable class of every pixel, by strips.
+
+    Args:
+        views: Logits `(any height, any width, num_classes)` of the picture.
+        size: Its height and width.
+    """
+    height, width = size[0], size[1]
+    vertical = [interpolation_matrix(tf.shape(view)[0], height, tf.float32) for view in views]
+    horizontal = [interpolation_matrix(tf.shape(view)[1], width, tf.float32) for view in views]
+    step = tf.maximum(1, VALUES_PER_STRIP // (width * views[0].shape[-1]))
+
+    def find_labels(start: tf.Tensor) -> tf.Tensor:
+        # The last strip says what its last row is more than once.
+        rows = tf.minimum(start + tf.range(step), height - 1)
+        logits = [
+            tf.matmul(across, tf.einsum("rh,hwc->rwc", tf.gather(down, rows), view))
+            for view, down, across in zip(views, vertical, horizontal, strict=True)
+        ]
+        # Of one view, the most probable class is that of the largest logit.
+        scores = logits[0] if len(logits) == 1 else tf.add_n([tf.nn.softmax(x) for x in logits])
+        return tf.argmax(scores, axis=-1, output_type=tf.int32)
+
+    strips = tf.map_fn(
+        find_labels,
+        tf.range(0, height, step),
+        fn_output_signature=tf.TensorSpec((None, None), tf.int32),
+        parallel_iterations=1,
+    )
+    return tf.reshape(strips, (-1, width))[:height]
 
 
 def _working_sizes(size: tf.Tensor, protocol: Protocol) -> list[tf.Tensor]:

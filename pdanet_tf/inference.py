@@ -5,7 +5,7 @@ import functools
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from pdanet_tf.models.weights import load_keras_file
 from pdanet_tf.visualization import draw_overlay
 
 _SETTINGS_FILE = "inference.json"
-_VALUES_PER_STRIP = 2**24  # probabilities that are held at once: 64 MiB
+VALUES_PER_STRIP = 2**24  # probabilities that are held at once: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,8 @@ class Predictor:
         if crf is not None:
             import_densecrf()  # raises now, and not after the first image
         self._num_classes = count_classes(model)
-        self._logits, self._probabilities = _compile(before_upsampling(model))
+        network = before_upsampling(model)
+        self._logits, self._interpolate, self._probabilities = _compile(network)
 
     def probabilities(self, image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
         """Returns the probability of every class for every pixel.
@@ -146,11 +147,12 @@ class Predictor:
         Raises:
             ValueError: If the image has another shape or dtype.
         """
-        probabilities = np.concatenate(list(self._strips(image, size)))
+        views, size = self._views(image), size or image.shape[:2]
+        strips = [self._mean(views, rows, size) for rows in self._strips(size)]
+        probabilities = np.concatenate(strips)
         if self.crf is None:
             return probabilities
-        pixels = resize_image(image, (probabilities.shape[0], probabilities.shape[1]))
-        return dense_crf(pixels, probabilities, self.crf)
+        return dense_crf(resize_image(image, size), probabilities, self.crf)
 
     def label_map(self, image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
         """Returns the most probable class of every pixel, `(height, width)`, int32.
@@ -160,24 +162,34 @@ class Predictor:
         """
         if self.crf is not None:
             return self.probabilities(image, size).argmax(-1).astype("int32")
-        strips = [strip.argmax(-1).astype("int32") for strip in self._strips(image, size)]
-        return np.concatenate(strips)
+        views, size = self._views(image), size or image.shape[:2]
+        if len(views) == 1 and views[0].is_single:
+            # The most probable class is that of the largest logit.
+            view = views[0]
+            scores = (view.logits(rows, size, self._interpolate) for rows in self._strips(size))
+        else:
+            scores = (self._mean(views, rows, size) for rows in self._strips(size))
+        return np.concatenate([strip.argmax(-1) for strip in scores]).astype("int32")
 
-    def _strips(self, image: np.ndarray, size: tuple[int, int] | None) -> Iterator[np.ndarray]:
-        """Yields strips of the probabilities, from top to bottom."""
+    def _views(self, image: np.ndarray) -> list["_View"]:
         _check_image(image)
-        height, width = size or image.shape[:2]
-        views = [
+        return [
             _View(resize_image(image, working_size), self.protocol, self._logits)
-            for working_size in self.protocol.sizes((image.shape[0], image.shape[1]))
+            for working_size in self.protocol.sizes(image.shape[:2])
         ]
-        step = max(1, _VALUES_PER_STRIP // (width * self._num_classes))
-        for start in range(0, height, step):
-            rows = slice(start, min(start + step, height))
-            total = np.zeros((rows.stop - start, width, self._num_classes), "float32")
-            for view in views:
-                view.add_to(total, rows, (height, width), self._probabilities)
-            yield total / len(views)
+
+    def _strips(self, size: tuple[int, int]) -> list[slice]:
+        """Cuts the rows of a result into strips, from top to bottom."""
+        height, width = size
+        step = max(1, VALUES_PER_STRIP // (width * self._num_classes))
+        return [slice(start, min(start + step, height)) for start in range(0, height, step)]
+
+    def _mean(self, views: Sequence["_View"], rows: slice, size: tuple[int, int]) -> np.ndarray:
+        """Returns the probabilities of a strip, averaged over the views."""
+        total = np.zeros((rows.stop - rows.start, size[1], self._num_classes), "float32")
+        for view in views:
+            view.add_to(total, rows, size, self._probabilities)
+        return total / len(views)
 
 
 class _View:
@@ -197,6 +209,24 @@ class _View:
         self.flip = protocol.flip
         self.compute_logits = compute_logits
         self._logits: dict[int, Any] = {}
+
+    @property
+    def is_single(self) -> bool:
+        """Whether every pixel is seen once."""
+        return len(self.windows) == 1 and not self.flip
+
+    def logits(
+        self, rows: slice, size: tuple[int, int], interpolate: Callable[..., Any]
+    ) -> np.ndarray:
+        """Returns the logits of a strip of an image that is seen once; see `add_to`."""
+        logits = self._window_logits(0)
+        height, width = self.image.shape[:2]
+        vertical = _Span.of(slice(0, height), height, size[0]).within(rows)
+        horizontal = _Span.of(slice(0, width), width, size[1])
+        found = interpolate(
+            logits, vertical.matrix(logits.shape[1]), horizontal.matrix(logits.shape[2])
+        )
+        return ops.convert_to_numpy(found)[0]
 
     def add_to(
         self,
@@ -310,23 +340,31 @@ def before_upsampling(model: keras.Model) -> keras.Model:
     return model
 
 
-def _compile(model: keras.Model) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Returns a function to logits, and one from these to interpolated probabilities."""
+def _compile(
+    model: keras.Model,
+) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """Returns a function to logits, one that interpolates these, and one to probabilities of it.
+
+    The latter two take logits, and the matrices that interpolate rows and columns.
+    """
 
     def compute_logits(images: Any) -> Any:
         outputs = model(images, training=False)
         return outputs["logits"] if isinstance(outputs, dict) else outputs
 
-    def compute_probabilities(logits: Any, vertical: Any, horizontal: Any) -> Any:
+    def interpolate(logits: Any, vertical: Any, horizontal: Any) -> Any:
         batch, height, width, channels = ops.shape(logits)
         x = ops.reshape(ops.cast(logits, "float32"), (batch, height, width * channels))
         x = ops.reshape(ops.matmul(vertical, x), (batch, -1, width, channels))
-        x = ops.matmul(horizontal, x)
-        # Not `softmax`: it warns of a single class.
-        return ops.exp(ops.log_softmax(x, axis=-1))
+        return ops.matmul(horizontal, x)
+
+    def compute_probabilities(logits: Any, vertical: Any, horizontal: Any) -> Any:
+        x = interpolate(logits, vertical, horizontal)
+        # `softmax` warns of a single class.
+        return ops.softmax(x, axis=-1) if x.shape[-1] > 1 else ops.ones_like(x)
 
     if keras.backend.backend() != "tensorflow":
-        return compute_logits, compute_probabilities
+        return compute_logits, interpolate, compute_probabilities
     import tensorflow as tf
 
     # One graph each for images of every size.
@@ -335,6 +373,7 @@ def _compile(model: keras.Model) -> tuple[Callable[..., Any], Callable[..., Any]
     matrix = tf.TensorSpec((None, None), "float32")
     return (
         tf.function(compute_logits, input_signature=[images]),
+        tf.function(interpolate, input_signature=[logits, matrix, matrix]),
         tf.function(compute_probabilities, input_signature=[logits, matrix, matrix]),
     )
 

@@ -17,6 +17,8 @@ import tensorflow as tf
 
 import pdanet_tf
 from pdanet_tf import cli
+from pdanet_tf.layers import ConvBatchNorm
+from pdanet_tf.models import fold_batch_norm
 from pdanet_tf.models.registry import find_model
 from tests import golden_models as golden
 
@@ -338,6 +340,27 @@ def test_saved_model_round_trip(model, folder):
         images = pictures(1, *size).astype("float32")
         for key, logits in model(images).items():
             assert_close(loaded.serve(images)[key], logits)
+
+
+@EVERY_FAMILY
+def test_folded_batch_norm_changes_nothing_but_rounding(model):
+    before = [variable.numpy() for variable in model.non_trainable_variables]
+    with zero_kernels():
+        folded = fold_batch_norm(model)
+    images = pictures(1, 40, 56)
+    expected = model(images)
+    # Loaded into a model with batch norm, the variables say the same.
+    loaded = blank(model.name, aux_head=True)
+    for ours, theirs in zip(loaded.variables, folded.variables, strict=True):
+        ours.assign(theirs)
+    for key in expected:
+        assert_close(folded(images)[key], expected[key], 1e-5)
+        assert_close(loaded(images)[key], expected[key], 1e-5)
+    for old, new in zip(before, model.non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, new)
+    if any(isinstance(layer, ConvBatchNorm) for layer in folded._flatten_layers()):
+        with pytest.raises(ValueError, match="folded"):
+            folded(images, training=True)
 
 
 @EVERY_FAMILY

@@ -125,13 +125,13 @@ def test_probabilities_are_those_of_the_twin(model, dataset, name):
 def test_windows_in_strips_join_without_a_seam(model, dataset, name, monkeypatch):
     image, _ = dataset.read(1)
     whole = Predictor(model, PROTOCOLS[name]).probabilities(image)
-    monkeypatch.setattr("pdanet_tf.inference._VALUES_PER_STRIP", 40 * CLASSES * 7)
+    monkeypatch.setattr("pdanet_tf.inference.VALUES_PER_STRIP", 40 * CLASSES * 7)
     in_strips = Predictor(model, PROTOCOLS[name])
     np.testing.assert_allclose(in_strips.probabilities(image), whole, atol=1e-6)
 
 
 def test_windows_are_computed_once_and_forgotten(model, dataset, monkeypatch):
-    monkeypatch.setattr("pdanet_tf.inference._VALUES_PER_STRIP", 40 * CLASSES * 2)
+    monkeypatch.setattr("pdanet_tf.inference.VALUES_PER_STRIP", 40 * CLASSES * 2)
     predictor = Predictor(model, Protocol((40,), 80, crop_size=(16, 16), stride=(16, 16)))
     calls, compute = [], predictor._logits
     predictor._logits = lambda images: calls.append(images.shape) or compute(images)

@@ -16,6 +16,7 @@ import pdanet_tf
 from pdanet_tf.data import Classes, DataError, FolderDataset, load_dataset
 from pdanet_tf.evaluation import evaluate_predictions
 from pdanet_tf.inference import InferenceSettings, Predictor, Protocol
+from pdanet_tf.layers.resizing import bilinear_resize
 from pdanet_tf.visualization import colorize, draw_overlay
 
 
@@ -86,7 +87,7 @@ def test_settings_beside_a_model_file_are_used(model, tmp_path):
 def test_strips_join_without_a_seam(model, monkeypatch):
     image, size = picture(37, 53), (45, 61)
     whole = Predictor(model).probabilities(image, size)
-    monkeypatch.setattr("pdanet_tf.inference._VALUES_PER_STRIP", 61 * 3 * 7)
+    monkeypatch.setattr("pdanet_tf.inference.VALUES_PER_STRIP", 61 * 3 * 7)
     np.testing.assert_allclose(Predictor(model).probabilities(image, size), whole, atol=1e-6)
     np.testing.assert_array_equal(Predictor(model).label_map(image, size), whole.argmax(-1))
 
@@ -223,6 +224,20 @@ for file, label_map in zip(files, answer["label_map_bytes"].numpy()):
         assert (served == expected).mean() > 0.97
     with pytest.raises(FileExistsError, match="served"):
         pdanet_tf.export_saved_model(model, folder)
+
+
+@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize("size", [(37, 53), (7, 2), (1, 1)])
+def test_export_labels_pictures_by_strips(views, size, monkeypatch):
+    from pdanet_tf import export
+
+    monkeypatch.setattr(export, "VALUES_PER_STRIP", 53 * 4 * 5)
+    rng = np.random.default_rng(0)
+    logits = [tf.constant(rng.normal(0, 2, (5 + n, 7, 4)), "float32") for n in range(views)]
+    found = tf.function(export._label_map)(logits, tf.constant(size))
+    resized = [bilinear_resize(view[None], size)[0] for view in logits]
+    expected = np.mean([tf.nn.softmax(view) for view in resized], axis=0).argmax(-1)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("short_edges", [None, (300, 450, 600)])

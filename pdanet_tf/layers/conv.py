@@ -83,6 +83,7 @@ class ConvBatchNorm(keras.layers.Layer):
             name="conv",
         )
         self.batch_norm = batch_normalization(self.beta_initializer, self.dtype_policy)
+        self._is_folded = False
 
     def build(self, input_shape: Any) -> None:
         """Creates the kernel and the batch norm's variables."""
@@ -91,7 +92,27 @@ class ConvBatchNorm(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Convolves, normalises and activates."""
-        return self.activation(self.batch_norm(self._convolve(inputs), training=training))
+        x = self._convolve(inputs)
+        if not self._is_folded:
+            return self.activation(self.batch_norm(x, training=training))
+        if training:
+            raise ValueError(f"The batch norm of {self.name!r} is folded: it only predicts.")
+        return self.activation(x + ops.cast(self.batch_norm.beta, x.dtype))
+
+    def fold_batch_norm(self) -> None:
+        """Multiplies the kernel by what batch norm would multiply with, for prediction alone.
+
+        Of batch norm only the shift is left. Its other variables are set so that they change
+        nothing, for a layer that the variables may be loaded into.
+        """
+        norm = self.batch_norm
+        scale = norm.gamma / ops.sqrt(norm.moving_variance + norm.epsilon)
+        self.conv.kernel.assign(self.conv.kernel * scale)
+        norm.beta.assign(norm.beta - norm.moving_mean * scale)
+        norm.gamma.assign(ops.ones_like(norm.gamma))
+        norm.moving_mean.assign(ops.zeros_like(norm.moving_mean))
+        norm.moving_variance.assign(ops.full_like(norm.moving_variance, 1 - norm.epsilon))
+        self._is_folded = True
 
     def _convolve(self, inputs: Any) -> Any:
         if self.strides == 1:

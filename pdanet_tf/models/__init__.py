@@ -6,6 +6,7 @@ from pdanet_tf.models.deeplab import deeplabv3, deeplabv3plus
 from pdanet_tf.models.dilation import dilation_basic, dilation_frontend, dilation_large
 from pdanet_tf.models.fcn import fcn
 from pdanet_tf.models.fcn_vgg import fcn8s, fcn16s, fcn32s
+from pdanet_tf.models.folding import fold_batch_norm
 from pdanet_tf.models.pdanet import pdanet
 from pdanet_tf.models.pspnet import pspnet
 from pdanet_tf.models.registry import list_models
@@ -23,6 +24,7 @@ __all__ = [
     "fcn8s",
     "fcn16s",
     "fcn32s",
+    "fold_batch_norm",
     "list_models",
     "pdanet",
     "pspnet",
