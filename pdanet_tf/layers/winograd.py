@@ -123,14 +123,22 @@ def _convolve(
     for row in range(4):
         transformed = _transform(inputs, _INPUTS, row, dilation_rate, after=products[-1])
         products.append(ops.matmul(transformed, taps[row]))
-    outputs = [
-        value
-        for by_row in _sum(*products[1:])
-        for value in _sum(by_row[0], by_row[1], by_row[2], by_row[3])
-    ]
     rows, columns = _tiles(height, dilation_rate), _tiles(width, dilation_rate)
-    shape = (2, 2, batch, rows, dilation_rate, columns, dilation_rate, filters)
-    outputs = ops.transpose(ops.reshape(ops.stack(outputs), shape), (2, 3, 0, 4, 5, 1, 6, 7))
+    # The two outputs of a tile lie `dilation_rate` apart: first along rows, then along columns.
+    # Converters take transpositions of few axes only.
+    lines = (batch * rows * dilation_rate, columns, dilation_rate * filters)
+    outputs = [
+        ops.stack(
+            [
+                ops.reshape(value, lines)
+                for value in _sum(by_row[0], by_row[1], by_row[2], by_row[3])
+            ],
+            axis=2,
+        )
+        for by_row in _sum(*products[1:])
+    ]
+    bands = (batch * rows, dilation_rate * columns * 2 * dilation_rate * filters)
+    outputs = ops.stack([ops.reshape(band, bands) for band in outputs], axis=1)
     sides = (2 * rows * dilation_rate, 2 * columns * dilation_rate)
     return ops.reshape(outputs, (batch, *sides, filters))[:, :height, :width]
 
