@@ -342,7 +342,7 @@ def test_saved_model_round_trip(model, folder):
             assert_close(loaded.serve(images)[key], logits)
 
 
-@EVERY_FAMILY
+@EVERY_FILE
 def test_folded_batch_norm_changes_nothing_but_rounding(model):
     before = [variable.numpy() for variable in model.non_trainable_variables]
     with zero_kernels():
