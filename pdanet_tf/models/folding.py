@@ -17,9 +17,6 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
     Returns:
         A functional model with the same inputs and outputs.
-
-    Raises:
-        ValueError: If the model is not functional.
     """
     copy = keras.models.clone_model(model)
     for ours, theirs in zip(copy.variables, model.variables, strict=True):
