@@ -18,6 +18,7 @@ STOREYS = (
         "pdanet_tf.crf",
         "pdanet_tf.data",
         "pdanet_tf.files",
+        "pdanet_tf.fused",
         "pdanet_tf.gradients",
         "pdanet_tf.layers",
         "pdanet_tf.operations",
@@ -42,7 +43,8 @@ STOREYS = (
 NEEDS_TENSORFLOW = {
     "pdanet_tf.data.pipeline",
     "pdanet_tf.export",
-    "pdanet_tf.gradients",  # inside a function, on the TensorFlow backend
+    "pdanet_tf.fused",  # inside functions, on the TensorFlow backend
+    "pdanet_tf.gradients",  # likewise
     "pdanet_tf.inference",  # likewise
     "pdanet_tf.operations",  # likewise
     "pdanet_tf.optimizers",  # likewise

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from pdanet_tf.layers.batch_norm import BatchNorm
 from pdanet_tf.layers.winograd import same_conv
 
 # The reference draws backbone kernels on fan-out and head kernels on fan-in.
@@ -15,17 +16,6 @@ HEAD_INITIALIZER = keras.initializers.VarianceScaling(
     scale=2.0, mode="fan_in", distribution="untruncated_normal"
 )
 HEAD_BETA = keras.initializers.Constant(1e-4)
-
-
-def batch_normalization(beta_initializer: Any, dtype: Any) -> keras.layers.BatchNormalization:
-    """Returns batch norm with the reference's settings: momentum 0.9 (PyTorch's 0.1), eps 1e-5."""
-    return keras.layers.BatchNormalization(
-        momentum=0.9,
-        epsilon=1e-5,
-        beta_initializer=beta_initializer,
-        dtype=dtype,
-        name="batch_norm",
-    )
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
@@ -82,7 +72,9 @@ class ConvBatchNorm(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="conv",
         )
-        self.batch_norm = batch_normalization(self.beta_initializer, self.dtype_policy)
+        self.batch_norm = BatchNorm(
+            beta_initializer=self.beta_initializer, dtype=self.dtype_policy, name="batch_norm"
+        )
         self._is_folded = False
 
     def build(self, input_shape: Any) -> None:

@@ -7,7 +7,8 @@ import keras
 from keras import ops
 
 from pdanet_tf.layers.attention import DualAttention
-from pdanet_tf.layers.conv import HEAD_BETA, ConvBatchNorm, batch_normalization
+from pdanet_tf.layers.batch_norm import BatchNorm
+from pdanet_tf.layers.conv import HEAD_BETA, ConvBatchNorm
 from pdanet_tf.layers.fusion import join_pyramid
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling
 
@@ -128,7 +129,9 @@ class AttentionLevel(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="dual_attention",
         )
-        self.batch_norm = batch_normalization(HEAD_BETA, self.dtype_policy)
+        self.batch_norm = BatchNorm(
+            beta_initializer=HEAD_BETA, dtype=self.dtype_policy, name="batch_norm"
+        )
 
     def build(self, input_shape: Any) -> None:
         """Creates the attention and the batch norm."""

@@ -1,0 +1,44 @@
+"""Batch norm as every network here has it, in one pass over the values."""
+
+from typing import Any
+
+import keras
+
+from pdanet_tf.fused import can_fuse_batch_norm, normalize, normalize_batch
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch norm with the reference's settings: momentum 0.9 (PyTorch's 0.1), epsilon 1e-5.
+
+    It computes what Keras' layer does, to rounding, and has the same variables. But under
+    TensorFlow that layer goes over the values several times, in half precision over copies in
+    float32; this one uses TensorFlow's fused operation, whose gradient is fused, too.
+
+    Args:
+        beta_initializer: Initializer of the shift.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Shapes:
+        Input and output `(batch, height, width, channels)`.
+    """
+
+    def __init__(self, beta_initializer: Any = "zeros", **kwargs: Any) -> None:
+        super().__init__(momentum=0.9, epsilon=1e-5, beta_initializer=beta_initializer, **kwargs)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Normalises; in training by the batch's own moments, which the averages follow."""
+        if not can_fuse_batch_norm(inputs):
+            return super().call(inputs, training=training)
+        if not (training and self.trainable):
+            averages = self.moving_mean, self.moving_variance
+            return normalize(inputs, self.gamma, self.beta, *averages, self.epsilon)
+        outputs, mean, variance = normalize_batch(inputs, self.gamma, self.beta, self.epsilon)
+        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + value * (1 - self.momentum))
+        return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every argument of the constructor."""
+        config = super().get_config()
+        return {key: config[key] for key in ("name", "trainable", "dtype", "beta_initializer")}

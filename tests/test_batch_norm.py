@@ -1,0 +1,72 @@
+"""Batch norm in one pass is Keras' batch norm."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pdanet_tf.layers.batch_norm import BatchNorm
+
+TOLERANCE = {"float32": 1e-5, "mixed_float16": 4e-3, "mixed_bfloat16": 2e-2, "float64": 1e-12}
+
+
+def call(layer, inputs, training):
+    """Outputs, and gradients by the inputs, gamma and beta."""
+    inputs = tf.cast(inputs, layer.compute_dtype)
+    watched = [inputs, layer.gamma.value, layer.beta.value]
+    with tf.GradientTape() as tape:
+        tape.watch(watched)
+        outputs = layer(inputs, training=training)
+        loss = tf.reduce_sum(tf.cast(outputs, "float32") ** 3)
+    return outputs, *tape.gradient(loss, watched)
+
+
+@pytest.fixture
+def twins():
+    """Our layer and Keras', of one dtype and the same random variables."""
+
+    def make(dtype, channels):
+        rng = np.random.default_rng(0)
+        layers = (
+            BatchNorm(dtype=dtype),
+            keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype),
+        )
+        values = rng.uniform(0.5, 1.5, (4, channels))
+        for layer in layers:
+            layer.build((None, None, None, channels))
+            layer.set_weights(values)
+        return layers
+
+    return make
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("shape", [(2, 5, 7, 16), (1, 9, 4, 3), (2, 1, 2, 8)])
+def test_outputs_gradients_and_averages_are_those_of_keras(twins, dtype, training, shape):
+    ours, theirs = twins(dtype, shape[-1])
+    inputs = 2 * np.random.default_rng(1).standard_normal(shape) + 1
+    for one, other in zip(
+        (*call(ours, inputs, training), *ours.weights),
+        (*call(theirs, inputs, training), *theirs.weights),
+        strict=True,
+    ):
+        assert one.dtype == other.dtype
+        one, other = (keras.ops.convert_to_numpy(x).astype("float64") for x in (one, other))
+        np.testing.assert_allclose(one, other, atol=TOLERANCE[dtype] * np.abs(other).max(), rtol=0)
+
+
+def test_frozen_it_normalises_by_the_averages(twins):
+    ours, _ = twins("float32", 4)
+    ours.trainable = False
+    inputs = np.random.default_rng(1).standard_normal((2, 3, 5, 4)).astype("float32")
+    before = ours.get_weights()
+    assert np.array_equal(ours(inputs, training=True), ours(inputs, training=False))
+    assert all(map(np.array_equal, before, ours.get_weights()))
+
+
+def test_one_value_becomes_the_shift(twins):
+    ours, _ = twins("float32", 4)
+    outputs = ours(np.full((1, 1, 1, 4), 3, "float32"), training=True)
+    np.testing.assert_allclose(outputs[0, 0, 0], ours.beta, rtol=1e-6)
+    assert all(np.isfinite(value).all() for value in ours.get_weights())
