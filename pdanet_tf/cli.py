@@ -17,6 +17,7 @@ from typing import Any
 # TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import keras
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -31,7 +32,9 @@ from pdanet_tf.evaluation import evaluate_predictions
 from pdanet_tf.files import whole_file
 from pdanet_tf.inference import InferenceSettings, load_model
 from pdanet_tf.layers import NORMALIZATIONS
+from pdanet_tf.models import with_dtype_policy
 from pdanet_tf.models.registry import find_model
+from pdanet_tf.training.config import PRECISIONS
 from pdanet_tf.validation import validate_dataset
 
 
@@ -82,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--model", help="a .keras file")
     source.add_argument("--predictions", help="a folder with one PNG per image")
     _add_data_options(evaluate)
+    _add_precision_option(evaluate)
     _add_protocol_options(evaluate)
     _add_crf_option(evaluate)
     evaluate.add_argument("--json", help="file to write the figures to")
@@ -99,12 +103,14 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("images", nargs="+", metavar="IMAGE", help="a picture")
     predict.add_argument("--model", required=True, help="a .keras file")
     predict.add_argument("--output", default="predictions", help="folder of the results")
+    _add_precision_option(predict)
     _add_protocol_options(predict)
     _add_crf_option(predict)
 
     export = add("export", _export, "write a SavedModel for TensorFlow Serving")
     export.add_argument("--model", required=True, help="a .keras file")
     export.add_argument("--output", required=True, help="a new folder, such as models/pdanet/1")
+    _add_precision_option(export)
     _add_protocol_options(export)
 
     convert = add("convert", _convert, "turn a checkpoint of the PyTorch code into a .keras file")
@@ -187,6 +193,15 @@ def _add_data_options(parser: argparse.ArgumentParser, split: str | None = "vali
             _add_option(parser, field, hints[field.name])
 
 
+def _add_precision_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the layers, scores excepted; by default that of the file, which training writes "
+        "in float32",
+    )
+
+
 def _add_protocol_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--short-edges",
@@ -265,6 +280,12 @@ def _take_protocol(model_file: str | None, options: dict[str, Any]) -> pdanet_tf
     return dataclasses.replace(settings.protocol if settings else pdanet_tf.Protocol(), **given)
 
 
+def _load(model_file: str, precision: str | None) -> tuple[keras.Model, InferenceSettings | None]:
+    """Loads a model with the settings beside its file, in the precision that is asked for."""
+    loaded, settings = load_model(model_file)
+    return (loaded if precision is None else with_dtype_policy(loaded, precision)), settings
+
+
 def _train(**options: Any) -> None:
     lists = {name: tuple(value) for name, value in options.items() if isinstance(value, list)}
     result = pdanet_tf.train(pdanet_tf.TrainConfig(**{**options, **lists}))
@@ -287,6 +308,7 @@ def _validate_data(split: str | None, json: str | None, chart: str | None, **dat
 def _evaluate(
     model: str | None,
     predictions: str | None,
+    precision: str | None,
     crf: list[str] | None,
     json: str | None,
     chart: str | None,
@@ -298,7 +320,7 @@ def _evaluate(
     dataset = _open(**options)
     if model is not None:
         evaluation = pdanet_tf.evaluate(
-            model,
+            _load(model, precision)[0],
             dataset,
             protocol,
             crf=_crf(crf),
@@ -306,7 +328,7 @@ def _evaluate(
             resume=resume,
         )
     else:
-        if protocol is not None or crf is not None or save_predictions is not None or resume:
+        if any((protocol, precision, crf is not None, save_predictions is not None, resume)):
             raise ValueError(
                 "Options of how a model predicts go with --model, not with --predictions"
             )
@@ -334,6 +356,7 @@ def _predict(
     images: list[str],
     model: str,
     output: str,
+    precision: str | None,
     crf: list[str] | None,
     **options: Any,
 ) -> None:
@@ -342,7 +365,7 @@ def _predict(
         raise ValueError("Two pictures have the same name; predict them into different folders.")
     for image in images:
         image_size(image)  # raises before anything is written
-    loaded, settings = load_model(model)
+    loaded, settings = _load(model, precision)
     protocol, parameters = _take_protocol(model, options), _crf(crf)
     classes = settings.classes if settings else None
     for image, stem in zip(images, stems, strict=True):
@@ -357,8 +380,9 @@ def _predict(
     print(f"The label maps and overlays are in {output}")
 
 
-def _export(model: str, output: str, **options: Any) -> None:
-    folder = pdanet_tf.export_saved_model(model, output, _take_protocol(model, options))
+def _export(model: str, output: str, precision: str | None, **options: Any) -> None:
+    protocol = _take_protocol(model, options)
+    folder = pdanet_tf.export_saved_model(_load(model, precision)[0], output, protocol)
     print(f"The SavedModel is in {folder}")
 
 

@@ -121,7 +121,7 @@ def evaluate(
 
     Raises:
         ValueError: If model and data set differ in their number of classes, or if predictions
-            of another model or protocol would be resumed.
+            of another model, precision or protocol would be resumed.
         FileExistsError: If `predictions` holds files and `resume` is off.
         DataError: If a file cannot be used.
 
@@ -174,6 +174,7 @@ def _origin(model: keras.Model, predictor: Predictor, dataset: SegmentationDatas
     origin = {
         "model": model.name,
         "weights": digest.hexdigest(),
+        "precision": model.dtype_policy.name,
         "protocol": dataclasses.asdict(predictor.protocol),
         "crf": None if predictor.crf is None else dataclasses.asdict(predictor.crf),
         "classes": dataset.classes.names,

@@ -18,7 +18,7 @@ import tensorflow as tf
 import pdanet_tf
 from pdanet_tf import cli
 from pdanet_tf.layers import ConvBatchNorm
-from pdanet_tf.models import fold_batch_norm
+from pdanet_tf.models import fold_batch_norm, with_dtype_policy
 from pdanet_tf.models.registry import find_model
 from tests import golden_models as golden
 
@@ -363,6 +363,12 @@ def test_folded_batch_norm_changes_nothing_but_rounding(model):
             folded(images, training=True)
 
 
+def policies(model):
+    """Kind and policy of every layer."""
+    layers = model._flatten_layers(include_self=False)
+    return [(type(layer), layer.dtype_policy.name) for layer in layers]
+
+
 @EVERY_FAMILY
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_keeps_logits_in_float32(model, policy):
@@ -373,8 +379,11 @@ def test_half_precision_keeps_logits_in_float32(model, policy):
     family, _, backbone = model.name.rpartition("_")
     stages = half.get_layer(backbone).output.values()
     assert {stage.dtype for stage in stages} == {policy[6:]}
+    copy = with_dtype_policy(model, policy)
+    assert policies(copy) == policies(half)
     images = pictures(1, 40, 56)
     for key, logits in half(images).items():
+        assert_close(copy(images)[key], logits, 1e-5)
         assert logits.dtype == "float32"
         # Computed in it, not merely cast to it.
         assert np.any(logits != keras.ops.cast(keras.ops.cast(logits, policy[6:]), "float32"))
@@ -382,6 +391,17 @@ def test_half_precision_keeps_logits_in_float32(model, policy):
         # SegNet's maxima move where rounding makes their neighbours the larger ones.
         limit = 0.3 if family == "segnet" and key == "logits" else 0.1
         assert np.abs(logits - expected).mean() < limit * np.std(expected)
+
+
+def test_a_loaded_model_knows_which_layers_compute_scores(folder):
+    build("pdanet_resnet18").save(folder / "model.keras")
+    loaded = with_dtype_policy(keras.saving.load_model(folder / "model.keras"), "mixed_bfloat16")
+    assert policies(loaded) == policies(blank("pdanet_resnet18", dtype="mixed_bfloat16"))
+    back = with_dtype_policy(loaded, "float32")
+    assert {policy for _, policy in policies(back)} == {"float32"}
+    assert with_dtype_policy(back, "float64").output.dtype == "float64"
+    with pytest.raises(ValueError, match="nonsense"):
+        with_dtype_policy(loaded, "nonsense")
 
 
 @EVERY_MODEL

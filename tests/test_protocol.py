@@ -228,6 +228,8 @@ def test_the_command_line_knows_the_protocol(model, folder, tmp_path, capsys):
         assert chart.format == "PNG"
     assert cli.main(command) == 1
     assert "already holds files" in capsys.readouterr().err
+    assert cli.main([*command, "--resume", "--precision", "mixed_bfloat16"]) == 1
+    assert "their precision is 'float32'" in capsys.readouterr().err
     assert cli.main([*command, "--resume"]) == 0
     stored = ["evaluate", "--predictions", str(tmp_path / "predicted"), *data]
     assert cli.main([*stored, "--flip"]) == 1

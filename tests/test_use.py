@@ -13,10 +13,12 @@ import tensorflow as tf
 from PIL import Image
 
 import pdanet_tf
+from pdanet_tf import cli
 from pdanet_tf.data import Classes, DataError, FolderDataset, load_dataset
 from pdanet_tf.evaluation import evaluate_predictions
 from pdanet_tf.inference import InferenceSettings, Predictor, Protocol
 from pdanet_tf.layers.resizing import bilinear_resize
+from pdanet_tf.models import with_dtype_policy
 from pdanet_tf.visualization import colorize, draw_overlay
 
 
@@ -224,6 +226,23 @@ for file, label_map in zip(files, answer["label_map_bytes"].numpy()):
         assert (served == expected).mean() > 0.97
     with pytest.raises(FileExistsError, match="served"):
         pdanet_tf.export_saved_model(model, folder)
+
+
+def test_the_precision_is_chosen_by_the_user(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    Image.fromarray(picture(40, 56)).save(tmp_path / "photo.png")
+    stored = ["--model", str(tmp_path / "model.keras"), "--precision", "mixed_bfloat16"]
+    output = ["--output", str(tmp_path / "predictions")]
+    assert cli.main(["predict", str(tmp_path / "photo.png"), *stored, *output]) == 0
+    assert cli.main(["export", *stored, "--output", str(tmp_path / "served")]) == 0
+    half = pdanet_tf.predict(tmp_path / "photo.png", with_dtype_policy(model, "mixed_bfloat16"))
+    found = Image.open(tmp_path / "predictions" / "photo_labels.png")
+    np.testing.assert_array_equal(found, half.label_map)
+    assert np.any(half.label_map != pdanet_tf.predict(tmp_path / "photo.png", model).label_map)
+    signature = tf.saved_model.load(str(tmp_path / "served")).signatures["serving_default"]
+    answer = signature(image_bytes=tf.constant([(tmp_path / "photo.png").read_bytes()]))
+    served = tf.io.decode_png(answer["label_map_bytes"][0])[..., 0]
+    assert (served == half.label_map).numpy().mean() > 0.97
 
 
 @pytest.mark.parametrize("views", [1, 3])

@@ -10,6 +10,7 @@ from pdanet_tf.layers.pixels import NORMALIZATIONS, PixelNormalization, pixel_me
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling, DenseMaxPooling
 from pdanet_tf.layers.pyramid import AttentionLevel, PyramidDualAttention, PyramidPooling
 from pdanet_tf.layers.resizing import BilinearResizeLike, bilinear_resize
+from pdanet_tf.layers.scores import Classifier, ScoreSum
 from pdanet_tf.layers.unpooling import MaxPoolingWithMask, MaxUnpooling
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "AuxiliaryHead",
     "BilinearResizeLike",
     "ChannelAttention",
+    "Classifier",
     "ContextModule",
     "ConvBatchNorm",
     "DenseMaxPooling",
@@ -32,6 +34,7 @@ __all__ = [
     "PyramidDualAttention",
     "PyramidFusion",
     "PyramidPooling",
+    "ScoreSum",
     "bilinear_resize",
     "pixel_mean",
 ]

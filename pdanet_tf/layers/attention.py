@@ -11,7 +11,8 @@ from keras import ops
 
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER, ConvBatchNorm
 from pdanet_tf.layers.dot_product import attend
-from pdanet_tf.layers.precision import full_precision, full_precision_dtype
+from pdanet_tf.layers.precision import full_precision
+from pdanet_tf.layers.scores import Classifier
 
 CHANNEL_ENERGIES = ("dissimilar", "similar")
 
@@ -194,11 +195,11 @@ class DualAttention(keras.layers.Layer):
             channel_energy, dtype=policy, name="channel_attention"
         )
         self.spatial_dropout = keras.layers.SpatialDropout2D(dropout, dtype=policy)
-        self.projection = keras.layers.Conv2D(
+        self.projection = (Classifier if logits else keras.layers.Conv2D)(
             filters,
             1,
             kernel_initializer=HEAD_INITIALIZER.clone(),
-            dtype=full_precision_dtype(self.compute_dtype) if logits else policy,
+            dtype=policy,
             name="projection",
         )
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER, ConvBatchNorm
-from pdanet_tf.layers.precision import full_precision_dtype
+from pdanet_tf.layers.scores import Classifier
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
@@ -30,11 +30,11 @@ class AuxiliaryHead(keras.layers.Layer):
         self.num_classes = num_classes
         self.dropout = dropout
         self.spatial_dropout = keras.layers.SpatialDropout2D(dropout, dtype=self.dtype_policy)
-        self.classifier = keras.layers.Conv2D(
+        self.classifier = Classifier(
             num_classes,
             1,
             kernel_initializer=HEAD_INITIALIZER.clone(),
-            dtype=full_precision_dtype(self.compute_dtype),
+            dtype=self.dtype_policy,
             name="classifier",
         )
 

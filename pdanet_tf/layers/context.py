@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from pdanet_tf.layers.scores import FullPrecision
+
 # Dilation of each 3 x 3 convolution, and its width as a multiple of the number of classes.
 _DILATIONS = (1, 1, 2, 4, 8, 16, 1)
 _WIDTHS = {"basic": (1, 1, 1, 1, 1, 1, 1), "large": (2, 2, 4, 8, 16, 32, 32)}
@@ -48,11 +50,12 @@ class IdentityInitializer(keras.initializers.Initializer):
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
-class ContextModule(keras.layers.Layer):
+class ContextModule(FullPrecision, keras.layers.Layer):
     """Seven 3 x 3 convolutions of dilation 1, 1, 2, 4, 8, 16 and 1, and a 1 x 1 convolution.
 
     Every output sees 67 x 67 positions. All but the last layer end in a ReLU. A new module hands
-    inputs that are not negative on unchanged (up to the noise).
+    inputs that are not negative on unchanged (up to the noise). It computes scores from scores,
+    and so in float32 in models of half precision.
 
     Args:
         variant: `"basic"`: as many channels as classes throughout; `"large"`: 2, 2, 4, 8, 16, 32

@@ -1,5 +1,7 @@
 """Where half precision is not enough."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -14,3 +16,15 @@ def full_precision_dtype(dtype: str) -> str:
 def full_precision(tensor: Any) -> Any:
     """Casts to float32, and leaves float64 as it is."""
     return ops.cast(tensor, full_precision_dtype(keras.backend.standardize_dtype(tensor.dtype)))
+
+
+@contextmanager
+def dtype_policy(policy: str | None) -> Iterator[None]:
+    """Sets the policy that layers are created with, and puts back the former one."""
+    former = keras.config.dtype_policy()
+    try:
+        if policy is not None:
+            keras.config.set_dtype_policy(policy)
+        yield
+    finally:
+        keras.config.set_dtype_policy(former)

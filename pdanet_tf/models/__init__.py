@@ -1,12 +1,12 @@
 """Models: one family per file, all built through `build_model`."""
 
 from pdanet_tf.models.build import build_model
+from pdanet_tf.models.copies import fold_batch_norm, with_dtype_policy
 from pdanet_tf.models.danet import danet
 from pdanet_tf.models.deeplab import deeplabv3, deeplabv3plus
 from pdanet_tf.models.dilation import dilation_basic, dilation_frontend, dilation_large
 from pdanet_tf.models.fcn import fcn
 from pdanet_tf.models.fcn_vgg import fcn8s, fcn16s, fcn32s
-from pdanet_tf.models.folding import fold_batch_norm
 from pdanet_tf.models.pdanet import pdanet
 from pdanet_tf.models.pspnet import pspnet
 from pdanet_tf.models.registry import list_models
@@ -29,4 +29,5 @@ __all__ = [
     "pdanet",
     "pspnet",
     "segnet",
+    "with_dtype_policy",
 ]

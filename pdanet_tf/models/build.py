@@ -1,13 +1,12 @@
 """The one door to every model."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
 
 from pdanet_tf.backbones import RESNETS, as_backbone, imagenet_weights
+from pdanet_tf.layers.precision import dtype_policy
 from pdanet_tf.models.registry import ModelEntry, find_model
 from pdanet_tf.models.weights import check_published, load_published, load_weights
 from pdanet_tf.published import CHECKPOINTS
@@ -89,7 +88,7 @@ def build_model(
         check_published(
             str(weights), model=name, num_classes=num_classes, normalization=normalization
         )
-    with _dtype_policy(dtype):
+    with dtype_policy(dtype):
         backbone = (
             _build_backbone(entry, normalization, **chosen)
             if backbone is None
@@ -132,15 +131,3 @@ def _build_backbone(
     backbone = entry.backbone(**options)
     imagenet_weights(backbone, entry.backbone_name)
     return backbone
-
-
-@contextmanager
-def _dtype_policy(policy: str | None) -> Iterator[None]:
-    """Sets the policy that layers are created with, and puts back the former one."""
-    former = keras.config.dtype_policy()
-    try:
-        if policy is not None:
-            keras.config.set_dtype_policy(policy)
-        yield
-    finally:
-        keras.config.set_dtype_policy(former)

@@ -11,14 +11,19 @@ from typing import Any
 import keras
 
 from pdanet_tf.backbones import RESNETS, vgg16
-from pdanet_tf.layers import AtrousSpatialPyramidPooling, BilinearResizeLike, ConvBatchNorm
+from pdanet_tf.layers import (
+    AtrousSpatialPyramidPooling,
+    BilinearResizeLike,
+    Classifier,
+    ConvBatchNorm,
+    ScoreSum,
+)
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import (
     classify,
     head_conv,
     hidden_conv,
-    logits_dtype,
     misfit,
     segmentation_model,
     used_strides,
@@ -59,18 +64,17 @@ def atrous_head(
             x = hidden_conv(x, hidden_filters, dropout, f"{name}_fc7", kernel_size=1)
             classifier = {"kernel_size": 1}
         scores.append(
-            keras.layers.Conv2D(
+            Classifier(
                 num_classes,
                 **classifier,
                 padding="same",
                 kernel_initializer=HEAD_INITIALIZER.clone(),
-                dtype=logits_dtype(),
                 name=f"{name}_classifier",
             )(x)
         )
     if len(scores) == 1:
         return scores[0]
-    return keras.layers.Add(dtype=logits_dtype(), name="scores")(scores)
+    return ScoreSum(name="scores")(scores)
 
 
 @register_family(_DENSE_VGG, hidden_filters=1024)

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 
 from pdanet_tf.backbones import vgg16
-from pdanet_tf.layers import ContextModule
+from pdanet_tf.layers import Classifier, ContextModule
 from pdanet_tf.layers.conv import HEAD_INITIALIZER
 from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import hidden_conv, logits_dtype, segmentation_model
+from pdanet_tf.models.segmentation import hidden_conv, segmentation_model
 
 _BACKBONE = {"vgg16": functools.partial(vgg16, output_stride=8, late_pools=False)}
 
@@ -32,16 +32,12 @@ def dilation_head(
     # Behind the two pools that are left out, fc6 sees as far as in VGG16 with dilation 4.
     x = hidden_conv(stages["C5"], 4096, dropout, "fc6", kernel_size=7, dilation_rate=4)
     x = hidden_conv(x, 4096, dropout, "fc7", kernel_size=1)
-    scores = keras.layers.Conv2D(
-        num_classes,
-        1,
-        kernel_initializer=HEAD_INITIALIZER.clone(),
-        dtype=logits_dtype(),
-        name="classifier",
+    scores = Classifier(
+        num_classes, 1, kernel_initializer=HEAD_INITIALIZER.clone(), name="classifier"
     )(x)
     if context is None:
         return scores
-    return ContextModule(context, dtype=logits_dtype(), name="context")(scores)
+    return ContextModule(context, name="context")(scores)
 
 
 def _dilation(family: str, backbone: keras.Model, dropout: float = 0.5, **options: Any) -> Any:

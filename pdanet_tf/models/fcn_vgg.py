@@ -6,10 +6,10 @@ from typing import Any
 import keras
 
 from pdanet_tf.backbones import vgg16
-from pdanet_tf.layers import BilinearResizeLike
+from pdanet_tf.layers import BilinearResizeLike, Classifier, ScoreSum
 from pdanet_tf.layers.conv import HEAD_INITIALIZER
 from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import hidden_conv, logits_dtype, segmentation_model
+from pdanet_tf.models.segmentation import hidden_conv, segmentation_model
 
 
 def fcn_vgg_head(
@@ -37,17 +37,13 @@ def fcn_vgg_head(
     scores = _score(x, num_classes, HEAD_INITIALIZER.clone(), "classifier")
     for skip in skips:
         finer = _score(stages[skip], num_classes, "zeros", f"{skip.lower()}_classifier")
-        scores = BilinearResizeLike(dtype=logits_dtype(), name=f"{skip.lower()}_upsample")(
-            [scores, finer]
-        )
-        scores = keras.layers.Add(dtype=logits_dtype(), name=f"{skip.lower()}_sum")([scores, finer])
+        scores = BilinearResizeLike(name=f"{skip.lower()}_upsample")([scores, finer])
+        scores = ScoreSum(name=f"{skip.lower()}_sum")([scores, finer])
     return scores
 
 
 def _score(x: Any, num_classes: int, initializer: Any, name: str) -> Any:
-    return keras.layers.Conv2D(
-        num_classes, 1, kernel_initializer=initializer, dtype=logits_dtype(), name=name
-    )(x)
+    return Classifier(num_classes, 1, kernel_initializer=initializer, name=name)(x)
 
 
 def _fcn(

@@ -9,12 +9,12 @@ from pdanet_tf.backbones import stage_strides
 from pdanet_tf.layers import (
     AuxiliaryHead,
     BilinearResizeLike,
+    Classifier,
     ConvBatchNorm,
     PixelNormalization,
     pixel_mean,
 )
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
-from pdanet_tf.layers.precision import full_precision_dtype
 
 NORMALIZED_IMAGE = "normalized_image"
 
@@ -82,8 +82,7 @@ def segmentation_model(
         outputs["aux_logits"] = AuxiliaryHead(num_classes, dropout, name="aux_head")(stages["C4"])
     if upsample:
         outputs = {
-            key: BilinearResizeLike(dtype=logits_dtype(), name=key)([value, images])
-            for key, value in outputs.items()
+            key: BilinearResizeLike(name=key)([value, images]) for key, value in outputs.items()
         }
     return keras.Model(
         images, outputs if aux_head else outputs["logits"], name=f"{family}_{backbone.name}"
@@ -149,18 +148,9 @@ def hidden_conv(x: Any, filters: int, dropout: float, name: str, **conv: Any) ->
     return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
 
 
-def logits_dtype() -> str:
-    """Returns float32, or float64 where the model computes in it."""
-    return full_precision_dtype(keras.config.dtype_policy().compute_dtype)
-
-
 def classify(features: Any, num_classes: int, dropout: float) -> Any:
     """Spatial dropout and a 1 x 1 convolution to the classes, in float32 in half precision."""
     x = keras.layers.SpatialDropout2D(dropout, name="dropout")(features)
-    return keras.layers.Conv2D(
-        num_classes,
-        1,
-        kernel_initializer=HEAD_INITIALIZER.clone(),
-        dtype=logits_dtype(),
-        name="classifier",
+    return Classifier(
+        num_classes, 1, kernel_initializer=HEAD_INITIALIZER.clone(), name="classifier"
     )(x)
