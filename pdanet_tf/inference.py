@@ -5,7 +5,7 @@ import functools
 import itertools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,7 @@ class Predictor:
     def _views(self, image: np.ndarray) -> list["_View"]:
         _check_image(image)
         return [
-            _View(resize_image(image, working_size), self.protocol, self._logits)
+            _View(resize_image(image, working_size), self.protocol, self._num_classes, self._logits)
             for working_size in self.protocol.sizes(image.shape[:2])
         ]
 
@@ -186,91 +186,102 @@ class Predictor:
 
     def _mean(self, views: Sequence["_View"], rows: slice, size: tuple[int, int]) -> np.ndarray:
         """Returns the probabilities of a strip, averaged over the views."""
-        total = np.zeros((rows.stop - rows.start, size[1], self._num_classes), "float32")
-        for view in views:
-            view.add_to(total, rows, size, self._probabilities)
+        total, *others = (view.probabilities(rows, size, self._probabilities) for view in views)
+        for one in others:
+            total += one
         return total / len(views)
 
 
 class _View:
-    """An image at one size, seen through windows; each is computed when its rows are needed.
+    """An image at one size, seen through windows.
+
+    Windows side by side, and their mirror images, are computed at once, when their rows are needed.
 
     Args:
         image: The resized image, `(height, width, 3)`, uint8.
         protocol: Tells the windows.
+        num_classes: Number of classes.
         compute_logits: From pixels `(batch, height, width, 3)` to logits.
     """
 
     def __init__(
-        self, image: np.ndarray, protocol: Protocol, compute_logits: Callable[..., Any]
+        self,
+        image: np.ndarray,
+        protocol: Protocol,
+        num_classes: int,
+        compute_logits: Callable[..., Any],
     ) -> None:
         self.image = image
-        self.windows = protocol.windows((image.shape[0], image.shape[1]))
+        windows = protocol.windows((image.shape[0], image.shape[1]))
+        self.bands = [list(band) for _, band in itertools.groupby(windows, lambda pair: pair[0])]
         self.flip = protocol.flip
+        self.num_classes = num_classes
         self.compute_logits = compute_logits
         self._logits: dict[int, Any] = {}
 
     @property
     def is_single(self) -> bool:
         """Whether every pixel is seen once."""
-        return len(self.windows) == 1 and not self.flip
+        return sum(map(len, self.bands)) == 1 and not self.flip
 
     def logits(
         self, rows: slice, size: tuple[int, int], interpolate: Callable[..., Any]
     ) -> np.ndarray:
-        """Returns the logits of a strip of an image that is seen once; see `add_to`."""
-        logits = self._window_logits(0)
-        height, width = self.image.shape[:2]
-        vertical = _Span.of(slice(0, height), height, size[0]).within(rows)
-        horizontal = _Span.of(slice(0, width), width, size[1])
-        found = interpolate(
-            logits, vertical.matrix(logits.shape[1]), horizontal.matrix(logits.shape[2])
-        )
-        return ops.convert_to_numpy(found)[0]
+        """Returns the logits of a strip of an image that is seen once; see `probabilities`."""
+        ((_, *part),) = self._parts(rows, size)
+        return ops.convert_to_numpy(interpolate(*part))[0]
 
-    def add_to(
-        self,
-        total: np.ndarray,
-        rows: slice,
-        size: tuple[int, int],
-        compute_probabilities: Callable[..., Any],
-    ) -> None:
-        """Adds the mean over windows, and over the mirrored image, to a strip of probabilities.
+    def probabilities(
+        self, rows: slice, size: tuple[int, int], compute_probabilities: Callable[..., Any]
+    ) -> np.ndarray:
+        """Returns the mean over windows, and over their mirror images, of a strip.
 
         Args:
-            total: The strip, `(rows, width, num_classes)`.
-            rows: Which rows of the result it holds.
+            rows: The strip's rows.
             size: (height, width) of the whole result.
             compute_probabilities: From logits and the matrices that interpolate rows and columns
                 to probabilities.
-        """
-        covers = []
-        for index, (window_rows, window_columns) in enumerate(self.windows):
-            vertical = _Span.of(window_rows, self.image.shape[0], size[0]).within(rows)
-            horizontal = _Span.of(window_columns, self.image.shape[1], size[1])
-            if vertical.outputs.start < vertical.outputs.stop:
-                covers.append((index, vertical, horizontal))
-        counts = np.zeros(total.shape[:2], "float32")
-        for _, vertical, horizontal in covers:
-            counts[vertical.shifted(rows.start), horizontal.outputs] += 1 + self.flip
-        for index, vertical, horizontal in covers:
-            place = (vertical.shifted(rows.start), horizontal.outputs)
-            logits = self._window_logits(index)
-            across = horizontal.matrix(logits.shape[2])
-            for one, columns in zip(logits, (across, across[:, ::-1]), strict=False):
-                found = compute_probabilities(
-                    one[None], vertical.matrix(logits.shape[1]), np.ascontiguousarray(columns)
-                )
-                total[place] += ops.convert_to_numpy(found)[0] / counts[place][..., None]
-        for index in set(self._logits) - {index for index, *_ in covers}:
-            del self._logits[index]
 
-    def _window_logits(self, index: int) -> Any:
-        """Returns the logits of a window and, if it is flipped, of its mirror image."""
+        Returns:
+            `(rows, width, num_classes)`, float32.
+        """
+        strip = (rows.stop - rows.start, size[1])
+        total = np.zeros((*strip, self.num_classes), "float32")
+        counts = np.zeros((*strip, 1), "float32")
+        for place, *part in self._parts(rows, size):
+            total[place] += ops.convert_to_numpy(compute_probabilities(*part))[0]
+            counts[place] += 1
+        total /= counts
+        return total
+
+    def _parts(
+        self, rows: slice, size: tuple[int, int]
+    ) -> Iterator[tuple[tuple[slice, slice], Any, np.ndarray, np.ndarray]]:
+        """Yields what is seen of a strip: where, logits, and the matrices that interpolate them."""
+        height, width = self.image.shape[:2]
+        for index, band in enumerate(self.bands):
+            vertical = _Span.of(band[0][0], height, size[0]).within(rows)
+            if vertical.outputs.start == vertical.outputs.stop:
+                self._logits.pop(index, None)
+                continue
+            logits = self._band_logits(index)
+            down = vertical.matrix(logits.shape[1])
+            for number, (_, columns) in enumerate(band):
+                horizontal = _Span.of(columns, width, size[1])
+                place = vertical.shifted(rows.start), horizontal.outputs
+                across = horizontal.matrix(logits.shape[2])
+                yield place, logits[number][None], down, across
+                if self.flip:
+                    mirrored = np.ascontiguousarray(across[:, ::-1])
+                    yield place, logits[len(band) + number][None], down, mirrored
+
+    def _band_logits(self, index: int) -> Any:
+        """Returns the logits of windows side by side, then those of their mirror images."""
         if index not in self._logits:
-            window = self.image[self.windows[index]].astype("float32")
-            images = np.stack([window, window[:, ::-1]]) if self.flip else window[None]
-            self._logits[index] = self.compute_logits(images)
+            windows = [self.image[window] for window in self.bands[index]]
+            if self.flip:
+                windows += [window[:, ::-1] for window in windows]
+            self._logits[index] = self.compute_logits(np.stack(windows).astype("float32"))
         return self._logits[index]
 
 
