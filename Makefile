@@ -20,7 +20,7 @@ test: .venv/dev
 test-extras: .venv/extras
 	$(PYTEST) tests/test_crf.py tests/test_backbone_sources.py tests/test_models.py \
 		tests/test_published.py tests/test_compare_pytorch.py tests/test_dot_product.py \
-		-k 'crf or sources or PyTorch or other_backends'
+		tests/test_converters.py -k 'crf or sources or PyTorch or other_backends or onnx'
 
 test-slow: .venv/dev
 	$(PYTEST) -m slow
@@ -40,7 +40,7 @@ format: .venv/dev
 	touch $@
 
 .venv/extras: .venv/dev
-	$(PIP) -e '.[crf,keras-cv,keras-hub]' torch==2.13.0
+	$(PIP) -e '.[crf,keras-cv,keras-hub,onnx]' torch==2.13.0
 	touch $@
 
 clean:

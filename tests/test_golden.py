@@ -169,7 +169,11 @@ def train_as_the_reference(name, dtype):
 # computation could be told from the reference's.
 @pytest.mark.parametrize(
     ("name", "loss_error", "update_error"),
-    [("fcn", 1e-6, 1e-6), ("pspnet_deepsup", 1e-6, 1e-6), ("pdanet", 1e-3, 1e-3)],
+    [
+        pytest.param("fcn", 1e-6, 1e-6, marks=pytest.mark.slow),
+        ("pspnet_deepsup", 1e-6, 1e-6),
+        ("pdanet", 1e-3, 1e-3),
+    ],
 )
 def test_training_in_float64(name, loss_error, update_error):
     losses, updates = train_as_the_reference(name, "float64")

@@ -41,8 +41,8 @@ def run_layer_test(layer, shape, expected_shape):
     half = type(layer).from_config({**layer.get_config(), "dtype": "mixed_bfloat16"})
     half.build((None, *shape))
     half.set_weights(layer.get_weights())
-    logits = isinstance(layer, layers.AuxiliaryHead)
-    assert half(inputs).dtype == ("float32" if logits else "bfloat16")
+    scores = isinstance(layer, layers.AuxiliaryHead | layers.Classifier | layers.ContextModule)
+    assert half(inputs).dtype == ("float32" if scores else "bfloat16")
     np.testing.assert_allclose(
         keras.ops.cast(half(inputs), "float32"), outputs, atol=0.1 * float(np.abs(outputs).max())
     )
@@ -67,6 +67,7 @@ def run_layer_test(layer, shape, expected_shape):
         (layers.DualAttention(6), (5, 7, 16), (5, 7, 6)),
         (layers.PyramidPooling(8, (1, 2, 3)), (5, 7, 16), (5, 7, 40)),
         (layers.AuxiliaryHead(6), (5, 7, 16), (5, 7, 6)),
+        (layers.Classifier(6, 1), (5, 7, 16), (5, 7, 6)),
         (layers.AtrousSpatialPyramidPooling(6, (1, 2)), (5, 7, 16), (5, 7, 6)),
         (layers.ContextModule("basic"), (9, 7, 3), (9, 7, 3)),
         (layers.ContextModule("large"), (9, 7, 3), (9, 7, 3)),
@@ -84,6 +85,19 @@ def test_resize_like_takes_the_size_of_its_second_input():
     images, like = np.ones((2, 3, 5, 4), "float32"), np.ones((2, 7, 6, 1), "float32")
     assert layer([images, like]).shape == (2, 7, 6, 4)
     assert layer.compute_output_shape([images.shape, like.shape]) == (2, 7, 6, 4)
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [("float32", "float32"), ("mixed_float16", "float32"), ("float64", "float64")],
+)
+def test_scores_are_precise_under_every_policy(policy, expected):
+    scores = np.ones((2, 3, 5, 4), expected)
+    total = layers.ScoreSum(dtype=policy)([scores, scores])
+    resized = layers.BilinearResizeLike(dtype=policy)([total, np.ones((2, 7, 6, 1), "float16")])
+    assert total.dtype == resized.dtype == expected
+    symbols = [keras.KerasTensor(x.shape, x.dtype) for x in (total, total)]
+    assert layers.BilinearResizeLike(dtype=policy)(symbols).dtype == expected
 
 
 def test_adaptive_pooling_by_hand():

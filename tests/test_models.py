@@ -184,15 +184,21 @@ TWINS = {
     "dilation_large_vgg16",
     "deeplabv2_resnet101",
 }
-# All list the families first, so that tests of the same model follow one another.
-EVERY_MODEL = pytest.mark.parametrize(
-    "model", [*FAMILIES, *(name for name in PARAMETERS if name not in FAMILIES)], indirect=True
-)
-EVERY_FAMILY = pytest.mark.parametrize("model", FAMILIES, indirect=True)
-EVERY_FILE = pytest.mark.parametrize(
-    "model",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in TWINS)) for name in FAMILIES],
-    indirect=True,
+
+
+def each(names, quick):
+    """Runs a test with each model; with those that are not quick when slow tests are asked for."""
+    marks = [[] if name in quick else [pytest.mark.slow] for name in names]
+    models = [pytest.param(name, marks=mark) for name, mark in zip(names, marks, strict=True)]
+    return pytest.mark.parametrize("model", models, indirect=True)
+
+
+QUICK = [name for name in FAMILIES if name not in TWINS]
+EVERY_FAMILY = each(FAMILIES, QUICK)
+# Families first, so that tests of the same model follow one another; and one with bottlenecks.
+EVERY_MODEL = each(
+    [*FAMILIES, *(name for name in PARAMETERS if name not in FAMILIES)],
+    [*QUICK, "pdanet_resnet50"],
 )
 # Strides of the logits that are not upsampled, where it is not 8.
 STRIDES = {"deeplabv3plus": 4, "fcn16s": 16, "fcn32s": 32, "segnet": 1}
@@ -265,10 +271,12 @@ def test_every_model_is_tested():
     assert sorted(PARAMETERS) == pdanet_tf.list_models()
 
 
-@EVERY_MODEL
-def test_exact_number_of_parameters(model):
-    count, channels = PARAMETERS[model.name]
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_exact_number_of_parameters(name):
+    count, channels = PARAMETERS[name]
     auxiliary = conv_batch_norm(3, channels, channels // 2) + classifier(channels // 2, 5)
+    model = blank(name, aux_head=True)
+    assert model.name == name
     assert model.count_params() == count(5) + auxiliary
 
 
@@ -303,7 +311,7 @@ def test_one_graph_takes_every_size(model):
             assert_close(found[key], logits)
 
 
-@EVERY_FILE
+@EVERY_FAMILY
 def test_same_weights_with_and_without_upsampling_and_deep_supervision(model, folder):
     files = folder / "full.weights.h5", folder / "full.keras"
     model.save_weights(files[0])
@@ -323,7 +331,7 @@ def test_same_weights_with_and_without_upsampling_and_deep_supervision(model, fo
         assert_close(without(images), expected["logits"], 1e-5)
 
 
-@EVERY_FILE
+@EVERY_FAMILY
 def test_keras_file_loads_without_custom_objects(model, folder):
     model.save(folder / "model.keras")
     loaded = keras.saving.load_model(folder / "model.keras")
@@ -332,7 +340,7 @@ def test_keras_file_loads_without_custom_objects(model, folder):
         assert_close(loaded(images)[key], logits, 1e-5)
 
 
-@EVERY_FILE
+@EVERY_FAMILY
 def test_saved_model_round_trip(model, folder):
     model.export(folder / "exported", verbose=False)
     loaded = tf.saved_model.load(str(folder / "exported"))
@@ -342,7 +350,7 @@ def test_saved_model_round_trip(model, folder):
             assert_close(loaded.serve(images)[key], logits)
 
 
-@EVERY_FILE
+@EVERY_FAMILY
 def test_folded_batch_norm_changes_nothing_but_rounding(model):
     before = [np.array(variable.numpy()) for variable in model.variables]
     with zero_kernels():
