@@ -22,7 +22,7 @@ test-extras: .venv/extras
 		tests/test_published.py tests/test_compare_pytorch.py tests/test_dot_product.py \
 		tests/test_converters.py -k 'crf or sources or PyTorch or other_backends or onnx'
 
-test-slow: .venv/dev
+test-slow: .venv/extras
 	$(PYTEST) -m slow
 
 format: .venv/dev

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import pdanet_tf
-from pdanet_tf.layers import PyramidDualAttention, PyramidFusion, PyramidPooling
+from pdanet_tf.layers import PyramidFusion, PyramidPooling
 
 
 def pyramid(height, width, batch=2, scales=(1, 2, 3, 6), channels=6, seed=0):
@@ -164,23 +164,3 @@ def test_models_agree_and_exchange_weight_files(name, tmp_path):
         found, expected = fast(images), loaded(images)
         np.testing.assert_allclose(found, expected, atol=1e-5 * float(np.abs(expected).max()))
     assert [weight.path for weight in fast.weights] == [weight.path for weight in plain.weights]
-
-
-@pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")
-def test_it_converts_to_litert_for_images_of_any_size(tmp_path):
-    features = keras.Input((None, None, 256))
-    levels = PyramidDualAttention(256, (1, 2), upsample=False)(features)
-    model = keras.Model(features, PyramidFusion(256)([features, *levels]))
-    model.export(tmp_path / "model", verbose=False)
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "model"))
-    interpreter = tf.lite.Interpreter(model_content=converter.convert())
-    source, target = interpreter.get_input_details(), interpreter.get_output_details()
-    for size in ((9, 12), (6, 5)):
-        inputs = np.random.default_rng(0).standard_normal((1, *size, 256)).astype("float32")
-        interpreter.resize_tensor_input(source[0]["index"], inputs.shape)
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(source[0]["index"], inputs)
-        interpreter.invoke()
-        expected = model(inputs).numpy()
-        found = interpreter.get_tensor(target[0]["index"])
-        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
