@@ -10,7 +10,6 @@ import contextlib
 import functools
 import os
 import statistics
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import torch
+from pages import markdown_table, page, print_table
 from pytorch_twin import HEADS, Twin
 from rich.console import Console
-from rich.table import Table
 from torch.nn import functional as F
 
 import pdanet_tf
@@ -186,24 +185,15 @@ def measure(comparison: Comparison, rounds: int) -> list[list[str]]:
     return rows
 
 
-def print_rows(console: Console, rows: Sequence[Sequence[str]]) -> None:
-    """Prints the table."""
-    table = Table(*HEADINGS)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-
-
 def render(rows: Sequence[Sequence[str]], differences: dict[str, float], rounds: int) -> str:
     """Returns the table and what explains it, as Markdown."""
     equal = ", ".join(f"{value:.1e} ({name})" for name, value in differences.items())
-    table = "\n".join(
-        f"| {' | '.join(cells)} |" for cells in (HEADINGS, ["---"] * len(HEADINGS), *rows)
-    )
-    notes = (
+    return page(
+        "Beside PyTorch",
         "Written by `python benchmarks/compare_pytorch.py`; do not edit. The twin in PyTorch is "
         "`benchmarks/pytorch_twin.py`. With the same weights, the largest differences of logits, "
         f"relative to the largest logit, are {equal}.",
+        markdown_table(HEADINGS, rows),
         "Each is a process of its own that uses all cores; all processes of a comparison take "
         f"turns, a step each, in {rounds} rounds. Times are medians, ratios are ratios of "
         "medians; the range is that of the ratios within a round. A prediction goes from "
@@ -212,10 +202,6 @@ def render(rows: Sequence[Sequence[str]], differences: dict[str, float], rounds:
         "after steps on small images, so that neither the model nor the optimizer counts.",
         f"Measured on {describe_machine('tensorflow', 'keras', 'torch')}.",
     )
-    first, *rest = (
-        textwrap.fill(note, 100, break_long_words=False, break_on_hyphens=False) for note in notes
-    )
-    return "\n\n".join(["# Beside PyTorch", first, table, *rest]) + "\n"
 
 
 def main() -> None:
@@ -238,7 +224,7 @@ def main() -> None:
     for comparison in comparisons(tuple(options.size)):
         if not options.only or options.only in comparison.title:
             rows += measure(comparison, options.rounds)
-    print_rows(console, rows)
+    print_table(console, HEADINGS, rows)
     write_atomically(options.output, render(rows, differences, options.rounds))
     console.print(f"The table is in {options.output}")
 

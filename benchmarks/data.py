@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import statistics
 import tempfile
-import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,9 +23,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import plain_loader
 import tensorflow as tf
+from pages import markdown_table, page, print_table
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 import pdanet_tf
 from pdanet_tf.benchmark import describe_machine
@@ -245,18 +244,6 @@ def step_rows(steps: dict[str, list[Step]]) -> Iterator[list[str]]:
         ]
 
 
-def _print_table(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(*headings)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-
-
-def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def render(
     loads: Sequence[Sequence[str]],
     steps: Sequence[Sequence[str]],
@@ -272,7 +259,7 @@ def render(
         f"{', '.join(map(str, SHORT_EDGES))} and long edge up to {MAX_SIZE}, flipped, padded to a "
         "multiple of 8. Labels at 1/8.",
         "## Loading",
-        _markdown(HEADINGS, loads),
+        markdown_table(HEADINGS, loads),
         "**pipeline** is `pdanet_tf.data.pipeline`. **plain** is a loader in Pillow and NumPy that "
         "does the same work sample by sample in one thread (`benchmarks/plain_loader.py`). Each "
         "row is a process of its own, kept to 1 or 2 cores from its beginning; pipeline and plain "
@@ -283,20 +270,14 @@ def render(
         "`paper` reads the sizes of all images first. **Memory** is the most in use beyond what "
         "the process has once everything is imported. The files are in the system's cache.",
         "## Training",
-        _markdown(STEP_HEADINGS, steps),
+        markdown_table(STEP_HEADINGS, steps),
         f"Steps of `{MODEL}` in float32, batches of {TRAINING_BATCH_SIZE}, on the CPU, while the "
         f"pipeline prepares the next batches on the same cores; the first {WARM_UP_STEPS} steps, "
         "which trace the graph, do not count. Waiting is the time until the next batch is there "
         "when the step asks for it.",
         f"Measured on {describe_machine('tensorflow', 'keras', 'numpy', 'pillow')}.",
     ]
-    return "\n\n".join(["# Feeding images", *map(_wrap, paragraphs)]) + "\n"
-
-
-def _wrap(paragraph: str) -> str:
-    if paragraph.startswith("|"):
-        return paragraph
-    return textwrap.fill(paragraph, 100, break_long_words=False, break_on_hyphens=False)
+    return page("Feeding images", *paragraphs)
 
 
 def main() -> None:
@@ -330,13 +311,13 @@ def main() -> None:
         loads = list(
             load_rows(measure_loads(root, cores, options.batches, options.rounds, console))
         )
-        _print_table(console, HEADINGS, loads)
+        print_table(console, HEADINGS, loads)
         steps = {
             recipe: run_apart(train_steps, root, recipe, options.steps, cores=available)
             for recipe in track(RECIPES, "Training", console=console)
         }
     rows = list(step_rows(steps))
-    _print_table(console, STEP_HEADINGS, rows)
+    print_table(console, STEP_HEADINGS, rows)
     write_atomically(options.output, render(loads, rows, options, source))
     console.print(f"Both tables are in {options.output}")
 

@@ -12,7 +12,6 @@ import itertools
 import os
 import statistics
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the tests' g
 import keras
 import numpy as np
 import tensorflow as tf
+from pages import markdown_table, page
 from rich.console import Console
 from rich.progress import track
 
@@ -349,11 +349,10 @@ def render(rows: Sequence[Row], size: int, rounds: int) -> str:
     """Returns the table and what explains it, as Markdown."""
     checks = {row.check.title: row.check for row in rows}
     baseline = statistics.median(seconds for row in rows for seconds in row.seconds[::2])
-    table = [HEADINGS, ["---"] * len(HEADINGS), *(row.cells for row in rows)]
     paragraphs = [
         "Written by `python benchmarks/models.py`; do not edit. The models are those of "
         "`build_model(name)`: 150 classes, logits of the image's size.",
-        "\n".join(f"| {' | '.join(cells)} |" for cells in table),
+        markdown_table(HEADINGS, [row.cells for row in rows]),
         f"**GFLOPs**: billions of floating point operations of one prediction for an image of "
         f"{size} x {size}, a multiply-add being two. Counted are convolutions (taps that read "
         "padding as all others) and matrix products, those of resizing and pooling among them; "
@@ -371,13 +370,7 @@ def render(rows: Sequence[Row], size: int, rounds: int) -> str:
         "`test_exact_number_of_parameters`).",
         *(f"*{title}*: {check.meaning}" for title, check in sorted(checks.items())),
     ]
-    return "\n\n".join(["# The models in numbers", *map(_wrap, paragraphs)]) + "\n"
-
-
-def _wrap(paragraph: str) -> str:
-    if paragraph.startswith("|"):
-        return paragraph
-    return textwrap.fill(paragraph, 100, break_long_words=False, break_on_hyphens=False)
+    return page("The models in numbers", *paragraphs)
 
 
 def main() -> None:
