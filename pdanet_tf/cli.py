@@ -196,9 +196,9 @@ def _add_data_options(parser: argparse.ArgumentParser, split: str | None = "vali
 def _add_precision_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
-        choices=PRECISIONS,
-        help="of the layers, scores excepted; by default that of the file, which training writes "
-        "in float32",
+        choices=(*PRECISIONS, "bfloat16", "float16"),
+        help="of the layers, scores excepted; those without 'mixed' keep the kernels in it, too; "
+        "by default that of the file, which training writes in float32",
     )
 
 

@@ -408,6 +408,12 @@ def test_a_loaded_model_knows_which_layers_compute_scores(folder):
     back = with_dtype_policy(loaded, "float32")
     assert {policy for _, policy in policies(back)} == {"float32"}
     assert with_dtype_policy(back, "float64").output.dtype == "float64"
+    half = with_dtype_policy(loaded, "bfloat16")
+    kinds = {variable.path: variable.dtype for variable in half.weights}
+    assert kinds["c5_block1_conv1/conv/kernel"] == kinds["fusion/conv/kernel"] == "bfloat16"
+    assert kinds["fusion/batch_norm/moving_variance"] == kinds["classifier/kernel"] == "float32"
+    images = pictures(1, 40, 56)
+    assert_close(half(images), loaded(images), 0.05)
     with pytest.raises(ValueError, match="nonsense"):
         with_dtype_policy(loaded, "nonsense")
 

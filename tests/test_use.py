@@ -231,11 +231,11 @@ for file, label_map in zip(files, answer["label_map_bytes"].numpy()):
 def test_the_precision_is_chosen_by_the_user(model, tmp_path):
     model.save(tmp_path / "model.keras")
     Image.fromarray(picture(40, 56)).save(tmp_path / "photo.png")
-    stored = ["--model", str(tmp_path / "model.keras"), "--precision", "mixed_bfloat16"]
+    stored = ["--model", str(tmp_path / "model.keras"), "--precision", "bfloat16"]
     output = ["--output", str(tmp_path / "predictions")]
     assert cli.main(["predict", str(tmp_path / "photo.png"), *stored, *output]) == 0
     assert cli.main(["export", *stored, "--output", str(tmp_path / "served")]) == 0
-    half = pdanet_tf.predict(tmp_path / "photo.png", with_dtype_policy(model, "mixed_bfloat16"))
+    half = pdanet_tf.predict(tmp_path / "photo.png", with_dtype_policy(model, "bfloat16"))
     found = Image.open(tmp_path / "predictions" / "photo_labels.png")
     np.testing.assert_array_equal(found, half.label_map)
     assert np.any(half.label_map != pdanet_tf.predict(tmp_path / "photo.png", model).label_map)

@@ -13,7 +13,8 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     It computes what Keras' layer does, to rounding, and has the same variables. But under
     TensorFlow that layer goes over the values several times, in half precision over copies in
-    float32; this one uses TensorFlow's fused operation, whose gradient is fused, too.
+    float32; this one uses TensorFlow's fused operation, whose gradient is fused, too. The variables
+    are float32 even where the policy keeps those of other layers in half precision.
 
     Args:
         beta_initializer: Initializer of the shift.
@@ -23,8 +24,15 @@ class BatchNorm(keras.layers.BatchNormalization):
         Input and output `(batch, height, width, channels)`.
     """
 
-    def __init__(self, beta_initializer: Any = "zeros", **kwargs: Any) -> None:
-        super().__init__(momentum=0.9, epsilon=1e-5, beta_initializer=beta_initializer, **kwargs)
+    def __init__(self, beta_initializer: Any = "zeros", dtype: Any = None, **kwargs: Any) -> None:
+        policy = keras.dtype_policies.get(dtype).name
+        super().__init__(
+            momentum=0.9,
+            epsilon=1e-5,
+            beta_initializer=beta_initializer,
+            dtype=f"mixed_{policy}" if policy in ("bfloat16", "float16") else policy,
+            **kwargs,
+        )
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Normalises; in training by the batch's own moments, which the averages follow."""

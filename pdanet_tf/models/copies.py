@@ -17,10 +17,12 @@ def with_dtype_policy(model: keras.Model, dtype: str) -> keras.Model:
 
     Args:
         model: A functional model; nested ones are copied, too.
-        dtype: A Keras dtype policy, such as `"mixed_bfloat16"`.
+        dtype: A Keras dtype policy, such as `"mixed_bfloat16"`; `"bfloat16"` for kernels in it,
+            too, which is faster, for prediction, and takes half the memory.
 
     Returns:
-        A functional model with the same inputs, outputs and variables.
+        A functional model with the same inputs and outputs, and the same variables but for
+            their precision.
 
     Raises:
         ValueError: If there is no such policy.
