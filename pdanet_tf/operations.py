@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.layers.winograd import plain_convolutions
+from pdanet_tf.layers import plain_operations
 
 
 def count_flops(model: keras.Model, size: tuple[int, int] = (512, 512)) -> int:
@@ -52,7 +52,7 @@ def count_flops(model: keras.Model, size: tuple[int, int] = (512, 512)) -> int:
     tf.config.run_functions_eagerly(True)
     try:
         predict = tf.function(lambda images: model(images, training=False))
-        with plain_convolutions():
+        with plain_operations():
             graph = predict.get_concrete_function(spec).graph
     finally:
         tf.config.run_functions_eagerly(run_eagerly)

@@ -1,5 +1,7 @@
 """Operations counted, against the closed forms."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -89,14 +91,15 @@ def test_fusion_of_the_pyramid():
     assert conv(3, 2560, 512, 64, 64) == 96_636_764_160
 
 
-def test_attention():
-    """50 x 50 energies of a width of 64 / 8, 64 x 64 of 50 positions, and what they weigh."""
-    channels, positions = 64, 5 * 10
+@pytest.mark.parametrize("size", [(5, 10), (40, 45)])  # of 1800 positions one block is too few
+def test_attention(size):
+    """Energies of all positions, of a width of 64 / 8, or of 64 x 64 channels; what they weigh."""
+    channels, positions = 64, math.prod(size)
     projections = 2 * positions * channels * (8 + 8 + 64)
     products = 2 * positions**2 * (8 + 64)
-    assert count(layers.PositionAttention(), channels, (5, 10)) == projections + products
+    assert count(layers.PositionAttention(), channels, size) == projections + products
     products = 2 * (2 * positions * channels**2)
-    assert count(layers.ChannelAttention(), channels, (5, 10)) == products
+    assert count(layers.ChannelAttention(), channels, size) == products
 
 
 def fcn_resnet18(classes, size):

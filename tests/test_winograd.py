@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pdanet_tf.layers import ConvBatchNorm, winograd
+from pdanet_tf.layers import ConvBatchNorm, plain_operations, winograd
 
 
 def tensors(height, width, channels=5, filters=4, batch=2):
@@ -73,7 +73,7 @@ def test_it_is_used_where_it_pays(monkeypatch):
     assert not is_used(monkeypatch, kernel_size=1)
     assert not is_used(monkeypatch, dtype="mixed_bfloat16")
     assert not is_used(monkeypatch, dtype="float64")
-    with winograd.plain_convolutions():
+    with plain_operations():
         assert not is_used(monkeypatch)
     assert is_used(monkeypatch)
     monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: ["gpu:0"])

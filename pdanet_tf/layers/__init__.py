@@ -7,6 +7,7 @@ from pdanet_tf.layers.context import ContextModule, IdentityInitializer
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.fusion import PyramidFusion
 from pdanet_tf.layers.pixels import NORMALIZATIONS, PixelNormalization, pixel_mean
+from pdanet_tf.layers.plain import plain_operations
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling, DenseMaxPooling
 from pdanet_tf.layers.pyramid import AttentionLevel, PyramidDualAttention, PyramidPooling
 from pdanet_tf.layers.resizing import BilinearResizeLike, bilinear_resize
@@ -37,4 +38,5 @@ __all__ = [
     "ScoreSum",
     "bilinear_resize",
     "pixel_mean",
+    "plain_operations",
 ]

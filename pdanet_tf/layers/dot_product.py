@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from pdanet_tf.gradients import call_with_gradient
+from pdanet_tf.layers.plain import is_plain
 from pdanet_tf.layers.precision import full_precision
 
 # Energies that are held at once, per image: 8 MiB. As many positions' energies are held whole.
@@ -31,7 +32,8 @@ def attend(query: Any, key: Any, value: Any, bounded_memory: bool = True) -> Any
         `(batch, positions, channels)`, in the dtype of the values.
     """
     positions = key.shape[1]  # None where it is known only at run time
-    if not bounded_memory or (positions is not None and positions**2 <= _ENERGIES):
+    is_small = positions is not None and positions**2 <= _ENERGIES
+    if is_small or is_plain() or not bounded_memory:
         return _weigh(_attention(query, key), value)
     if keras.backend.backend() == "torch" or keras.config.is_flash_attention_enabled():
         return _fused(query, key, value)

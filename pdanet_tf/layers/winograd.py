@@ -5,9 +5,6 @@ of sums before and after. Here all of it is matrix products: small constant matr
 the padding and the dilation, and one large product for each of the 16.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -15,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from pdanet_tf.gradients import call_with_gradient
+from pdanet_tf.layers.plain import is_plain
 
 # What turns four inputs, three taps, and (transposed) two outputs into four numbers.
 _INPUTS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], "float32")
@@ -22,18 +20,6 @@ _TAPS = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], "flo
 _OUTPUTS = np.array([[1, 0], [1, 1], [1, -1], [0, -1]], "float32")
 _KERNEL = np.kron(_TAPS, _TAPS)  # (16, 9)
 _WORTHWHILE = 256  # channels from which the sums cost less than the multiplications saved
-
-_is_allowed: ContextVar[bool] = ContextVar("is_allowed", default=True)
-
-
-@contextmanager
-def plain_convolutions() -> Iterator[None]:
-    """Has every convolution that is traced or computed inside done the plain way."""
-    token = _is_allowed.set(False)
-    try:
-        yield
-    finally:
-        _is_allowed.reset(token)
 
 
 def same_conv(inputs: Any, kernel: Any, dilation_rate: int = 1) -> Any:
@@ -59,7 +45,7 @@ def _pays(inputs: Any, kernel: Any) -> bool:
     channels. GPUs have convolutions of their own that do the same.
     """
     return (
-        _is_allowed.get()
+        not is_plain()
         and tuple(kernel.shape[:2]) == (3, 3)
         and min(kernel.shape[2:]) >= _WORTHWHILE
         and keras.backend.standardize_dtype(inputs.dtype) == "float32"
