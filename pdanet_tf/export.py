@@ -80,8 +80,8 @@ def export_saved_model(
         )
         return {"label_map_bytes": label_maps}
 
+    # Variables are found by the endpoint; `track` would have each stored a second time.
     archive = keras.export.ExportArchive()
-    archive.track(network)
     signature = tf.TensorSpec((None,), tf.string, name="image_bytes")
     archive.add_endpoint("serving_default", serve, input_signature=[signature])
     folder.parent.mkdir(parents=True, exist_ok=True)

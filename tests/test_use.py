@@ -201,6 +201,8 @@ def test_export_answers_where_the_package_is_not_installed(model, tmp_path):
     folder = tmp_path / "served" / "1"
     pdanet_tf.export_saved_model(model, folder, Protocol((40, 64)))
     assert [path.name for path in folder.parent.iterdir()] == ["1"]
+    size = sum(path.stat().st_size for path in (folder / "variables").iterdir())
+    assert size < 1.01 * sum(variable.numpy().nbytes for variable in model.variables)
     images = [picture(40, 56), picture(61, 33)]
     Image.fromarray(images[0]).save(tmp_path / "a.png")
     Image.fromarray(images[1]).save(tmp_path / "b.png")
