@@ -186,9 +186,9 @@ class Predictor:
 
     def _mean(self, views: Sequence["_View"], rows: slice, size: tuple[int, int]) -> np.ndarray:
         """Returns the probabilities of a strip, averaged over the views."""
-        total, *others = (view.probabilities(rows, size, self._probabilities) for view in views)
-        for one in others:
-            total += one
+        total = np.zeros((rows.stop - rows.start, size[1], self._num_classes), "float32")
+        for view in views:
+            total += view.probabilities(rows, size, self._probabilities)
         return total / len(views)
 
 

@@ -21,30 +21,24 @@ def call(layer, inputs, training):
     return outputs, *tape.gradient(loss, watched)
 
 
-@pytest.fixture
-def twins():
+def make_twins(dtype, channels):
     """Our layer and Keras', of one dtype and the same random variables."""
-
-    def make(dtype, channels):
-        rng = np.random.default_rng(0)
-        layers = (
-            BatchNorm(dtype=dtype),
-            keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype),
-        )
-        values = rng.uniform(0.5, 1.5, (4, channels))
-        for layer in layers:
-            layer.build((None, None, None, channels))
-            layer.set_weights(values)
-        return layers
-
-    return make
+    layers = (
+        BatchNorm(dtype=dtype),
+        keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype),
+    )
+    values = np.random.default_rng(0).uniform(0.5, 1.5, (4, channels))
+    for layer in layers:
+        layer.build((None, None, None, channels))
+        layer.set_weights(values)
+    return layers
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("shape", [(2, 5, 7, 16), (1, 9, 4, 3), (2, 1, 2, 8)])
-def test_outputs_gradients_and_averages_are_those_of_keras(twins, dtype, training, shape):
-    ours, theirs = twins(dtype, shape[-1])
+def test_outputs_gradients_and_averages_are_those_of_keras(dtype, training, shape):
+    ours, theirs = make_twins(dtype, shape[-1])
     inputs = 2 * np.random.default_rng(1).standard_normal(shape) + 1
     for one, other in zip(
         (*call(ours, inputs, training), *ours.weights),
@@ -56,8 +50,8 @@ def test_outputs_gradients_and_averages_are_those_of_keras(twins, dtype, trainin
         np.testing.assert_allclose(one, other, atol=TOLERANCE[dtype] * np.abs(other).max(), rtol=0)
 
 
-def test_frozen_it_normalises_by_the_averages(twins):
-    ours, _ = twins("float32", 4)
+def test_frozen_it_normalises_by_the_averages():
+    ours, _ = make_twins("float32", 4)
     ours.trainable = False
     inputs = np.random.default_rng(1).standard_normal((2, 3, 5, 4)).astype("float32")
     before = ours.get_weights()
@@ -65,8 +59,8 @@ def test_frozen_it_normalises_by_the_averages(twins):
     assert all(map(np.array_equal, before, ours.get_weights()))
 
 
-def test_one_value_becomes_the_shift(twins):
-    ours, _ = twins("float32", 4)
+def test_one_value_becomes_the_shift():
+    ours, _ = make_twins("float32", 4)
     outputs = ours(np.full((1, 1, 1, 4), 3, "float32"), training=True)
     np.testing.assert_allclose(outputs[0, 0, 0], ours.beta, rtol=1e-6)
     assert all(np.isfinite(value).all() for value in ours.get_weights())

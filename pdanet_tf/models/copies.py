@@ -22,7 +22,7 @@ def with_dtype_policy(model: keras.Model, dtype: str) -> keras.Model:
 
     Returns:
         A functional model with the same inputs and outputs, and the same variables but for
-            their precision.
+        their precision.
 
     Raises:
         ValueError: If there is no such policy.
