@@ -18,7 +18,7 @@ from rich.text import Text
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.examination import Examination, examine_all
-from pdanet_tf.data.problems import Problem, Severity, group_problems, list_group, option
+from pdanet_tf.data.problems import Problem, Severity, group_problems, list_group
 from pdanet_tf.data.statistics import SplitStatistics, judge_split
 from pdanet_tf.files import write_atomically
 from pdanet_tf.visualization import draw_bar_chart
@@ -244,7 +244,7 @@ def _remarks_on_split(
             "mostly without class",
             f"{split.ignored_pixels / (split.ignored_pixels + labelled):.0%} of all pixels have "
             "no class",
-            f"Make sure that {option('label_offset')} and {option('ignore_label')} are right",
+            "Make sure that label_offset and ignore_label are right",
             "warning",
         )
     if dataset.label_offset == 0 and dataset.num_classes > 2:
@@ -260,8 +260,8 @@ def _remarks_on_label_0(
             name,
             "labels from 1",
             f"the label 0 ({first}) occurs nowhere",
-            f"If the labels begin at 1, set {option('label_offset', 1)}: else every class goes by "
-            "the name of the one before it",
+            "If the labels begin at 1, set label_offset=1: else every class goes by the name of "
+            "the one before it",
             "warning",
         )
     elif split.shares[0] > 0.5 and split.images_per_class[0] > 0.9 * split.images:
@@ -270,6 +270,6 @@ def _remarks_on_label_0(
             "label 0 everywhere",
             f"the label 0 ({first}) has {split.shares[0]:.0%} of the labelled pixels, and is in "
             f"{split.images_per_class[0]} of {split.images} images",
-            f'If it stands for "other", set {option("label_offset", 1)}, so that it does not count',
+            'If it stands for "other", set label_offset=1, so that it does not count',
             "warning",
         )

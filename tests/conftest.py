@@ -28,6 +28,14 @@ def ade20k_sample():
     return _shared("ade20k_sample")
 
 
+@pytest.fixture
+def shared_cases():
+    folder = SHARED.parent / "cases" / "files"
+    if not folder.is_dir():
+        pytest.skip("the cases are not beside the repository")
+    return folder
+
+
 def _shared(name):
     folder = SHARED / name
     if not folder.is_dir():

@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     commands = import_module("pdanet_tf.cli.commands")
     try:
+        import_module("pdanet_tf.data.readers").set_pixel_limit()
         return commands.COMMANDS[command](**options) or 0
     except (ValueError, OSError, ArithmeticError, ImportError, RuntimeError) as error:
         # Options of `train` that were not given are not among its options.

@@ -13,6 +13,7 @@ from rich.table import Table
 
 import pdanet_tf
 from pdanet_tf.benchmark import Case, run_benchmark
+from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.convert import load_torch_state_dict, read_torch_file
 from pdanet_tf.crf import CRFParameters
 from pdanet_tf.data import FolderDataset, SegmentationDataset
@@ -83,7 +84,7 @@ def _validate_data(split: str | None, json: str | None, chart: str | None, **dat
     if chart:
         _save(report.chart(), chart)
     Console().print(report.table())
-    print(report.summary())
+    print(spell_as_options(report.summary(), data))
     return 1 if report.fatal else 0
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.examination import Examination, examine_all, size_problem
-from pdanet_tf.data.problems import DataError, Problem, option, printable, raise_if_any
+from pdanet_tf.data.problems import DataError, Problem, printable, raise_if_any
 from pdanet_tf.data.readers import (
     PathLike,
     image_mode,
@@ -31,7 +31,7 @@ _LABEL_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
 # What data sets call the splits.
 _SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val")}
 _NAMES_SHOWN = 5
-_SET_FOLDER = f"Set {option('data_dir')} to the folder that holds images and annotations"
+_SET_FOLDER = "Set data_dir to the folder that holds images and annotations"
 
 
 class FolderDataset(SegmentationDataset):
@@ -161,13 +161,11 @@ class FolderDataset(SegmentationDataset):
         )
         start = self.label_offset + 1
         if values.tolist() == [255]:
-            advice = (
-                f"255 mostly stands for no class: if it does, set {option('ignore_label', 255)}"
-            )
+            advice = "255 mostly stands for no class: if it does, set ignore_label=255"
         else:
             advice = (
-                f"If the classes begin at {start}, set {option('label_offset', start)}; if a "
-                f"number stands for no class, set {option('ignore_label')}"
+                f"If the classes begin at {start}, set label_offset={start}; if a number stands "
+                "for no class, set ignore_label"
             )
         return Problem(
             str(path),
@@ -363,7 +361,7 @@ def _missing_split(parent: Path, split: str, advice: str) -> Problem:
     if nearest != parent:
         advice = f"Expected a folder called {parent.name}. {_SET_FOLDER}"
     if folders:
-        text += f"; {nearest} holds the folders {_shorten(folders)}"
+        text += f"; {nearest} holds the folder{'s' if len(folders) > 1 else ''} {_shorten(folders)}"
     return Problem(str(parent), "missing split", text, advice)
 
 
@@ -381,7 +379,7 @@ def _empty_split(folder: Path, endings: tuple[str, ...], found: _Listing, others
         return Problem(str(folder), "empty split", text, _SET_FOLDER)
     text += f", but {others}"
     if found.folders:
-        advice = f"Move the files out of the sub-folders, into {folder} itself"
+        advice = f"Move the files out of the sub-folders, so that they lie in {folder.name} itself"
     else:
         advice = f"Save the {kind} as PNG"
         if any(path.suffix.lower() in _IMAGE_ENDINGS for path in found.others.values()):

@@ -9,7 +9,6 @@ from pdanet_tf.data.camvid import camvid
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.folder import FolderDataset
-from pdanet_tf.data.problems import option
 from pdanet_tf.data.readers import DataError, PathLike
 from pdanet_tf.data.synthetic import SyntheticDataset
 
@@ -67,17 +66,14 @@ def load_dataset(
     strange = [key for key, value in given.items() if value is not None]
     if name != "folder" and strange:
         raise ValueError(
-            f"The data set {name!r} has classes of its own; it takes no "
-            f"{', '.join(option(key) for key in strange)}."
+            f"The data set {name!r} has classes of its own; it takes no {', '.join(strange)}."
         )
     if name == "synthetic":
         return SyntheticDataset(split)
     if name == "ade20k":
         return _open_ade20k(split, data_dir, strict)
     if data_dir is None:
-        raise ValueError(
-            f"The data set {name!r} needs the folder it lies in: set {option('data_dir')}."
-        )
+        raise ValueError(f"The data set {name!r} needs the folder it lies in: set data_dir.")
     if name == "camvid":
         return camvid(data_dir, split, strict=strict)
     classes = _folder_classes(num_classes, class_names)
@@ -125,9 +121,7 @@ def _folder_classes(num_classes: int | None, names: tuple[str, ...] | None) -> C
             )
         return Classes.named(names)
     if num_classes is None:
-        raise ValueError(
-            f"The data set 'folder' needs {option('num_classes')} or {option('class_names')}."
-        )
+        raise ValueError("The data set 'folder' needs num_classes or class_names.")
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1. Received: num_classes={num_classes}")
     return Classes.numbered(num_classes)

@@ -86,15 +86,6 @@ def list_group(group: list[Problem]) -> list[str]:
     return [*lines, f"  {group[0].advice}."]
 
 
-def option(name: str, value: object = None) -> str:
-    """Names an argument as Python and as the command line spell it.
-
-    For example "label_offset=1 (--label-offset 1)".
-    """
-    dashed = f"--{name.replace('_', '-')}"
-    return f"{name} ({dashed})" if value is None else f"{name}={value} ({dashed} {value})"
-
-
 def printable(text: str) -> str:
     """Returns a text with an escape for what cannot be written as UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -198,10 +198,27 @@ def _is_white_zero(image: Image.Image) -> bool:
     return _tiff_tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
+def _load(path: FileLike, image: Image.Image) -> None:
+    """Decodes an image in place."""
+    size = image.size
+    image.load()
+    if image.size != size:
+        # Pillow 13 cuts the rows of these at the wrong length.
+        raise DataError(
+            Problem(
+                str(path),
+                "turned TIFF",
+                "a TIFF that is stored turned (orientation tag), without compression, cannot be "
+                "read",
+                "Save it upright",
+            )
+        )
+
+
 def _to_rgb(path: FileLike, image: Image.Image) -> Image.Image:
     """Decodes an image to RGB of 8 bits."""
     raw_mode, inverted = _raw_mode(image), _is_white_zero(image)
-    image.load()
+    _load(path, image)
     if image.mode.startswith("I;16"):
         # Pillow would cut what is above 255, and take 0 for black.
         highest = 4095 if raw_mode == "I;12" else 65535
@@ -257,13 +274,14 @@ def read_label(path: FileLike) -> np.ndarray:
                     "Make the annotation again as a PNG: JPEG and the like change its numbers",
                 )
             )
-        return _stored_numbers(image)
+        return _stored_numbers(path, image)
 
 
-def _stored_numbers(image: Image.Image) -> np.ndarray:
+def _stored_numbers(path: FileLike, image: Image.Image) -> np.ndarray:
     """Decodes one number per pixel, without the scaling that makes grey of it."""
     raw_mode = _raw_mode(image)
     signed = _tiff_tag(image, _SAMPLE_FORMAT) == _SIGNED
+    _load(path, image)
     numbers = np.asarray(image)
     if image.mode == "L" and signed:
         numbers = numbers.view("int8")
@@ -383,11 +401,12 @@ def _no_image(path: FileLike, error: Exception) -> Problem:
 
 
 def _too_large(path: FileLike, error: Exception) -> Problem:
+    # Pillow's message has the size and the limit.
     return Problem(
         str(path),
         "too many pixels",
         "the image has more pixels than are read, because a small file may fill the memory: "
-        f"{_describe(error)}",
+        f"{error}",
         "Shrink it or cut it into pieces, its annotation, too; or, if you trust the file, allow "
         "its number of pixels: PIL.Image.MAX_IMAGE_PIXELS = 200_000_000 in Python, "
         f"{PIXELS_VARIABLE}=200000000 in the environment of the command line",

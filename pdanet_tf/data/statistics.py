@@ -8,9 +8,10 @@ import numpy as np
 
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.examination import Examination
-from pdanet_tf.data.problems import Problem, option, raise_if_any
+from pdanet_tf.data.problems import Problem, raise_if_any
 
 _BLACK_AND_WHITE = {0, 255}
+_LOOK = "Look at label_offset, ignore_label and the numbers in the files"
 
 
 @dataclass
@@ -66,14 +67,14 @@ def judge_split(
         statistics: What all of its images come to.
     """
     if not statistics.images and not dataset.problems:
-        yield Problem(name, "empty split", "holds no images", _say_where())
+        yield Problem(name, "empty split", "holds no images", "Set data_dir to where they are")
     if dataset.num_classes == 1:
         yield Problem(
             name,
             "one class",
             "there is one class only, which leaves nothing to learn",
-            f"Count the background as a class, too: set {option('num_classes', 2)}, with 0 for the "
-            "background and 1 for the other in the annotations",
+            "Count the background as a class, too: set num_classes=2, with 0 for the background "
+            "and 1 for the other in the annotations",
         )
     occurring = np.flatnonzero(statistics.pixels)
     is_class = 255 in range(dataset.label_offset, dataset.label_offset + dataset.num_classes)
@@ -90,16 +91,14 @@ def judge_split(
             "one class occurs",
             f"every labelled pixel has the class {dataset.classes.names[occurring[0]]}, which "
             "leaves nothing to learn",
-            f"Look at {option('label_offset')}, {option('ignore_label')} and the numbers in the "
-            "files",
+            _LOOK,
         )
     if statistics.ignored_pixels and not occurring.size:
         yield Problem(
             name,
             "no class anywhere",
             "no pixel of any annotation has a class",
-            f"Look at {option('label_offset')}, {option('ignore_label')} and the numbers in the "
-            "files",
+            _LOOK,
         )
 
 
@@ -122,7 +121,3 @@ def check_split(name: str, dataset: SegmentationDataset) -> None:
         if np.count_nonzero(statistics.pixels) > 1:
             break  # whatever the others hold, two classes are something to learn
     raise_if_any([*problems, *judge_split(name, dataset, statistics)])
-
-
-def _say_where() -> str:
-    return f"Set {option('data_dir')} to the folder that holds images and annotations"
