@@ -35,6 +35,14 @@ _PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339  # tags of TIFF
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 _DARK_BITS = 14  # so many of 16 bits, or fewer, make an image a quarter as bright at most
 _JPEG_BLOCK, _MIDDLE_GRAY = 8, 128
+# Errors whose message can stand without their name.
+_PLAIN_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 _REPLACE = "Replace the file, or take image and annotation out"
 PIXELS_VARIABLE = "PDANET_TF_MAX_PIXELS"
 
@@ -406,7 +414,7 @@ def _too_large(path: FileLike, error: Exception) -> Problem:
         str(path),
         "too many pixels",
         "the image has more pixels than are read, because a small file may fill the memory: "
-        f"{error}",
+        f"{_describe(error)}",
         "Shrink it or cut it into pieces, its annotation, too; or, if you trust the file, allow "
         "its number of pixels: PIL.Image.MAX_IMAGE_PIXELS = 200_000_000 in Python, "
         f"{PIXELS_VARIABLE}=200000000 in the environment of the command line",
@@ -429,8 +437,8 @@ def _decoding(path: FileLike, what: str) -> Iterator[None]:
 
 def _describe(error: Exception) -> str:
     """Returns an error's message in one line, or its name where that says more."""
-    plain = isinstance(error, OSError | SyntaxError | ValueError) and str(error)
-    return " ".join((str(error) if plain else repr(error)).split())
+    plain = isinstance(error, _PLAIN_ERRORS) and str(error)
+    return " ".join((str(error) if plain else repr(error)).split()).removesuffix(".")
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
