@@ -1,28 +1,25 @@
-"""Training: a configuration in, checkpoints and scores out."""
+"""Training: a configuration in, checkpoints and scores out.
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+The function is `pdanet_tf.train`; it needs TensorFlow, and `TrainConfig` does not.
+"""
 
-from pdanet_tf.training.callbacks import NonFiniteLossError, TrainingInterrupted
+from typing import TYPE_CHECKING
+
+from pdanet_tf.lazy import lazy_attributes
 from pdanet_tf.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from pdanet_tf.training.train import TrainResult, resume, train
+    from pdanet_tf.training.callbacks import NonFiniteLossError, TrainingInterrupted
+    from pdanet_tf.training.train import TrainResult, resume
 
-__all__ = [
-    "NonFiniteLossError",
-    "TrainConfig",
-    "TrainResult",
-    "TrainingInterrupted",
-    "resume",
-    "train",
-]
+__all__ = ["NonFiniteLossError", "TrainConfig", "TrainResult", "TrainingInterrupted", "resume"]
 
-
-def __getattr__(name: str) -> Any:
-    # What needs TensorFlow is imported when it is used.
-    if name in ("TrainResult", "resume", "train"):
-        module = import_module("pdanet_tf.training.train")
-        value = globals()[name] = getattr(module, name)
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "NonFiniteLossError": "pdanet_tf.training.callbacks",
+        "TrainResult": "pdanet_tf.training.train",
+        "TrainingInterrupted": "pdanet_tf.training.callbacks",
+        "resume": "pdanet_tf.training.train",
+    },
+)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pdanet_tf.choices import PRECISIONS
 from pdanet_tf.fields import check_fields, from_mapping
 from pdanet_tf.files import one_line, read_json
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # What each recipe takes for options that are not given, and which options the others do not have.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "crop": {"crop_size": (512, 512), "scale_range": (0.5, 2.0), "color_jitter": 0.4},
