@@ -712,6 +712,88 @@ def test_unused_names_of_a_checkpoint_are_reported():
     ]
 
 
+def genuine_state(name):
+    """A checkpoint as the reference writes it: each batch norm keeps its own books."""
+    parts = {part: golden.draw(shapes) for part, shapes in golden.layout(name).items()}
+    for state in parts.values():
+        for key in [key for key in state if key.endswith(".running_mean")]:
+            norm = key.removesuffix(".running_mean")
+            state[f"{norm}.num_batches_tracked"] = np.array(7)
+            state[f"{norm}._tmp_running_mean"] = 1000 * state[key]
+            state[f"{norm}._tmp_running_var"] = 1000 * state[f"{norm}.running_var"]
+            state[f"{norm}._running_iter"] = np.array([1000.0], "float32")
+    return parts
+
+
+def test_a_checkpoint_is_read_whatever_wraps_it():
+    parts = genuine_state("fcn_deepsup")
+    expected = {w.path: w.numpy() for w in golden.reference_model("fcn_deepsup").weights}
+    whole = {
+        f"{part}.{key}": array for part, state in parts.items() for key, array in state.items()
+    }
+    wrapped = [
+        (parts["encoder"], parts["decoder"]),
+        *(
+            tuple({f"{prefix}{key}": array for key, array in state.items()} for state in states)
+            for prefix, states in (
+                ("module.", parts.values()),
+                ("_orig_mod.module.", parts.values()),
+                ("", [whole]),
+                ("module.", [whole]),
+            )
+        ),
+        ({**whole, "crit.weight": np.ones(150)}, None),
+    ]
+    for states in wrapped:
+        model = blank("fcn_resnet18", num_classes=150, aux_head=True)
+        unused = pdanet_tf.convert.load_torch_state_dict(model, *states)
+        assert len(unused) == 4 * (3 + 16 + 4 + 2) + ("crit.weight" in states[0])
+        assert len(model.weights) == len(expected)
+        for found in model.weights:
+            np.testing.assert_array_equal(found, expected[found.path])
+    without = blank("fcn_resnet18", num_classes=150)
+    unused = pdanet_tf.convert.load_torch_state_dict(without, *wrapped[0])
+    assert [name for name in unused if name.endswith("deepsup.bias")] == [
+        "decoder.conv_last_deepsup.bias"
+    ]
+    for found in without.weights:
+        np.testing.assert_array_equal(found, expected[found.path])
+    both = {**wrapped[1][0], **wrapped[0][0]}
+    with pytest.raises(ValueError, match=r"with and without 'module\.'"):
+        pdanet_tf.convert.load_torch_state_dict(without, both, wrapped[0][1])
+
+
+def test_the_stem_of_a_checkpoint_is_told():
+    parts = genuine_state("fcn")
+    assert pdanet_tf.convert.torch_stem(parts["encoder"]) == "deep"
+    assert pdanet_tf.convert.torch_stem({"module.conv1.weight": np.ones((64, 3, 7, 7))}) == "7x7"
+    for neither in (parts["decoder"], {"conv1.weight": np.ones((64, 3, 5, 5))}):
+        assert pdanet_tf.convert.torch_stem(neither) is None
+    model = blank("fcn_resnet18", num_classes=150, stem="7x7")
+    with pytest.raises(ValueError, match=r"in a\.pth .*stem='deep'.* has stem='7x7'") as caught:
+        pdanet_tf.convert.load_torch_state_dict(model, *parts.values(), source="a.pth")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "path"),
+    [
+        ("bn1.running_mean", np.nan, "stem_conv1/batch_norm/moving_mean"),
+        ("layer1.0.conv1.weight", -np.inf, "c2_block1_conv1/conv/kernel"),
+        ("bn2.running_var", -1e-3, "stem_conv2/batch_norm/moving_variance"),
+    ],
+)
+def test_weights_that_make_every_logit_nan(name, value, path):
+    parts = genuine_state("fcn")
+    parts["encoder"][name].flat[-1] = value
+    model = blank("fcn_resnet18", num_classes=150)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=rf"a\.pth: .*finite.*{path}"):
+        pdanet_tf.convert.load_torch_state_dict(model, *parts.values(), source="a.pth")
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 class TestPyTorchFiles:
     """Checkpoints as PyTorch writes them; needs PyTorch."""
 
@@ -775,7 +857,33 @@ class TestPyTorchFiles:
         assert len(unused) == 3
         assert all(np.all(weight == 0.5) for weight in backbone.get_weights())
 
+    @pytest.mark.filterwarnings("ignore:Sparse CSR")
+    def test_tensors_of_other_kinds(self, write):
+        import torch
+
+        values = torch.tensor([[0.0, 1.5], [0.0, -2.0], [0.25, 0.0]])
+        read = pdanet_tf.convert.read_torch_file(
+            write(
+                {
+                    "half": values.half(),
+                    "bfloat16": values.bfloat16(),
+                    "float8": values.to(torch.float8_e4m3fn),
+                    "sparse": values.to_sparse(),
+                    "compressed": values.to_sparse_csr(),
+                    "transposed": values.T.contiguous().T,
+                    "slice": torch.cat([values, values], 1)[:, 2:],
+                    "parameter": torch.nn.Parameter(values),
+                }
+            )
+        )
+        assert len(read) == 8
+        for name, array in read.items():
+            assert array.dtype == "float32", name
+            np.testing.assert_array_equal(array, values.numpy(), err_msg=name)
+
     def test_what_is_refused(self, write, tmp_path):
+        import torch
+
         class Evil:
             def __reduce__(self):
                 return (pathlib.Path.touch, (tmp_path / "executed",))
@@ -788,9 +896,17 @@ class TestPyTorchFiles:
             (evil, r"evil\.pth.*refused"),
             (write({"epoch": 3}, "number.pth"), "epoch"),
             (write([1, 2], "list.pth"), "list"),
+            (
+                write({"a": torch.ones(2, device="meta")}, "meta.pth"),
+                r"meta\.pth: a cannot be read",
+            ),
+            (write({"a": torch.tensor([np.nan])}, "nan.pth"), r"nan\.pth: .*finite.* a:"),
+            (write({"state_dict": {}}, "empty.pth"), r"empty\.pth: .*Received: nothing"),
         ):
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises(ValueError, match=message) as caught:
                 read(file)
+            assert "\n" not in str(caught.value)
+            assert "weights_only" not in str(caught.value)
         assert not (tmp_path / "executed").exists()
         with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
             read(tmp_path / "nowhere.pth")

@@ -102,9 +102,7 @@ def load_published(model: keras.Model, checkpoint: str) -> None:
     published = CHECKPOINTS[checkpoint]
     encoder = read_torch_file(fetch(published.encoder))
     decoder = read_torch_file(fetch(published.decoder))
-    if not any(weight.path.startswith("aux_head/") for weight in model.weights):
-        decoder = {name: array for name, array in decoder.items() if "_deepsup." not in name}
-    load_torch_state_dict(model, encoder, decoder)
+    load_torch_state_dict(model, encoder, decoder, source=f"the checkpoint {checkpoint!r}")
 
 
 def check_published(checkpoint: str, **arguments: Any) -> None:
