@@ -20,7 +20,7 @@ test: .venv/dev
 test-extras: .venv/extras
 	$(PYTEST) tests/test_crf.py tests/test_backbone_sources.py tests/test_models.py \
 		tests/test_published.py tests/test_compare_pytorch.py tests/test_dot_product.py \
-		tests/test_converters.py tests/test_mit_semseg.py \
+		tests/test_converters.py tests/test_damaged_files.py tests/test_mit_semseg.py \
 		-k 'crf or sources or PyTorch or other_backends or onnx or mit_semseg'
 
 test-slow: .venv/extras
