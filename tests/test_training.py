@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import pdanet_tf
-from pdanet_tf import cli
+from pdanet_tf import cli, train
 from pdanet_tf.data import Classes, DataError, FolderDataset
 from pdanet_tf.data.pipeline import paper_batches
 from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.optimizers import SGD
-from pdanet_tf.training import NonFiniteLossError, TrainConfig, train
+from pdanet_tf.training import NonFiniteLossError, TrainConfig
 from pdanet_tf.training.callbacks import Checkpoints, Progress, StopOnNonFinite, cut_history
 from pdanet_tf.training.train import _Run
 
