@@ -150,5 +150,6 @@ def test_convert(build, save, tmp_path, capsys):
     output = tmp_path / "converted.keras"
     command = ["convert", *files, "--model=fcn_resnet18", f"--num-classes={CLASSES}"]
     assert cli.main([*command, f"--output={output}"]) == 0
+    assert "_tmp_running_mean (25)" in capsys.readouterr().out
     model = build_ours("resnet18", "c1_deepsup", weights=output)
     assert_same_outputs(model, network)

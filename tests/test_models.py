@@ -823,6 +823,10 @@ class TestPyTorchFiles:
         output = str(tmp_path / "converted.keras")
         command = ["convert", *files, "--model", "fcn_resnet18", "--output", output]
         assert cli.main(command) == 0
+        told = capsys.readouterr().out
+        assert "Found in the checkpoint: stem deep." in told
+        assert "Assumed, since" in told
+        assert "output stride 8, normalization torch." in told
         values = golden.values("fcn_deepsup")
         converted = keras.saving.load_model(output)
         bare = golden.reference_model("fcn_deepsup")
@@ -834,8 +838,28 @@ class TestPyTorchFiles:
         assert "already exists" in capsys.readouterr().err
         wrong = [*command[:-1], str(tmp_path / "wrong.keras"), "--model", "danet_resnet18"]
         assert cli.main(wrong) == 1
-        assert "missing: dual_attention" in capsys.readouterr().err
+        message = capsys.readouterr().err
+        assert "missing: dual_attention" in message
+        assert "encoder_epoch_20.pth and " in message
         assert not (tmp_path / "wrong.keras").exists()
+        assert cli.main([*command[:-1], str(tmp_path / "wrong.keras"), "--stem", "7x7"]) == 1
+        assert "Build the model with --stem 'deep'" in capsys.readouterr().err
+        assert not (tmp_path / "wrong.keras").exists()
+
+    def test_convert_one_file_at_another_output_stride(self, write, tmp_path, capsys):
+        parts = genuine_state("fcn")
+        file = write({part: write.tensors(state) for part, state in parts.items()})
+        output = tmp_path / "converted.keras"
+        command = ["convert", f"--encoder={file}", "--model=fcn_resnet18", f"--output={output}"]
+        assert cli.main([*command, "--output-stride=16", "--normalization=caffe"]) == 0
+        told = capsys.readouterr().out
+        assert "output stride 16, normalization caffe." in told
+        assert "_running_iter (24)" in told
+        expected = blank("fcn_resnet18", num_classes=150, output_stride=16, normalization="caffe")
+        pdanet_tf.convert.load_torch_state_dict(expected, *parts.values())
+        images = pictures(1, 40, 56)
+        converted = keras.saving.load_model(output)
+        np.testing.assert_allclose(converted(images), expected(images), atol=1e-5)
 
     def test_a_backbone_of_torchvision(self, write):
         backbone = pdanet_tf.backbones.resnet18(stem="7x7")
