@@ -154,7 +154,7 @@ PARAMETERS |= {
         lambda n: (
             conv_batch_norms(3, (3, *SEGNET_ENCODER))
             + conv_batch_norms(3, (512, *SEGNET_DECODER))
-            + classifier(64, n)
+            + classifier(9 * 64, n)
         ),
         512,
     ),
@@ -399,6 +399,24 @@ def test_half_precision_keeps_logits_in_float32(model, policy):
         # SegNet's maxima move where rounding makes their neighbours the larger ones.
         limit = 0.3 if family == "segnet" and key == "logits" else 0.1
         assert np.abs(logits - expected).mean() < limit * np.std(expected)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16"])
+def test_masks_of_segnet_in_half_precision_are_those_of_float32(policy):
+    keras.utils.set_random_seed(0)
+    model = build("segnet_basic", include_preprocessing=False)
+    half = with_dtype_policy(model, policy)
+    # Smooth, as photographs are, and without digits that half precision would round away.
+    images = tf.image.resize(pictures(1, 6, 8), (48, 64), "bicubic") / 64 - 2
+    images = tf.cast(tf.cast(images, policy.removeprefix("mixed_")), "float32")
+    expected, found = (each.get_layer("basic")(images) for each in (model, half))
+    np.testing.assert_array_equal(tf.cast(found["mask1"], "float32"), expected["mask1"])
+    for name in ("mask2", "mask3", "mask4"):
+        maxima = np.array(expected[name]) == 1
+        # What is left are maxima that differ less than their inputs are rounded.
+        assert np.mean(np.array(tf.cast(found[name], "float32"))[maxima]) > 0.99
+    folded = fold_batch_norm(half)
+    assert folded.get_layer("basic").get_layer("block1_conv1").compute_dtype == "float32"
 
 
 def test_a_loaded_model_knows_which_layers_compute_scores(folder):
