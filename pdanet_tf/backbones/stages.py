@@ -11,6 +11,7 @@ from pdanet_tf.layers import (
     DenseMaxPooling,
     MaxPoolingWithMask,
     MaxUnpooling,
+    PixelNormalization,
 )
 from pdanet_tf.layers.grid import CellGrid
 
@@ -30,6 +31,8 @@ _UNPLACED = {
     "Transpose",
     "UpSampling2D",
 }
+# What turns pixels into normalised images.
+_RESCALING = (keras.layers.Rescaling, keras.layers.Normalization, PixelNormalization)
 
 
 def as_backbone(model: keras.Model) -> keras.Model:
@@ -44,7 +47,8 @@ def as_backbone(model: keras.Model) -> keras.Model:
         A functional model with a dict of stages. Variables are shared with `model`.
 
     Raises:
-        ValueError: If the model does not name its stages, or does not take images of 3 channels.
+        ValueError: If the model does not name its stages, does not take images of 3 channels, or
+            rescales its input, which the models here have normalised already.
     """
     stages = _named_stages(model)
     if not stages:
@@ -59,9 +63,29 @@ def as_backbone(model: keras.Model) -> keras.Model:
             "A backbone must take images (batch, height, width, 3). "
             f"Received: {model.name!r}, which takes {shape}"
         )
+    rescaling = [
+        layer.name
+        for layer in model._flatten_layers(include_self=False)
+        if isinstance(layer, _RESCALING) and _sees_pixels(layer)
+    ]
+    if rescaling:
+        raise ValueError(
+            "A backbone takes normalised images: the model before it has subtracted the mean. "
+            f"Received: {model.name!r}, which rescales them again in {', '.join(rescaling)}. "
+            "Build it without, which KerasCV calls include_rescaling=False and Keras "
+            "include_preprocessing=False"
+        )
     if model.output is stages:
         return model
     return keras.Model(model.input, stages, name=model.name)
+
+
+def _sees_pixels(layer: keras.layers.Layer) -> bool:
+    """Tells whether a layer is applied to an image, and not to features inside the network."""
+    try:
+        return layer.output.shape[-1] == 3
+    except (AttributeError, ValueError):  # it is called by another layer, or more than once
+        return True
 
 
 def _named_stages(model: keras.Model) -> dict[str, Any]:

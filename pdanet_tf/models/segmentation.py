@@ -214,9 +214,13 @@ def hidden_conv(x: Any, filters: int, dropout: float, name: str, **conv: Any) ->
     return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
 
 
-def classify(features: Any, num_classes: int, dropout: float) -> Any:
-    """Spatial dropout and a 1 x 1 convolution to the classes, in float32 in half precision."""
+def classify(features: Any, num_classes: int, dropout: float, kernel_size: int = 1) -> Any:
+    """Spatial dropout and a convolution to the classes, in float32 in half precision."""
     x = keras.layers.SpatialDropout2D(dropout, name="dropout")(features)
     return Classifier(
-        num_classes, 1, kernel_initializer=HEAD_INITIALIZER.clone(), name="classifier"
+        num_classes,
+        kernel_size,
+        padding="same",
+        kernel_initializer=HEAD_INITIALIZER.clone(),
+        name="classifier",
     )(x)
