@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from pdanet_tf.choices import BACKENDS, BENCHMARK_PRECISIONS, BENCHMARK_TASKS, PRECISIONS
 from pdanet_tf.files import write_atomically
 from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.models import build_model
@@ -38,13 +39,7 @@ from pdanet_tf.operations import count_flops
 from pdanet_tf.optimizers import SGD
 from pdanet_tf.visualization import draw_bar_chart
 
-TASKS = ("predict", "train")
-BACKENDS = ("tensorflow", "jax", "torch")
-POLICIES = {
-    "float32": "float32",
-    "bfloat16": "mixed_bfloat16",
-    "float16": "mixed_float16",
-}
+POLICIES = dict(zip(BENCHMARK_PRECISIONS, PRECISIONS, strict=True))
 NUM_CLASSES = 150
 _SMALL = ((64, 64), (72, 80))  # of two sizes: a graph for all sizes is traced at the second
 _WARM_UP_STEPS = 2  # beside those on small images
@@ -76,7 +71,11 @@ class Case:
     backend: str = "tensorflow"
 
     def __post_init__(self) -> None:
-        for name, known in (("task", TASKS), ("precision", POLICIES), ("backend", BACKENDS)):
+        for name, known in (
+            ("task", BENCHMARK_TASKS),
+            ("precision", POLICIES),
+            ("backend", BACKENDS),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"{name} must be one of {', '.join(known)}. "

@@ -14,6 +14,7 @@ PACKAGE = Path(pdanet_tf.__file__).parent
 # From the ground up: a module may import from its own storey and from those below.
 STOREYS = (
     (
+        "pdanet_tf.choices",
         "pdanet_tf.convert",
         "pdanet_tf.crf",
         "pdanet_tf.data",
@@ -21,6 +22,7 @@ STOREYS = (
         "pdanet_tf.fused",
         "pdanet_tf.gradients",
         "pdanet_tf.layers",
+        "pdanet_tf.lazy",
         "pdanet_tf.operations",
         "pdanet_tf.published",
         "pdanet_tf.version",
@@ -123,8 +125,48 @@ def test_every_public_name_can_be_had():
 
 
 def test_a_fresh_import_has_what_the_documentation_names():
-    script = "import pdanet_tf as p; p.convert.torch_names, p.training.TrainConfig, p.train"
+    script = (
+        "import sys, pdanet_tf as p\n"
+        "assert not {'keras', 'tensorflow_datasets', 'matplotlib'} & sys.modules.keys()\n"
+        "p.convert.torch_names, p.training.TrainConfig, p.train\n"
+        "from pdanet_tf.training.train import TrainResult\n"
+        "assert callable(p.train)\n"
+        "import tensorflow_datasets as tfds\n"
+        "assert tfds.builder_cls('ade20k') is p.data.Ade20k\n"
+    )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_keras_knows_the_classes_whatever_is_imported_first():
+    """Each order of imports in a child of a process that holds what they all import."""
+    script = """
+import os
+import tensorflow
+for first in (
+    "import pdanet_tf, keras", "import keras, pdanet_tf", "import pdanet_tf.layers.conv",
+    "import pdanet_tf.losses", "import pdanet_tf.metrics", "import pdanet_tf.optimizers",
+    "import pdanet_tf.gradients, pdanet_tf.fused", "from pdanet_tf import build_model",
+):
+    child = os.fork()
+    if not child:
+        exec(first)
+        import keras
+        names = ("ConvBatchNorm", "SegmentationCrossEntropy", "MeanIoU", "SGD")
+        found = [keras.saving.get_registered_object(f"pdanet_tf>{name}") for name in names]
+        os._exit(0 if all(found) else 1)
+    assert os.waitpid(child, 0)[1] == 0, first
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("command", [["--help"], ["--version"], ["train", "--help"]])
+def test_the_command_tells_its_options_without_tensorflow(command):
+    script = [sys.executable, "-X", "importtime", "-m", "pdanet_tf.cli", *command]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    assert done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "pdanet_tf.cli.options" in imported
+    assert not {"tensorflow", "keras", "matplotlib", "tensorflow_datasets"} & imported
 
 
 def test_building_and_running_print_nothing():

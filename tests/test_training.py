@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import pdanet_tf
-from pdanet_tf import cli
+from pdanet_tf import cli, train
 from pdanet_tf.data import Classes, DataError, FolderDataset
 from pdanet_tf.data.pipeline import paper_batches
 from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.optimizers import SGD
-from pdanet_tf.training import NonFiniteLossError, TrainConfig, train
+from pdanet_tf.training import NonFiniteLossError, TrainConfig
 from pdanet_tf.training.callbacks import Checkpoints, Progress, StopOnNonFinite, cut_history
 from pdanet_tf.training.train import _Run
 
@@ -357,7 +357,7 @@ def test_the_command_line_from_training_to_export(config, tmp_path, capsys):
     assert cli.main(["predict", photo, photo, "--model", best]) == 1
     short = ["--model", best, "--max-size", "0"]
     assert cli.main(["predict", photo, *short]) == 1
-    assert "max_size=0" in capsys.readouterr().err
+    assert "--max-size 0" in capsys.readouterr().err
     garbage = tmp_path / "garbage.keras"
     garbage.write_text("garbage")
     assert cli.main(["predict", photo, "--model", str(garbage)]) == 1

@@ -1,29 +1,37 @@
 """Data: images with labels from folders or drawn from a seed, and batches of them.
 
-`pdanet_tf.data.pipeline` needs TensorFlow; everything else here does not. Where TensorFlow is not
-installed, `Ade20k` and `PreparedDataset` are left out.
+`pdanet_tf.data.pipeline`, `Ade20k` and `PreparedDataset` need TensorFlow; everything else here does
+not.
 """
 
-from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
+from pdanet_tf.choices import DATASETS
 from pdanet_tf.data.ade20k import ADE20K_CLASSES
 from pdanet_tf.data.camvid import CAMVID_CLASSES
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.folder import FolderDataset
-from pdanet_tf.data.load import DATASETS, load_dataset
+from pdanet_tf.data.load import load_dataset
 from pdanet_tf.data.readers import DataError, read_image, read_label
 from pdanet_tf.data.stand_in import write_stand_in
 from pdanet_tf.data.synthetic import SYNTHETIC_CLASSES, SyntheticDataset
+from pdanet_tf.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from pdanet_tf.data.ade20k_builder import Ade20k
+    from pdanet_tf.data.prepared import PreparedDataset
 
 __all__ = [
     "ADE20K_CLASSES",
     "CAMVID_CLASSES",
     "DATASETS",
     "SYNTHETIC_CLASSES",
+    "Ade20k",
     "Classes",
     "DataError",
     "FolderDataset",
+    "PreparedDataset",
     "SegmentationDataset",
     "SyntheticDataset",
     "load_dataset",
@@ -32,9 +40,8 @@ __all__ = [
     "write_stand_in",
 ]
 
-# Registers "ade20k" with TensorFlow Datasets, which is of no use without TensorFlow.
-if find_spec("tensorflow") is not None:
-    from pdanet_tf.data.ade20k_builder import Ade20k
-    from pdanet_tf.data.prepared import PreparedDataset
-
-    __all__ += ["Ade20k", "PreparedDataset"]
+# What needs TensorFlow Datasets is imported when it is used.
+__getattr__ = lazy_attributes(
+    __name__,
+    {"Ade20k": "pdanet_tf.data.ade20k_builder", "PreparedDataset": "pdanet_tf.data.prepared"},
+)

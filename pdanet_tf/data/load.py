@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+from pdanet_tf.choices import DATASETS
 from pdanet_tf.data.ade20k import ADE20K_CLASSES, ade20k
 from pdanet_tf.data.camvid import camvid
 from pdanet_tf.data.classes import Classes
@@ -10,8 +11,6 @@ from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.folder import FolderDataset
 from pdanet_tf.data.readers import DataError, PathLike
 from pdanet_tf.data.synthetic import SyntheticDataset
-
-DATASETS = ("ade20k", "camvid", "folder", "synthetic")
 
 
 def load_dataset(

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from pdanet_tf.choices import NORMALIZATIONS
+
 # Mean and standard deviation per channel in RGB order, in units of pixels (0 to 255), and
 # whether the backbone then expects the channels in reversed (BGR) order.
 _STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...], bool]] = {
@@ -15,7 +17,6 @@ _STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...], bool]] = {
     ),
     "caffe": ((122.7717, 115.9465, 102.9801), (1.0, 1.0, 1.0), True),
 }
-NORMALIZATIONS = tuple(_STATISTICS)
 
 
 def pixel_mean(normalization: str) -> tuple[float, ...]:

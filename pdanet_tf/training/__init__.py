@@ -1,21 +1,23 @@
-"""Training: a configuration in, checkpoints and scores out."""
+"""Training: a configuration in, checkpoints and scores out.
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+The function is `pdanet_tf.train`; it needs TensorFlow, and `TrainConfig` does not.
+"""
 
-from pdanet_tf.training.callbacks import NonFiniteLossError
+from typing import TYPE_CHECKING
+
+from pdanet_tf.lazy import lazy_attributes
 from pdanet_tf.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from pdanet_tf.training.train import TrainResult, train
+    from pdanet_tf.training.callbacks import NonFiniteLossError
+    from pdanet_tf.training.train import TrainResult
 
-__all__ = ["NonFiniteLossError", "TrainConfig", "TrainResult", "train"]
+__all__ = ["NonFiniteLossError", "TrainConfig", "TrainResult"]
 
-
-def __getattr__(name: str) -> Any:
-    # What needs TensorFlow is imported when it is used.
-    if name in ("TrainResult", "train"):
-        module = import_module("pdanet_tf.training.train")
-        value = globals()[name] = getattr(module, name)
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "NonFiniteLossError": "pdanet_tf.training.callbacks",
+        "TrainResult": "pdanet_tf.training.train",
+    },
+)

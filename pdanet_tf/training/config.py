@@ -4,7 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+from pdanet_tf.choices import PRECISIONS
+
 # What each recipe takes for options that are not given, and which options the others do not have.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "crop": {"crop_size": (512, 512), "scale_range": (0.5, 2.0), "color_jitter": 0.4},

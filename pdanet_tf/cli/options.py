@@ -1,0 +1,287 @@
+"""The options of every command. Reading them imports neither Keras nor TensorFlow."""
+
+import argparse
+import dataclasses
+import types
+import typing
+from typing import Any
+
+from pdanet_tf.choices import (
+    BACKENDS,
+    BENCHMARK_PRECISIONS,
+    BENCHMARK_TASKS,
+    DATASETS,
+    INFERENCE_PRECISIONS,
+    NORMALIZATIONS,
+)
+from pdanet_tf.cli.spelling import spell_as_options
+from pdanet_tf.crf import CRFParameters
+from pdanet_tf.training.config import TrainConfig
+from pdanet_tf.version import __version__
+
+# How `train --help` groups the options. A test holds this to the fields of `TrainConfig`.
+TRAIN_GROUPS = {
+    "the run": ("output_dir", "resume", "seed"),
+    "the model": (
+        "model",
+        "weights",
+        "backbone_weights",
+        "normalization",
+        "stem",
+        "output_stride",
+        "dropout",
+        "aux_head",
+        "aux_weight",
+    ),
+    "the data": (
+        "dataset",
+        "data_dir",
+        "num_classes",
+        "class_names",
+        "label_offset",
+        "ignore_label",
+    ),
+    "the batches": (
+        "recipe",
+        "batch_size",
+        "crop_size",
+        "scale_range",
+        "color_jitter",
+        "flip",
+        "short_edge",
+        "short_edges",
+        "max_size",
+    ),
+    "the optimization": (
+        "epochs",
+        "steps_per_epoch",
+        "learning_rate",
+        "power",
+        "momentum",
+        "nesterov",
+        "weight_decay",
+        "precision",
+    ),
+}
+_DATA_OPTIONS = ("num_classes", "class_names", "label_offset", "ignore_label")
+_METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
+    ("crop_size", 2): ("HEIGHT", "WIDTH"),
+    ("scale_range", 2): ("LOWEST", "HIGHEST"),
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser; `command` in its result is the name of the command."""
+    parser = argparse.ArgumentParser(
+        prog="pdanet-tf", description="Train, score and use models for scene segmentation."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+
+    _add_config_options(add("train", "train a model, on GPUs or the CPU"))
+
+    validate = add("validate-data", "read a data set, and say what is wrong with it")
+    _add_data_options(validate, split=None)
+    validate.add_argument("--json", help="file to write all problems and figures to")
+    validate.add_argument("--chart", help="image file for a chart of the classes' frequencies")
+
+    evaluate = add("evaluate", "score a model, or stored predictions, on a data set")
+    source = evaluate.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", help="a .keras file")
+    source.add_argument("--predictions", help="a folder with one PNG per image")
+    _add_data_options(evaluate)
+    _add_precision_option(evaluate)
+    _add_protocol_options(evaluate)
+    _add_crf_option(evaluate)
+    evaluate.add_argument("--json", help="file to write the figures to")
+    evaluate.add_argument("--chart", help="image file for a chart of the IoU of each class")
+    evaluate.add_argument(
+        "--save-predictions",
+        metavar="FOLDER",
+        help="folder for the label maps, PNGs in the numbering of the data set's files",
+    )
+    evaluate.add_argument(
+        "--resume", action="store_true", help="go on with the predictions in that folder"
+    )
+
+    predict = add("predict", "segment images")
+    predict.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="an image, a folder of images, or a pattern"
+    )
+    predict.add_argument("--model", required=True, help="a .keras file")
+    predict.add_argument(
+        "--output", default="predictions", help="folder of the results (default: predictions)"
+    )
+    _add_precision_option(predict)
+    _add_protocol_options(predict)
+    _add_crf_option(predict)
+
+    export = add("export", "write a SavedModel for TensorFlow Serving")
+    export.add_argument("--model", required=True, help="a .keras file")
+    export.add_argument("--output", required=True, help="a new folder, such as models/pdanet/1")
+    _add_precision_option(export)
+    _add_protocol_options(export)
+
+    convert = add("convert", "turn a checkpoint of the PyTorch code into a .keras file")
+    convert.add_argument("--encoder", required=True, help="encoder_epoch_N.pth")
+    convert.add_argument("--decoder", required=True, help="decoder_epoch_N.pth")
+    convert.add_argument(
+        "--model", default="pdanet_resnet18", help="name of the model (default: pdanet_resnet18)"
+    )
+    convert.add_argument("--output", required=True, help="the .keras file to write")
+    convert.add_argument(
+        "--num-classes", type=int, default=150, help="number of classes (default: 150)"
+    )
+    convert.add_argument(
+        "--normalization",
+        choices=NORMALIZATIONS,
+        default="torch",
+        help="torch (the default): CSAIL's present checkpoints; caffe: those of PDANet's author",
+    )
+
+    _add_benchmark_options(add("benchmark", "time models, each in a process of its own"))
+    add("models", "list the models")
+    return parser
+
+
+def _add_benchmark_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        default=["pdanet_resnet18"],
+        help="names of models (default: pdanet_resnet18)",
+    )
+    parser.add_argument(
+        "--task",
+        nargs="+",
+        choices=BENCHMARK_TASKS,
+        default=["predict"],
+        help="predict (the default): from images to logits at 1/8; train: a step of training",
+    )
+    parser.add_argument(
+        "--size",
+        nargs=2,
+        type=int,
+        action="append",
+        metavar=("HEIGHT", "WIDTH"),
+        help="size of the images; may be given several times (default: 304 400)",
+    )
+    parser.add_argument(
+        "--batch-size", nargs="+", type=int, default=[1], help="images per step (default: 1)"
+    )
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        choices=BENCHMARK_PRECISIONS,
+        default=["float32"],
+        help="of the layers (default: float32)",
+    )
+    parser.add_argument(
+        "--backend",
+        nargs="+",
+        choices=BACKENDS,
+        default=["tensorflow"],
+        help="of Keras (default: tensorflow)",
+    )
+    parser.add_argument("--rounds", type=int, default=10, help="timed steps of each (default: 10)")
+    parser.add_argument("--json", help="file to write the figures to")
+    parser.add_argument("--chart", help="image file for a chart of images per second")
+
+
+def _add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Adds one option for every field of `TrainConfig`. Options not given are left out."""
+    for title, names in TRAIN_GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            _add_option(group, name, default=argparse.SUPPRESS)
+
+
+def _add_option(parser: Any, name: str, **settings: Any) -> None:
+    """Adds the option for a field of `TrainConfig`; its default is the field's."""
+    field = TrainConfig.__dataclass_fields__[name]
+    hint = typing.get_type_hints(TrainConfig)[name]
+    if isinstance(hint, types.UnionType):  # `int | None`
+        hint = typing.get_args(hint)[0]
+    text = field.metadata["help"]
+    if isinstance(field.default, bool):
+        text = f"{text} (default: {'on' if field.default else 'off'})"
+    elif field.default is not None:
+        text = f"{text} (default: {field.default})"
+    text = spell_as_options(text, TrainConfig.__dataclass_fields__)
+    settings = {"default": field.default, **settings, "help": text}
+    if hint is bool:
+        settings["action"] = argparse.BooleanOptionalAction
+    elif typing.get_origin(hint) is tuple:
+        parts = typing.get_args(hint)
+        count = "+" if parts[-1] is ... else len(parts)
+        settings |= {"type": parts[0], "nargs": count, "metavar": _METAVARS.get((name, count))}
+    else:
+        settings["type"] = hint
+    parser.add_argument(f"--{field.name.replace('_', '-')}", **settings)
+
+
+def _add_data_options(parser: argparse.ArgumentParser, split: str | None = "validation") -> None:
+    group = parser.add_argument_group("the data")
+    group.add_argument(
+        "--dataset", choices=DATASETS, default="synthetic", help="the data set (default: synthetic)"
+    )
+    group.add_argument("--data-dir", help="its folder")
+    default = f"default: {split}" if split else "default: both"
+    group.add_argument("--split", default=split, help=f"train or validation ({default})")
+    for name in _DATA_OPTIONS:
+        _add_option(group, name)
+
+
+def _add_precision_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=INFERENCE_PRECISIONS,
+        help="dtype policy of the layers; logits stay float32. mixed_*: float32 weights; bfloat16, "
+        "float16: half-precision weights. By default that of the file: training writes float32",
+    )
+
+
+def _add_protocol_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "how the model sees an image", "By default as it was trained."
+    )
+    group.add_argument(
+        "--short-edges",
+        type=int,
+        nargs="+",
+        help="short edges that an image is resized to; without training's, its own",
+    )
+    group.add_argument("--max-size", type=int, help="longest edge; without training's, 1000")
+    group.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="average over the image and its mirror image",
+    )
+    group.add_argument(
+        "--crop-size",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="slide a window over the image, as for models trained on crops",
+    )
+    group.add_argument(
+        "--stride",
+        type=int,
+        nargs=2,
+        metavar=("ROWS", "COLUMNS"),
+        help="from one window to the next; by default two thirds of a window",
+    )
+
+
+def _add_crf_option(parser: argparse.ArgumentParser) -> None:
+    defaults = dataclasses.asdict(CRFParameters())
+    parser.add_argument(
+        "--crf",
+        nargs="*",
+        metavar="NAME=VALUE",
+        help="refine the probabilities with a fully connected CRF (extra 'crf'); its parameters "
+        f"are {', '.join(f'{name}={value:g}' for name, value in defaults.items())}",
+    )

@@ -1,0 +1,49 @@
+"""What the command line makes of its options, and of messages."""
+
+import dataclasses
+import itertools
+
+import pytest
+
+import pdanet_tf
+from pdanet_tf import layers
+from pdanet_tf.choices import NORMALIZATIONS
+from pdanet_tf.cli.commands import COMMANDS
+from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
+from pdanet_tf.cli.spelling import spell_as_options
+
+
+def test_every_field_of_the_configuration_is_in_one_group():
+    names = list(itertools.chain(*TRAIN_GROUPS.values()))
+    assert sorted(names) == sorted(
+        field.name for field in dataclasses.fields(pdanet_tf.TrainConfig)
+    )
+
+
+def test_every_command_can_be_run():
+    for command in COMMANDS:
+        with pytest.raises(SystemExit, match="0"):
+            make_parser().parse_args([command, "--help"])
+    for name in NORMALIZATIONS:
+        assert layers.PixelNormalization(name).normalization == name
+
+
+def test_only_what_was_typed_is_given_to_training():
+    options = vars(make_parser().parse_args(["train", "--epochs", "3", "--no-flip"]))
+    assert options == {"command": "train", "epochs": 3, "flip": False}
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Choose another output_dir, or resume=True.", "Choose another --output-dir, or --resume."),
+        ("Received: epochs=0", "Received: --epochs 0"),
+        ("set flip=False", "set --no-flip"),
+        ("/home/output_dir/epochs: the model", "/home/output_dir/epochs: the model"),
+        ("resume the model", "resume the model"),
+        ("output_dir.txt and my_output_dir", "output_dir.txt and my_output_dir"),
+    ],
+)
+def test_messages_are_spelled_as_options(message, expected):
+    names = ("output_dir", "resume", "epochs", "flip", "model")
+    assert spell_as_options(message, names) == expected
