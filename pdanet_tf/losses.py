@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from pdanet_tf.layers import bilinear_resize
-from pdanet_tf.layers.precision import full_precision
+from pdanet_tf.layers.precision import full_precision, full_precision_dtype
 
 
 def match_labels(labels: Any, logits: Any) -> tuple[Any, Any]:
@@ -27,13 +27,53 @@ def match_labels(labels: Any, logits: Any) -> tuple[Any, Any]:
     return labels, bilinear_resize(logits, tuple(ops.shape(labels)[1:3]))
 
 
+def match_weights(weights: Any, labels: Any) -> Any:
+    """Returns the weight of every pixel.
+
+    Args:
+        weights: A number; one weight per image, `(batch,)`, `(batch, 1)` or `(batch, 1, 1)`; or
+            one per pixel, `(batch, height, width)` or `(batch, height, width, 1)`.
+        labels: `(batch, height, width)` or `(batch, height, width, 1)`.
+
+    Returns:
+        Weights of at least float32, of the shape of the labels without the last axis of 1.
+
+    Raises:
+        ValueError: If the weights have another shape.
+    """
+    weights = full_precision(ops.convert_to_tensor(weights))
+    expected, sizes = tuple(labels.shape)[:3], tuple(ops.shape(labels))[:3]
+    found = tuple(weights.shape)
+    if len(found) == 4 and found[3] == 1:
+        found = found[:3]
+    # Sizes known only at run time are None here.
+    agrees = [None in pair or pair[0] == pair[1] for pair in zip(found, expected, strict=False)]
+    if len(found) == len(expected) and all(agrees):
+        weights = ops.reshape(weights, tuple(ops.shape(weights))[: len(found)])
+    elif len(expected) == 3 and found and agrees[0] and set(found[1:]) <= {1, None}:
+        weights = ops.reshape(weights, (sizes[0], 1, 1))
+    elif found:
+        raise ValueError(
+            "sample_weight must be a number, one weight per image (batch,), (batch, 1) or "
+            "(batch, 1, 1), or one per pixel (batch, height, width) or (batch, height, width, 1). "
+            f"Received: sample_weight of shape {tuple(weights.shape)} with labels of shape "
+            f"{tuple(labels.shape)}"
+        )
+    return ops.broadcast_to(weights, sizes)
+
+
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class SegmentationCrossEntropy(keras.losses.Loss):
     """Cross-entropy of logits, averaged over the pixels with a label.
 
     Logits of another size than the labels are resized bilinearly to it. A batch without a
-    labelled pixel has a loss of 0. A label that is neither a class nor `ignore_label` makes the
-    loss NaN: it is a mistake in the data, and must not pass for an unlabelled pixel.
+    labelled pixel or without an image has a loss of 0. A label that is neither a class nor
+    `ignore_label` makes the loss NaN: it is a mistake in the data, and must not pass for an
+    unlabelled pixel.
+
+    `sample_weight` holds one weight per image or per pixel, see `match_weights`; the weighted
+    losses are averaged over the number of labelled pixels. `model.fit(class_weight=...)` does not
+    take label maps: weigh classes by pixel, with `sample_weight=weights[labels]`.
 
     Args:
         ignore_label: The label of pixels that do not count.
@@ -54,8 +94,21 @@ class SegmentationCrossEntropy(keras.losses.Loss):
     def __init__(
         self, ignore_label: int = 255, name: str = "segmentation_cross_entropy", **kwargs: Any
     ) -> None:
+        # Keras casts labels to this dtype: half precision would round them.
+        kwargs.setdefault("dtype", full_precision_dtype(keras.config.floatx()))
         super().__init__(name=name, **kwargs)
         self.ignore_label = ignore_label
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Returns the mean loss.
+
+        Raises:
+            ValueError: If `sample_weight` has a shape that `match_weights` does not take.
+        """
+        if sample_weight is not None:
+            # Keras would align its last axis with the width.
+            sample_weight = match_weights(sample_weight, ops.convert_to_tensor(y_true))
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the scaled loss of every pixel."""

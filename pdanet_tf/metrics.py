@@ -7,7 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from pdanet_tf.losses import match_labels
+from pdanet_tf.layers.precision import full_precision_dtype
+from pdanet_tf.losses import match_labels, match_weights
 
 AVERAGES = ("all", "present")
 _EPSILON = 1e-10  # of the official score: intersection / (union + 1e-10)
@@ -100,7 +101,11 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
             y_true: Labels `(batch, height, width)` or `(batch, height, width, 1)`.
             y_pred: Logits or probabilities `(batch, any, any, num_classes)`, resized to the
                 labels' size, or predicted classes of the shape of the labels, of integer dtype.
-            sample_weight: Where given, pixels of weight 0 do not count; all others count once.
+            sample_weight: Weights per image or per pixel, see `pdanet_tf.losses.match_weights`.
+                Pixels of weight 0 do not count; all others count once.
+
+        Raises:
+            ValueError: If `sample_weight` has another shape.
         """
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if "int" in keras.backend.standardize_dtype(y_pred.dtype):
@@ -112,8 +117,8 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
             predictions = ops.cast(ops.reshape(ops.argmax(logits, axis=-1), (-1,)), "int32")
         valid = ops.not_equal(labels, self.ignore_label)
         if sample_weight is not None:
-            weight = ops.broadcast_to(sample_weight, ops.shape(y_true))
-            valid = valid & ops.not_equal(ops.reshape(weight, (-1,)), 0)
+            weights = match_weights(sample_weight, y_true)
+            valid = valid & ops.not_equal(ops.reshape(weights, (-1,)), 0)
         n = self.num_classes
         known = (labels >= 0) & (labels < n) & (predictions >= 0) & (predictions < n)
         cells = ops.where(known, labels * n + predictions, n * n)
@@ -125,9 +130,13 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
         self.matrix.assign_add(ops.reshape(counts[: n * n], (n, n)))
         self.strangers.assign_add(counts[n * n])
 
+    def _counts(self) -> Any:
+        """Returns the matrix in a dtype to compute scores in; half precision would overflow."""
+        return ops.cast(self.matrix, full_precision_dtype(self.dtype))
+
     def _unless_strange(self, result: Any) -> Any:
         """Returns the result, or NaN if there were labels or predictions that are no class."""
-        return ops.where(self.strangers > 0, float("nan"), result)
+        return ops.cast(ops.where(self.strangers > 0, float("nan"), result), self.dtype)
 
     def scores(self) -> Scores:
         """Returns all scores of what was counted so far.
@@ -188,13 +197,13 @@ class MeanIoU(ConfusionMatrixMetric):
 
     def result(self) -> Any:
         """Returns the mean; 0 if nothing was counted."""
-        matrix = ops.cast(self.matrix, self.dtype)
+        matrix = self._counts()
         correct = ops.diagonal(matrix)
         union = ops.sum(matrix, axis=0) + ops.sum(matrix, axis=1) - correct
         total = ops.sum(correct / (union + _EPSILON))
         if self.average == "all":
             return self._unless_strange(total / self.num_classes)
-        present = ops.maximum(ops.sum(ops.cast(union > 0, self.dtype)), 1)
+        present = ops.maximum(ops.sum(ops.cast(union > 0, matrix.dtype)), 1)
         return self._unless_strange(total / present)
 
     def get_config(self) -> dict[str, Any]:
@@ -227,6 +236,6 @@ class PixelAccuracy(ConfusionMatrixMetric):
 
     def result(self) -> Any:
         """Returns the share."""
-        matrix = ops.cast(self.matrix, self.dtype)
+        matrix = self._counts()
         share = ops.sum(ops.diagonal(matrix)) / ops.maximum(ops.sum(matrix), 1)
         return self._unless_strange(share)

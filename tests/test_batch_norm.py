@@ -64,3 +64,12 @@ def test_one_value_becomes_the_shift():
     outputs = ours(np.full((1, 1, 1, 4), 3, "float32"), training=True)
     np.testing.assert_allclose(outputs[0, 0, 0], ours.beta, rtol=1e-6)
     assert all(np.isfinite(value).all() for value in ours.get_weights())
+
+
+def test_an_empty_batch_leaves_the_averages_alone():
+    ours, _ = make_twins("float32", 4)
+    before = ours.get_weights()
+    outputs, _, *gradients = call(ours, np.zeros((0, 2, 3, 4)), training=True)
+    assert outputs.shape == (0, 2, 3, 4)
+    assert all(map(np.array_equal, before, ours.get_weights()))
+    assert not np.any(gradients)

@@ -1,8 +1,11 @@
+import re
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from pdanet_tf.layers.batch_norm import BatchNorm
 from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy, Scores
 from pdanet_tf.optimizers import SGD
@@ -109,6 +112,113 @@ def test_metrics_take_predicted_classes_and_sample_weights():
     assert weighted.result() == masked.result()
 
 
+@pytest.mark.parametrize("shape", [(5,), (5, 1), (5, 1, 1), (5, 1, 1, 1)])
+def test_a_weight_per_image_weighs_images(shape):
+    # As many images as columns and rows: a weight laid along another axis would pass unseen.
+    labels, logits = random_batch(batch=5, size=(5, 5))
+    labels[0, :2], labels[3] = 255, 255
+    weights = np.array([0, 1, 0.5, 3, 0]).reshape(shape)
+    loss, pixels = SegmentationCrossEntropy(), (labels != 255).sum((1, 2))
+    of_images = [plain_cross_entropy(labels[i : i + 1], logits[i : i + 1]) for i in (1, 2)]
+    expected = (pixels[1] * of_images[0] + 0.5 * pixels[2] * of_images[1]) / pixels.sum()
+    np.testing.assert_allclose(loss(labels, logits, weights), expected, rtol=1e-5)
+    np.testing.assert_allclose(loss(labels[..., None], logits, weights), expected, rtol=1e-5)
+    by_logits, by_class, alone = PixelAccuracy(4), MeanIoU(4), MeanIoU(4)
+    by_logits.update_state(labels, logits, weights)
+    by_class.update_state(labels, logits.argmax(-1), weights)
+    alone.update_state(labels[1:4], logits[1:4])
+    np.testing.assert_array_equal(by_logits.matrix, alone.matrix)
+    np.testing.assert_array_equal(by_class.matrix, alone.matrix)
+
+
+def test_weights_of_pixels_and_of_everything():
+    labels, logits = random_batch()
+    loss = SegmentationCrossEntropy()
+    class_weights = np.array([0, 1, 2, 3, *[0] * 252], "float32")
+    expected = sum(
+        weight
+        * plain_cross_entropy(np.where(labels == label, labels, 255), logits)
+        * (labels == label).sum()
+        / (labels != 255).sum()
+        for label, weight in enumerate(class_weights[:4])
+        if weight
+    )
+    weights = class_weights[labels]
+    for each in (weights, weights[..., None]):
+        np.testing.assert_allclose(loss(labels, logits, each), expected, rtol=1e-5)
+    whole = loss(labels, logits)
+    np.testing.assert_allclose(loss(labels, logits, 0.5), 0.5 * whole, rtol=1e-6)
+    metric = PixelAccuracy(4)
+    metric.update_state(labels, logits, 0)
+    assert metric.scores().pixels.sum() == 0
+
+
+@pytest.mark.parametrize(
+    "shape", [(4,), (7,), (1,), (3, 5), (3, 1, 7), (5, 7), (1, 5, 7), (3, 7, 5)]
+)
+def test_weights_of_another_shape_are_refused(shape):
+    labels, logits = random_batch()
+    message = re.escape(f"sample_weight of shape {shape} with labels of shape (3, 5, 7)")
+    with pytest.raises(ValueError, match=message):
+        SegmentationCrossEntropy()(labels, logits, np.ones(shape))
+    for predictions in (logits, logits.argmax(-1)):
+        with pytest.raises(ValueError, match=message):
+            MeanIoU(4).update_state(labels, predictions, np.ones(shape))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_fit_and_evaluate_with_a_weight_per_image(jit_compile):
+    labels, logits = random_batch(batch=4, size=(4, 4))
+    images = keras.Input((4, 4, 4))
+    names = ("logits", "aux_logits")
+    heads = {name: keras.layers.Activation("linear", name=name)(images) for name in names}
+    model = keras.Model(images, heads)
+    loss = SegmentationCrossEntropy()
+    model.compile(
+        SGD(0.0),
+        {"logits": loss, "aux_logits": SegmentationCrossEntropy()},
+        weighted_metrics={"logits": [PixelAccuracy(4)]},
+        jit_compile=jit_compile,
+    )
+    weights = np.array([0, 2, 0, 0], "float32")
+    data = (logits, {"logits": labels, "aux_logits": labels})
+    found = model.evaluate(*data, sample_weight=weights, verbose=0, return_dict=True)
+    expected = float(loss(labels, logits, weights))
+    assert found["loss"] == pytest.approx(2 * expected, rel=1e-5)
+    right = (logits[1].argmax(-1) == labels[1])[labels[1] != 255].mean()
+    assert found["logits_pixel_accuracy"] == pytest.approx(right, rel=1e-6)
+    fitted = model.fit(*data, sample_weight=weights, verbose=0).history
+    assert fitted["loss"][0] == pytest.approx(2 * expected, rel=1e-5)
+
+
+def test_class_weights_of_fit_do_not_pass_for_weights_of_rows():
+    # Keras takes the class for the largest label of each row.
+    labels, logits = random_batch(batch=2, size=(4, 4))
+    images = keras.Input((None, None, 4))
+    model = keras.Model(images, keras.layers.Activation("linear")(images))
+    model.compile(SGD(0.0), SegmentationCrossEntropy())
+    batches = tf.data.Dataset.from_tensors((logits, labels))
+    with pytest.raises(ValueError, match="sample_weight must be"):
+        model.fit(batches, class_weight={0: 1.0, 1: 2.0, 2: 1.0, 3: 1.0}, verbose=0)
+
+
+@pytest.mark.parametrize("floatx", ["float16", "bfloat16"])
+def test_half_precision_as_the_default_changes_neither_labels_nor_counts(floatx):
+    labels, logits = random_batch()
+    labels = np.where(labels == 255, 65535, labels)
+    expected = SegmentationCrossEntropy(ignore_label=65535)(labels, logits)
+    keras.config.set_floatx(floatx)
+    try:
+        found = SegmentationCrossEntropy(ignore_label=65535)(labels, logits)
+        metrics = MeanIoU(4), PixelAccuracy(4)
+    finally:
+        keras.config.set_floatx("float32")
+    np.testing.assert_array_equal(found, expected)
+    for metric, value in zip(metrics, (1 / 7, 1 / 4), strict=True):
+        metric.matrix.assign(np.full((4, 4), 10**6))
+        assert float(metric.result()) == pytest.approx(value, rel=1e-2)
+
+
 def test_metrics_of_no_valid_pixel_are_zero():
     labels, logits = random_batch()
     for metric in (MeanIoU(4), MeanIoU(4, average="present"), PixelAccuracy(4)):
@@ -168,6 +278,32 @@ def test_metrics_and_loss_under_a_strategy(two_replicas):
     assert found["pixel_accuracy"] == pytest.approx(float(alone[1].result()), rel=1e-6)
     halves = [plain_cross_entropy(labels[i : i + 2], logits[i : i + 2]) for i in (0, 2)]
     assert found["loss"] == pytest.approx(np.mean(halves), rel=1e-5)
+
+
+def test_a_replica_without_an_image_counts_for_nothing(two_replicas):
+    # Of five images in batches of four the last reaches one replica only.
+    labels, logits = random_batch(batch=5)
+    labels[2:4] = 255  # and the second replica's first batch has no valid pixel
+    with two_replicas.scope():
+        images = keras.Input((None, None, 4))
+        model = keras.Model(images, BatchNorm()(images))
+        model.compile(SGD(0.0), SegmentationCrossEntropy(), metrics=[MeanIoU(4)])
+    before = model.evaluate(logits, labels, batch_size=4, verbose=0, return_dict=True)
+    outputs = model(logits)
+    parts = [plain_cross_entropy(labels[i], outputs[i]) for i in (slice(0, 2), slice(4, 5))]
+    # Keras averages over the replicas of a batch, then over the images of all batches.
+    assert before["loss"] == pytest.approx((4 * parts[0] / 2 + parts[1] / 2 * 2) / 5, rel=1e-5)
+    alone = MeanIoU(4)
+    alone.update_state(labels, outputs)
+    assert before["mean_iou"] == pytest.approx(float(alone.result()), rel=1e-6)
+    fitted = model.fit(logits, labels, batch_size=4, shuffle=False, verbose=0).history
+    assert np.isfinite(fitted["loss"]).all()
+    # Each replica has moving averages of its own, and the second saw no image in the last step.
+    after = model.evaluate(logits, labels, batch_size=4, verbose=0, return_dict=True)
+    assert np.isfinite(after["loss"])
+    for variable in model.non_trainable_variables:
+        for copy in two_replicas.experimental_local_results(variable.value):
+            assert np.isfinite(copy).all(), variable.path
 
 
 @pytest.mark.parametrize(

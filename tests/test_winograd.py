@@ -38,6 +38,14 @@ def test_equal_to_a_plain_convolution_gradients_included(size, dilation):
         np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(other).max())
 
 
+def test_an_empty_batch_stays_empty():
+    # What a replica gets of a last batch that does not reach it.
+    outputs, gradients = outputs_and_gradients(winograd.winograd_conv, tensors(6, 4, batch=0))
+    assert outputs.shape == (0, 6, 4, 4)
+    assert gradients[0].shape == (0, 6, 4, 5)
+    assert not np.any(gradients[1])
+
+
 def test_one_graph_serves_every_size():
     signature = [tf.TensorSpec((None, None, None, 5)), tf.TensorSpec((3, 3, 5, 4))]
 

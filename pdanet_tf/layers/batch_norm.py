@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from pdanet_tf.fused import can_fuse_batch_norm, normalize, normalize_batch
 
@@ -42,8 +43,11 @@ class BatchNorm(keras.layers.BatchNormalization):
             averages = self.moving_mean, self.moving_variance
             return normalize(inputs, self.gamma, self.beta, *averages, self.epsilon)
         outputs, mean, variance = normalize_batch(inputs, self.gamma, self.beta, self.epsilon)
+        # The last batch may leave a replica without an image, and so without moments.
+        is_empty = ops.equal(ops.size(inputs), 0)
         for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            average.assign(average * self.momentum + value * (1 - self.momentum))
+            followed = average * self.momentum + value * (1 - self.momentum)
+            average.assign(ops.where(is_empty, average, followed))
         return outputs
 
     def get_config(self) -> dict[str, Any]:

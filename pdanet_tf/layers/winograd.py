@@ -136,7 +136,8 @@ def _known_after(tensor: Any) -> Any:
     layer, all rows of all tiles at once. What is multiplied by this waits for its turn, so that
     it is not held in the meantime.
     """
-    return 1 - ops.cast(ops.isnan(ops.reshape(tensor, (-1,))[0]), "float32")
+    first = ops.reshape(tensor, (-1,))[:1]  # nothing where the batch is empty
+    return 1 - ops.cast(ops.any(ops.isnan(first)), "float32")
 
 
 def _sum(a: Any, b: Any, c: Any, d: Any) -> tuple[Any, Any]:
