@@ -134,6 +134,7 @@ def _views(
             images = tf.concat([images, images[:, :, ::-1]], axis=0)
         outputs = network(images, training=False)
         logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        logits = tf.cast(logits, tf.float32)  # from float64
         views.append(_place(logits[0], working_size, size, grid))
         if protocol.flip:
             _, down, across = views[-1]

@@ -384,7 +384,8 @@ def _compile(
 
     def compute_logits(images: Any) -> Any:
         outputs = model(images, training=False)
-        return outputs["logits"] if isinstance(outputs, dict) else outputs
+        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        return ops.cast(logits, "float32")  # from float64
 
     def interpolate(logits: Any, vertical: Any, horizontal: Any) -> Any:
         batch, height, width, channels = ops.shape(logits)

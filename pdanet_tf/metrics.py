@@ -65,7 +65,7 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
         num_classes: Number of classes.
         ignore_label: The label of pixels that do not count.
         name: Name of the metric.
-        dtype: Dtype of the result.
+        dtype: Dtype of the result; at least float32 by default.
 
     Raises:
         ValueError: If `num_classes` is below 1.
@@ -78,6 +78,8 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
+        if dtype is None:
+            dtype = full_precision_dtype(keras.config.floatx())
         super().__init__(name=name, dtype=dtype)
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1. Received: num_classes={num_classes}")
@@ -171,7 +173,7 @@ class MeanIoU(ConfusionMatrixMetric):
         average: `"all"`: over all classes, an absent one counting as 0, as the official score of
             ADE20K has it; `"present"`: over the classes in labels or predictions.
         name: Name of the metric.
-        dtype: Dtype of the result.
+        dtype: Dtype of the result; at least float32 by default.
 
     Raises:
         ValueError: If `num_classes` is below 1 or there is no such average.
@@ -219,7 +221,7 @@ class PixelAccuracy(ConfusionMatrixMetric):
         num_classes: Number of classes.
         ignore_label: The label of pixels that do not count.
         name: Name of the metric.
-        dtype: Dtype of the result.
+        dtype: Dtype of the result; at least float32 by default.
 
     Raises:
         ValueError: If `num_classes` is below 1.

@@ -71,12 +71,12 @@ def _resnet(
         )
     if stem not in STEMS:
         raise ValueError(f"stem must be one of {STEMS}. Received: stem={stem!r}")
-    inputs = keras.Input((None, None, 3), name="normalized_image")
+    inputs = keras.Input((None, None, 3), dtype="float32", name="normalized_image")
     x = _deep_stem(inputs) if stem == "deep" else _conv(64, 7, "stem_conv1", strides=2)(inputs)
     stages = {"C1": x}
     # Zeros pad as well as minus infinity would: the stem ends in a ReLU.
-    x = keras.layers.ZeroPadding2D(1, name="stem_pad")(x)
-    x = keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+    x = keras.layers.ZeroPadding2D(1, data_format="channels_last", name="stem_pad")(x)
+    x = keras.layers.MaxPooling2D(3, 2, data_format="channels_last", name="stem_pool")(x)
     settings = zip(depths, _FILTERS, _STAGES[output_stride], strict=True)
     for level, (depth, filters, (strides, dilation)) in enumerate(settings, start=2):
         for index in range(depth):

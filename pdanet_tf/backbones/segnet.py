@@ -36,7 +36,7 @@ def segnet_basic_encoder(name: str = "basic") -> keras.Model:
 
 
 def _encoder(blocks: tuple[tuple[int, int], ...], kernel_size: int, name: str) -> keras.Model:
-    inputs = keras.Input((None, None, 3), name="normalized_image")
+    inputs = keras.Input((None, None, 3), dtype="float32", name="normalized_image")
     x, outputs = inputs, dict[str, Any]()
     for block, (depth, filters) in enumerate(blocks, start=1):
         for index in range(1, depth + 1):

@@ -35,7 +35,7 @@ def vgg16(output_stride: int = 32, late_pools: bool = True, name: str = "vgg16")
             f"output_stride must be one of {tuple(_DENSE_POOLS)}. "
             f"Received: output_stride={output_stride}"
         )
-    inputs = keras.Input((None, None, 3), name="normalized_image")
+    inputs = keras.Input((None, None, 3), dtype="float32", name="normalized_image")
     x, dilation, stages = inputs, 1, {}
     for block, (depth, filters) in enumerate(VGG16_BLOCKS, start=1):
         for index in range(1, depth + 1):
@@ -43,6 +43,7 @@ def vgg16(output_stride: int = 32, late_pools: bool = True, name: str = "vgg16")
                 filters,
                 3,
                 padding="same",
+                data_format="channels_last",
                 dilation_rate=dilation,
                 activation="relu",
                 kernel_initializer=BACKBONE_INITIALIZER.clone(),
@@ -53,6 +54,8 @@ def vgg16(output_stride: int = 32, late_pools: bool = True, name: str = "vgg16")
                 x = DenseMaxPooling(dilation, name=f"block{block}_pool")(x)
             dilation *= 2
         else:
-            x = keras.layers.MaxPooling2D(2, padding="same", name=f"block{block}_pool")(x)
+            x = keras.layers.MaxPooling2D(
+                2, padding="same", data_format="channels_last", name=f"block{block}_pool"
+            )(x)
         stages[f"C{block}"] = x
     return keras.Model(inputs, stages, name=name)

@@ -82,6 +82,7 @@ class PositionAttention(_ResidualAttention):
         return keras.layers.Conv2D(
             filters,
             1,
+            data_format="channels_last",
             kernel_initializer=HEAD_INITIALIZER.clone(),
             dtype=self.dtype_policy,
             name=name,
@@ -194,10 +195,13 @@ class DualAttention(keras.layers.Layer):
         self.channel_attention = ChannelAttention(
             channel_energy, dtype=policy, name="channel_attention"
         )
-        self.spatial_dropout = keras.layers.SpatialDropout2D(dropout, dtype=policy)
+        self.spatial_dropout = keras.layers.SpatialDropout2D(
+            dropout, data_format="channels_last", dtype=policy
+        )
         self.projection = (Classifier if logits else keras.layers.Conv2D)(
             filters,
             1,
+            data_format="channels_last",
             kernel_initializer=HEAD_INITIALIZER.clone(),
             dtype=policy,
             name="projection",

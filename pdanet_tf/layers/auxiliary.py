@@ -29,7 +29,9 @@ class AuxiliaryHead(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.dropout = dropout
-        self.spatial_dropout = keras.layers.SpatialDropout2D(dropout, dtype=self.dtype_policy)
+        self.spatial_dropout = keras.layers.SpatialDropout2D(
+            dropout, data_format="channels_last", dtype=self.dtype_policy
+        )
         self.classifier = Classifier(
             num_classes,
             1,

@@ -100,6 +100,7 @@ class ContextModule(FullPrecision, keras.layers.Layer):
             filters,
             kernel_size,
             padding="same",
+            data_format="channels_last",
             dilation_rate=dilation,
             kernel_initializer=IdentityInitializer(num_classes, self.noise),
             dtype=self.dtype_policy,

@@ -66,6 +66,7 @@ class ConvBatchNorm(keras.layers.Layer):
             strides=strides,
             dilation_rate=dilation_rate,
             padding="valid" if strides > 1 else "same",
+            data_format="channels_last",
             use_bias=False,
             # A clone: one initializer instance draws the same numbers for equal shapes.
             kernel_initializer=self.kernel_initializer.clone(),

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from pdanet_tf.choices import NORMALIZATIONS
+from pdanet_tf.layers.precision import full_precision_dtype
 
 # Mean and standard deviation per channel in RGB order, in units of pixels (0 to 255), and
 # whether the backbone then expects the channels in reversed (BGR) order.
@@ -60,7 +61,9 @@ class PixelNormalization(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Subtracts, divides, and puts the channels in order."""
         mean, deviation, reverse = _STATISTICS[self.normalization]
-        pixels = (ops.cast(inputs, "float32") - ops.array(mean)) / ops.array(deviation)
+        precise = full_precision_dtype(self.compute_dtype)
+        pixels = ops.cast(inputs, precise) - ops.array(mean, precise)
+        pixels = pixels / ops.array(deviation, precise)
         if reverse:
             pixels = ops.flip(pixels, axis=-1)
         return ops.cast(pixels, self.compute_dtype)

@@ -28,3 +28,18 @@ def dtype_policy(policy: str | None) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(former)
+
+
+@contextmanager
+def full_precision_floatx() -> Iterator[None]:
+    """Has what Keras keeps in its default dtype in at least float32, and puts back the former one.
+
+    These are the learning rate, which counts steps, and the sum of the losses of an epoch: half
+    precision stops counting at 2048.
+    """
+    former = keras.config.floatx()
+    try:
+        keras.config.set_floatx(full_precision_dtype(former))
+        yield
+    finally:
+        keras.config.set_floatx(former)

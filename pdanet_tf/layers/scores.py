@@ -24,6 +24,9 @@ class FullPrecision:
 class Classifier(FullPrecision, keras.layers.Conv2D):
     """A convolution from features to scores; the arguments are those of Keras' `Conv2D`."""
 
+    def __init__(self, *args: Any, data_format: Any = "channels_last", **kwargs: Any) -> None:
+        super().__init__(*args, data_format=data_format, **kwargs)
+
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class ScoreSum(FullPrecision, keras.layers.Add):

@@ -35,7 +35,13 @@ def same_conv(inputs: Any, kernel: Any, dilation_rate: int = 1) -> Any:
     """
     if _pays(inputs, kernel):
         return winograd_conv(inputs, kernel, dilation_rate)
-    return ops.conv(inputs, kernel, padding="same", dilation_rate=dilation_rate)
+    return ops.conv(
+        inputs,
+        kernel,
+        padding="same",
+        data_format="channels_last",
+        dilation_rate=dilation_rate,
+    )
 
 
 def _pays(inputs: Any, kernel: Any) -> bool:

@@ -76,7 +76,8 @@ def segmentation_model(
     pixel_mean(normalization)  # raises if there is none
     used_strides(backbone, needed)  # raises if they do not fit
     # The name tells `predict` and the like what the model takes.
-    images = keras.Input(input_shape, name="image" if include_preprocessing else NORMALIZED_IMAGE)
+    name = "image" if include_preprocessing else NORMALIZED_IMAGE
+    images = keras.Input(input_shape, dtype="float32", name=name)
     x = images
     if include_preprocessing:
         x = PixelNormalization(normalization, name="normalization")(x)
@@ -207,6 +208,7 @@ def hidden_conv(x: Any, filters: int, dropout: float, name: str, **conv: Any) ->
         filters,
         **conv,
         padding="same",
+        data_format="channels_last",
         activation="relu",
         kernel_initializer=HEAD_INITIALIZER.clone(),
         name=name,
@@ -216,7 +218,9 @@ def hidden_conv(x: Any, filters: int, dropout: float, name: str, **conv: Any) ->
 
 def classify(features: Any, num_classes: int, dropout: float, kernel_size: int = 1) -> Any:
     """Spatial dropout and a convolution to the classes, in float32 in half precision."""
-    x = keras.layers.SpatialDropout2D(dropout, name="dropout")(features)
+    x = keras.layers.SpatialDropout2D(dropout, data_format="channels_last", name="dropout")(
+        features
+    )
     return Classifier(
         num_classes,
         kernel_size,

@@ -32,6 +32,7 @@ from pdanet_tf.evaluation import Evaluation, evaluate
 from pdanet_tf.files import one_line, write_atomically
 from pdanet_tf.inference import InferenceSettings, Protocol
 from pdanet_tf.layers import pixel_mean
+from pdanet_tf.layers.precision import full_precision_floatx
 from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models import build_model
@@ -193,6 +194,7 @@ def _describe_interrupt(folder: RunFolder) -> str:
     )
 
 
+@full_precision_floatx()
 def _train(config: TrainConfig, verbose: int | str) -> TrainResult:
     started = time.monotonic()
     run = _Run(config)
