@@ -15,11 +15,11 @@ import pdanet_tf
 from pdanet_tf.benchmark import Case, run_benchmark
 from pdanet_tf.convert import load_torch_state_dict, read_torch_file
 from pdanet_tf.crf import CRFParameters
-from pdanet_tf.data import FolderDataset, SegmentationDataset
+from pdanet_tf.data import Classes, FolderDataset, SegmentationDataset
 from pdanet_tf.data.readers import image_size
 from pdanet_tf.evaluation import evaluate_predictions
 from pdanet_tf.files import whole_file
-from pdanet_tf.inference import InferenceSettings, load_model
+from pdanet_tf.inference import InferenceSettings, count_classes, load_model
 from pdanet_tf.models import with_dtype_policy
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.validation import validate_dataset
@@ -140,6 +140,8 @@ def _predict(
     output: str,
     precision: str | None,
     crf: list[str] | None,
+    palette: bool,
+    class_colors: list[str] | None,
     **options: Any,
 ) -> None:
     stems = [Path(image).stem for image in images]
@@ -149,11 +151,13 @@ def _predict(
         image_size(image)  # raises before anything is written
     loaded, settings = _load(model, precision)
     protocol, parameters = _take_protocol(model, options), _crf(crf)
-    classes = settings.classes if settings else None
+    classes = settings.classes if settings else Classes.numbered(count_classes(loaded))
+    if class_colors is not None:
+        classes = classes.with_colors(class_colors)
     for image, stem in zip(images, stems, strict=True):
         prediction = pdanet_tf.predict(image, loaded, classes, protocol, parameters)
         for name, picture in (
-            ("labels", prediction.label_image),
+            ("labels", prediction.palette_image if palette else prediction.label_image),
             ("overlay", prediction.overlay),
         ):
             _save(picture, Path(output) / f"{stem}_{name}.png")
