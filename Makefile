@@ -20,7 +20,8 @@ test: .venv/dev
 test-extras: .venv/extras
 	$(PYTEST) tests/test_crf.py tests/test_backbone_sources.py tests/test_models.py \
 		tests/test_published.py tests/test_compare_pytorch.py tests/test_dot_product.py \
-		tests/test_converters.py -k 'crf or sources or PyTorch or other_backends or onnx'
+		tests/test_converters.py tests/test_damaged_files.py tests/test_mit_semseg.py \
+		-k 'crf or sources or PyTorch or other_backends or onnx or mit_semseg'
 
 test-slow: .venv/extras
 	$(PYTEST) -m slow
@@ -41,6 +42,8 @@ format: .venv/dev
 
 .venv/extras: .venv/dev
 	$(PIP) -e '.[crf,keras-cv,keras-hub,onnx]' torch==2.13.0
+	# The reference's own package; its models need nothing but torch, its scripts OpenCV and more.
+	$(PIP) --no-deps mit-semseg==1.0.0
 	touch $@
 
 clean:

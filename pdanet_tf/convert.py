@@ -5,8 +5,8 @@ translated to one of their names; nothing goes by position.
 """
 
 import os
-import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pdanet_tf.weights import assign_weights
+from pdanet_tf.weights import assign_weights, check_numbers
 
 _DUAL_ATTENTION = {
     "position_conv_in/conv": "conv5a.0",
@@ -54,30 +54,52 @@ _VARIABLES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-# The author's dual attention computes two outputs that it discards; batch norm counts its
-# batches; a classification backbone has a classifier.
-_UNUSED = re.compile(r"(^|\.)(conv6|conv7)\.1\.(weight|bias)$|\.num_batches_tracked$|^fc\.")
+# The author's dual attention computes two outputs that it discards; PyTorch's batch norm counts its
+# batches, and the reference's synchronized one keeps its moving averages twice; a classification
+# backbone has a classifier, and a loss may have weights of classes.
+_UNUSED = re.compile(
+    r"(^|\.)(conv6|conv7)\.1\.(weight|bias)$"
+    r"|\.(num_batches_tracked|_tmp_running_mean|_tmp_running_var|_running_iter)$"
+    r"|^(fc|crit)\."
+)
+_DEEP_SUPERVISION = re.compile(r"^(cbr|conv_last)_deepsup\.")
+# What PyTorch's wrappers of modules (DataParallel, compile) put into every name.
+_WRAPPER = re.compile(r"(?<![^.])(module|_orig_mod)\.")
+_PARTS = ("encoder", "decoder")
+# Under what names training scripts keep the weights in a file that also holds other things.
+_STATE_DICTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network")
 
 
 def load_torch_state_dict(
-    model: keras.Model, encoder: Mapping[str, Any], decoder: Mapping[str, Any]
+    model: keras.Model,
+    encoder: Mapping[str, Any],
+    decoder: Mapping[str, Any] | None = None,
+    *,
+    source: str = "the PyTorch state dict",
 ) -> list[str]:
     """Loads a checkpoint of the reference's PyTorch code into a model.
+
+    A state dict tells the stem of its backbone, but neither the output stride it was trained at
+    nor how the pixels were normalised: those of the model must be the checkpoint's.
 
     Args:
         model: A model of `build_model`, of any family that the reference has.
         encoder: Arrays by name, as in `encoder_epoch_N.pth`, in PyTorch's layout: convolution
-            kernels `(out, in, height, width)`.
-        decoder: Arrays by name, as in `decoder_epoch_N.pth`.
+            kernels `(out, in, height, width)`. `"module."` in names, as `DataParallel` adds it,
+            is ignored.
+        decoder: Arrays by name, as in `decoder_epoch_N.pth`; None where `encoder` holds both
+            parts, under names that begin with `"encoder."` and `"decoder."`.
+        source: Where the arrays come from, for the messages.
 
     Returns:
         The names that have no use here, all of kinds known to be unused: the two convolutions of
-        the author's dual attention whose outputs he discards, the batch counters of PyTorch's
-        batch norm, and a classification backbone's classifier.
+        the author's dual attention whose outputs he discards, the counters and duplicates of
+        batch norm, a classification backbone's classifier, weights of a loss, and the deep
+        supervision of a checkpoint where the model has none.
 
     Raises:
-        ValueError: If weights are missing, left over or misshapen. All are listed, and nothing
-            is loaded.
+        ValueError: If weights are missing, left over, misshapen, or not finite, or belong to
+            another stem. All are listed, and nothing is loaded.
 
     Example:
         ```python
@@ -86,65 +108,178 @@ def load_torch_state_dict(
         load_torch_state_dict(model, encoder, read_torch_file("decoder_epoch_20.pth"))
         ```
     """
-    state = {f"encoder.{name}": array for name, array in encoder.items()}
-    state |= {f"decoder.{name}": array for name, array in decoder.items()}
-    return _load(model, state)
+    state = torch_parts(encoder, decoder)
+    _check_stem(model, state, source)
+    return _load(model, state, source)
 
 
-def load_torch_backbone(backbone: keras.Model, state: Mapping[str, Any]) -> list[str]:
+def load_torch_backbone(
+    backbone: keras.Model, state: Mapping[str, Any], *, source: str = "the PyTorch state dict"
+) -> list[str]:
     """Loads a PyTorch backbone: an encoder of the reference, or a ResNet of torchvision.
 
     Args:
         backbone: A backbone of `pdanet_tf.backbones`, such as `model.get_layer("resnet50")`; with
             `stem="7x7"` for torchvision's weights.
         state: Arrays by name, in PyTorch's layout.
+        source: Where the arrays come from, for the messages.
 
     Returns:
-        The names that have no use here: batch counters and the classifier (`fc`).
+        The names that have no use here: the counters and duplicates of batch norm, and the
+        classifier (`fc`).
 
     Raises:
-        ValueError: If weights are missing, left over or misshapen. All are listed, and nothing
-            is loaded.
+        ValueError: If weights are missing, left over, misshapen, or not finite, or belong to
+            another stem. All are listed, and nothing is loaded.
     """
-    return _load(backbone, {f"encoder.{name}": array for name, array in state.items()})
+    part = _part(state, "encoder")
+    _check_stem(backbone, part, source)
+    return _load(backbone, {f"encoder.{name}": array for name, array in part.items()}, source)
+
+
+def torch_stem(encoder: Mapping[str, Any]) -> str | None:
+    """Returns the stem of a checkpoint's ResNet: `"deep"`, `"7x7"`, or None if it has neither.
+
+    Args:
+        encoder: Arrays by name, as for `load_torch_state_dict`.
+    """
+    part = _part(encoder, "encoder")
+    shape = np.shape(part.get("conv1.weight", ()))
+    if len(shape) != 4:
+        return None
+    if shape[2:] == (7, 7):
+        return "7x7"
+    return "deep" if shape[2:] == (3, 3) and "conv3.weight" in part else None
+
+
+def _check_stem(model: keras.Model, encoder: Mapping[str, Any], source: str) -> None:
+    """Raises if a model and a checkpoint have different stems, rather than list what differs."""
+    shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
+    kernel = shapes.get("stem_conv1/conv/kernel")
+    found = torch_stem(encoder)
+    if kernel is None or found is None:
+        return
+    expected = "7x7" if kernel[:2] == (7, 7) else "deep"
+    if found != expected:
+        raise ValueError(
+            f"The weights in {source} belong to a backbone with stem={found!r}; {model.name!r} "
+            f"has stem={expected!r}, so nothing was loaded. Build the model with stem={found!r}"
+        )
+
+
+def torch_parts(
+    encoder: Mapping[str, Any], decoder: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Returns a checkpoint's arrays under names that begin with "encoder." and "decoder.".
+
+    Args:
+        encoder: As for `load_torch_state_dict`.
+        decoder: As for `load_torch_state_dict`.
+    """
+    parts = zip(_PARTS, (encoder, encoder if decoder is None else decoder), strict=True)
+    return {
+        f"{part}.{name}": array
+        for part, state in parts
+        for name, array in _part(state, part).items()
+    }
+
+
+def _part(state: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Returns the arrays of the encoder or of the decoder, under the reference's own names."""
+    arrays = {_WRAPPER.sub("", name): array for name, array in state.items()}
+    if len(arrays) < len(state):
+        raise ValueError("The state dict holds the same names with and without 'module.'")
+    if not any(name.startswith(("encoder.", "decoder.")) for name in arrays):
+        return arrays
+    # What belongs to neither part is reported once, as the encoder's.
+    belongs = re.compile(r"(?!decoder\.)" if part == "encoder" else r"decoder\.")
+    return {
+        name.removeprefix(f"{part}."): array
+        for name, array in arrays.items()
+        if belongs.match(name)
+    }
 
 
 def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Reads a state dict that PyTorch saved, in its old or its new format.
 
-    Nothing in the file is executed.
+    Nothing in the file is executed. A file of a training script that holds the state dict among
+    other things, such as `{"state_dict": ..., "epoch": 20}` or
+    `{"encoder": ..., "decoder": ...}`, is unwrapped.
 
     Args:
         path: The `.pth` file.
 
     Returns:
-        Arrays by name, in PyTorch's layout.
+        Arrays by name, in PyTorch's layout. bfloat16, float16 and sparse tensors become float32
+        arrays.
 
     Raises:
         ImportError: If PyTorch is not installed (extra `torch`).
         FileNotFoundError: If there is no such file.
-        ValueError: If the file holds anything but tensors by name.
+        ValueError: If the file is damaged, holds anything but tensors by name, or holds weights
+            that are not finite; the message names the file.
     """
     torch = import_torch()
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its file formats and of sparse tensors
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can lead PyTorch to raise anything
         raise ValueError(
-            f"{path}: not a state dict of PyTorch, or one that holds more than tensors, which is "
-            f"refused: {str(error).splitlines()[0]}"
+            f"{path}: not a state dict of PyTorch, a damaged one, or one that holds more than "
+            "tensors, which is refused, since reading it would execute code: save "
+            f"model.state_dict() alone{_reason(error)}"
         ) from error
+    state = _unwrap(content)
     strange = (
         [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
         if isinstance(state, Mapping)
         else [type(state).__name__]
     )
-    if strange:
-        raise ValueError(
-            f"{path}: expected tensors by name. Received: {', '.join(map(str, strange))}"
-        )
-    return {name: tensor.detach().numpy() for name, tensor in state.items()}
+    if strange or not state:
+        listed = ", ".join(map(str, strange[:5])) or "nothing"
+        raise ValueError(f"{path}: expected tensors by name. Received: {listed}")
+    arrays = {}
+    for name, tensor in state.items():
+        try:
+            arrays[str(name)] = _to_numpy(tensor)
+        except Exception as error:  # of tensors without values, of unknown dtypes, ...
+            raise ValueError(f"{path}: {name} cannot be read: {error}") from error
+    used = ((name, array) for name, array in arrays.items() if not _UNUSED.search(name))
+    check_numbers(used, str(path))
+    return arrays
+
+
+def _unwrap(content: Any) -> Any:
+    """Returns the mapping of tensors in a file that may hold other things beside it."""
+    if isinstance(content, Mapping):
+        inner = [content[name] for name in _STATE_DICTS if name in content]
+        content = next((state for state in inner if isinstance(state, Mapping)), content)
+    if isinstance(content, Mapping) and all(
+        isinstance(content.get(part), Mapping) for part in _PARTS
+    ):
+        return {
+            f"{part}.{name}": tensor for part in _PARTS for name, tensor in content[part].items()
+        }
+    return content
+
+
+def _to_numpy(tensor: Any) -> np.ndarray:
+    tensor = tensor.detach().to_dense()
+    if tensor.is_floating_point() and tensor.element_size() < 4:
+        tensor = tensor.float()  # NumPy has no bfloat16
+    return tensor.numpy()
+
+
+def _reason(error: Exception) -> str:
+    """Returns what PyTorch found wrong, without its advice to execute the file."""
+    _, found, reason = str(error).partition("WeightsUnpickler error:")
+    words = " ".join((reason if found else str(error)).split())
+    reason = re.split(r"(?<=default)\. |Please use|Check the documentation|\. This is an", words)[0]
+    return f" ({reason.strip()[:200]})" if reason.strip() else ""
 
 
 def import_torch() -> Any:
@@ -158,18 +293,30 @@ def import_torch() -> Any:
     return torch
 
 
-def _load(model: keras.Model, state: Mapping[str, Any]) -> list[str]:
+def _load(model: keras.Model, state: Mapping[str, Any], source: str) -> list[str]:
     """Assigns what has a use, and returns the names of what is known to have none."""
-    unused = [name for name in state if _UNUSED.search(name.partition(".")[2])]
-    paths = {name: path for path, name in torch_names(model).items()}
+    names = torch_names(model)
+    has_deep_supervision = any(_DEEP_SUPERVISION.search(_inside(name)) for name in names.values())
+    unused = [
+        name
+        for name in state
+        if _UNUSED.search(_inside(name))
+        or (not has_deep_supervision and _DEEP_SUPERVISION.search(_inside(name)))
+    ]
+    paths = {name: path for path, name in names.items()}
     arrays = {
         # A name that is not ours stays as it is, and is then reported as unexpected.
         paths.get(name, name): _to_keras_layout(np.asarray(array), name)
         for name, array in state.items()
         if name not in unused
     }
-    assign_weights(model, arrays, source="the PyTorch state dict")
+    assign_weights(model, arrays, source=source)
     return unused
+
+
+def _inside(name: str) -> str:
+    """Returns a name without the part, "encoder." or "decoder.", that it begins with."""
+    return name.partition(".")[2]
 
 
 def torch_names(model: keras.Model) -> dict[str, str]:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,13 +19,15 @@ from PIL import Image
 from pdanet_tf.crf import CRFParameters, dense_crf, import_densecrf
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.readers import read_image, resize_image
-from pdanet_tf.files import write_atomically
-from pdanet_tf.layers import BilinearResizeLike
-from pdanet_tf.models.segmentation import NORMALIZED_IMAGE
+from pdanet_tf.fields import check_fields, from_mapping
+from pdanet_tf.files import one_line, read_json, write_atomically
+from pdanet_tf.layers.grid import CellGrid
+from pdanet_tf.layers.resizing import sampling_matrix
+from pdanet_tf.models.segmentation import NORMALIZED_IMAGE, split_upsampling
 from pdanet_tf.models.weights import load_keras_file
 from pdanet_tf.visualization import draw_overlay
 
-_SETTINGS_FILE = "inference.json"
+SETTINGS_FILE = "inference.json"
 VALUES_PER_STRIP = 2**24  # probabilities that are held at once: 64 MiB
 
 
@@ -47,7 +50,7 @@ class Protocol:
         stride: (rows, columns) from one window to the next; two thirds of a window by default.
 
     Raises:
-        ValueError: If a value is out of range.
+        ValueError: If a value has another type or is out of range.
     """
 
     short_edges: tuple[int, ...] | None = None
@@ -57,6 +60,7 @@ class Protocol:
     stride: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         edges = self.short_edges
         if (edges is not None and (not edges or min(edges) < 1)) or self.max_size < 1:
             raise ValueError(
@@ -131,7 +135,7 @@ class Predictor:
         if crf is not None:
             import_densecrf()  # raises now, and not after the first image
         self._num_classes = count_classes(model)
-        network = before_upsampling(model)
+        network, self._grid = split_pixel_model(model)
         self._logits, self._interpolate, self._probabilities = _compile(network)
 
     def probabilities(self, image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -174,7 +178,13 @@ class Predictor:
     def _views(self, image: np.ndarray) -> list["_View"]:
         _check_image(image)
         return [
-            _View(resize_image(image, working_size), self.protocol, self._num_classes, self._logits)
+            _View(
+                resize_image(image, working_size),
+                self.protocol,
+                self._num_classes,
+                self._logits,
+                self._grid,
+            )
             for working_size in self.protocol.sizes(image.shape[:2])
         ]
 
@@ -202,6 +212,7 @@ class _View:
         protocol: Tells the windows.
         num_classes: Number of classes.
         compute_logits: From pixels `(batch, height, width, 3)` to logits.
+        grid: Where the logits lie in a window; None stretches them over it.
     """
 
     def __init__(
@@ -210,8 +221,10 @@ class _View:
         protocol: Protocol,
         num_classes: int,
         compute_logits: Callable[..., Any],
+        grid: CellGrid | None,
     ) -> None:
         self.image = image
+        self.grid = grid
         windows = protocol.windows((image.shape[0], image.shape[1]))
         self.bands = [list(band) for _, band in itertools.groupby(windows, lambda pair: pair[0])]
         self.flip = protocol.flip
@@ -256,7 +269,7 @@ class _View:
 
     def _parts(
         self, rows: slice, size: tuple[int, int]
-    ) -> Iterator[tuple[tuple[slice, slice], Any, np.ndarray, np.ndarray]]:
+    ) -> Iterator[tuple[tuple[slice, slice], Any, Any, Any]]:
         """Yields what is seen of a strip: where, logits, and the matrices that interpolate them."""
         height, width = self.image.shape[:2]
         for index, band in enumerate(self.bands):
@@ -265,15 +278,15 @@ class _View:
                 self._logits.pop(index, None)
                 continue
             logits = self._band_logits(index)
-            down = vertical.matrix(logits.shape[1])
+            down = vertical.matrix(logits.shape[1], self.grid)
             for number, (_, columns) in enumerate(band):
                 horizontal = _Span.of(columns, width, size[1])
                 place = vertical.shifted(rows.start), horizontal.outputs
-                across = horizontal.matrix(logits.shape[2])
+                across = horizontal.matrix(logits.shape[2], self.grid)
                 yield place, logits[number][None], down, across
                 if self.flip:
-                    mirrored = np.ascontiguousarray(across[:, ::-1])
-                    yield place, logits[len(band) + number][None], down, mirrored
+                    across = horizontal.mirrored().matrix(logits.shape[2], self.grid)
+                    yield place, logits[len(band) + number][None], down, across
 
     def _band_logits(self, index: int) -> Any:
         """Returns the logits of windows side by side, then those of their mirror images."""
@@ -290,40 +303,53 @@ class _Span:
     """Along one axis: which outputs a window covers, and where in it they lie.
 
     Attributes:
+        window: Length of the window in pixels.
         outputs: The outputs whose centres lie in the window.
-        positions: Of each, the position in the window, as a share (0 to 1) of its length.
+        centres: Of each, the distance from the window's edge, in units of 1 / (2 * unit) pixels.
+        unit: Number of outputs along the whole axis.
     """
 
+    window: int
     outputs: slice
-    positions: np.ndarray
+    centres: np.ndarray
+    unit: int
 
     @classmethod
     def of(cls, window: slice, length: int, num_outputs: int) -> "_Span":
         """Returns the span of a window of a line of `length` pixels and so many outputs."""
-        # In units of 1 / (2 * num_outputs) pixels, so that they are whole numbers.
         centres = (2 * np.arange(num_outputs, dtype="int64") + 1) * length
-        unit = 2 * num_outputs
-        start, stop = np.searchsorted(centres, (window.start * unit, window.stop * unit))
-        inside = centres[start:stop] - window.start * unit
-        positions = inside / ((window.stop - window.start) * unit)
-        return cls(slice(int(start), int(stop)), positions)
+        edges = (2 * num_outputs * window.start, 2 * num_outputs * window.stop)
+        start, stop = np.searchsorted(centres, edges)
+        outputs = slice(int(start), int(stop))
+        return cls(window.stop - window.start, outputs, centres[outputs] - edges[0], num_outputs)
 
     def within(self, outputs: slice) -> "_Span":
         """Returns the part of the span that lies in a range of outputs."""
         start = max(self.outputs.start, outputs.start)
         stop = max(start, min(self.outputs.stop, outputs.stop))
-        first = self.outputs.start
-        return _Span(slice(start, stop), self.positions[start - first : stop - first])
+        inside = slice(start - self.outputs.start, stop - self.outputs.start)
+        return dataclasses.replace(self, outputs=slice(start, stop), centres=self.centres[inside])
+
+    def mirrored(self) -> "_Span":
+        """Returns the same outputs, seen in the mirror image of the window."""
+        return dataclasses.replace(self, centres=2 * self.unit * self.window - self.centres)
 
     def shifted(self, origin: int) -> slice:
         """Returns the outputs counted from another origin."""
         return slice(self.outputs.start - origin, self.outputs.stop - origin)
 
-    def matrix(self, size: int) -> np.ndarray:
-        """Returns the (outputs, size) matrix that interpolates `size` values of the window."""
-        centres = np.clip(self.positions * size - 0.5, 0, size - 1)
-        distances = np.abs(centres[:, None] - np.arange(size))
-        return np.maximum(0, 1 - distances).astype("float32")
+    def matrix(self, size: int, grid: CellGrid | None) -> Any:
+        """Returns the (outputs, size) matrix that interpolates `size` cells of the window.
+
+        `grid` tells where the cells lie in the window; None stretches them over it.
+        """
+        centres = self.centres
+        if grid is None:
+            common = math.gcd(size, self.window)
+            centres = centres * (size // common)
+            stride = self.window // common
+            grid = CellGrid(stride, (stride - 1) / 2)
+        return sampling_matrix(centres.astype("int32"), self.unit, size, grid, "float32")
 
 
 def _check_image(image: np.ndarray) -> None:
@@ -334,8 +360,8 @@ def _check_image(image: np.ndarray) -> None:
         )
 
 
-def before_upsampling(model: keras.Model) -> keras.Model:
-    """Returns the model less the layer that upsamples its logits, if it ends in one.
+def split_pixel_model(model: keras.Model) -> tuple[keras.Model, CellGrid | None]:
+    """Splits a model of pixels as `split_upsampling` does.
 
     Raises:
         ValueError: If the model was built with `include_preprocessing=False`.
@@ -345,10 +371,7 @@ def before_upsampling(model: keras.Model) -> keras.Model:
             f"The model {model.name!r} takes normalised images, not pixels: build it with "
             "include_preprocessing=True (the weights are the same)."
         )
-    last = next((layer for layer in model.layers if layer.name == "logits"), None)
-    if isinstance(last, BilinearResizeLike):
-        return keras.Model(model.input, last.input[0])
-    return model
+    return split_upsampling(model)
 
 
 def _compile(
@@ -412,31 +435,33 @@ class InferenceSettings:
             ],
             **dataclasses.asdict(self.protocol),
         }
-        write_atomically(Path(folder) / _SETTINGS_FILE, json.dumps(content, indent=2))
+        write_atomically(Path(folder) / SETTINGS_FILE, json.dumps(content, indent=2))
 
     @classmethod
     def beside(cls, model_file: str | os.PathLike[str]) -> "InferenceSettings | None":
-        """Reads the `inference.json` in the folder of a model's file; None if there is none."""
-        path = Path(model_file).parent / _SETTINGS_FILE
+        """Reads the `inference.json` in the folder of a model's file; None if there is none.
+
+        Raises:
+            ValueError: If the file holds anything else; the message names it.
+        """
+        path = Path(model_file).parent / SETTINGS_FILE
         if not path.is_file():
             return None
+        content = read_json(path)
         try:
-            content = json.loads(path.read_text("utf-8"))
-            entries = content.pop("classes")
-            protocol: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in content.items()
+            entries = content.pop("classes", None)
+            if not isinstance(entries, list) or not all(
+                isinstance(entry, dict) and entry.keys() == {"name", "color"} for entry in entries
+            ):
+                raise ValueError('"classes" must be a list of objects with "name" and "color"')
+            columns = {
+                field: [entry[key] for entry in entries]
+                for field, key in (("names", "name"), ("colors", "color"))
             }
-            return cls(
-                Classes(
-                    tuple(entry["name"] for entry in entries),
-                    tuple(tuple(entry["color"]) for entry in entries),
-                ),
-                Protocol(**protocol),
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(from_mapping(Classes, columns), from_mapping(Protocol, content))
+        except ValueError as error:
             raise ValueError(
-                f"{path}: not what training writes beside a model: {error!r}"
+                f"{path}: not what training writes beside a model: {one_line(error)}"
             ) from error
 
 

@@ -4,7 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,53 +18,13 @@ from rich.text import Text
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.examination import Examination, examine_all
-from pdanet_tf.data.folder import BLACK_AND_WHITE
-from pdanet_tf.data.problems import Problem, Severity
+from pdanet_tf.data.problems import Problem, Severity, group_problems, list_group
+from pdanet_tf.data.statistics import SplitStatistics, judge_split
 from pdanet_tf.files import write_atomically
 from pdanet_tf.visualization import draw_bar_chart
 
 _SEVERITIES: tuple[Severity, ...] = ("fatal", "warning", "note")
-_FILES_SHOWN = 5
 _NAMES_SHOWN = 20
-
-
-@dataclass
-class SplitStatistics:
-    """What the images and labels of a split come to.
-
-    Attributes:
-        images: Number of images with an annotation, readable or not.
-        pixels: Number of pixels of each class, `(num_classes,)`.
-        images_per_class: Number of images in which each class occurs, `(num_classes,)`.
-        ignored_pixels: Number of pixels without a class.
-        sizes: How many images there are of each (height, width).
-    """
-
-    images: int
-    pixels: np.ndarray
-    images_per_class: np.ndarray
-    ignored_pixels: int = 0
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
-
-    @classmethod
-    def of(cls, dataset: SegmentationDataset) -> "SplitStatistics":
-        """Returns the statistics of a data set before any of it was read."""
-        zeros = np.zeros(dataset.num_classes, "int64")
-        return cls(len(dataset), zeros, zeros.copy())
-
-    def add(self, found: Examination) -> None:
-        """Adds an image."""
-        if found.size is not None:
-            self.sizes[found.size] += 1
-        if found.pixels is not None:
-            self.pixels += found.pixels
-            self.images_per_class += found.pixels > 0
-            self.ignored_pixels += found.ignored
-
-    @property
-    def shares(self) -> np.ndarray:
-        """The share of each class in the labelled pixels, from 0 to 1, `(num_classes,)`."""
-        return self.pixels / max(int(self.pixels.sum()), 1)
 
 
 @dataclass(frozen=True)
@@ -88,17 +48,10 @@ class ValidationReport:
 
     def summary(self) -> str:
         """Returns the problems in words: by kind, with a few files of each."""
-        groups: dict[tuple[str, str, str], list[Problem]] = {}
-        for problem in self.problems:
-            group = (problem.severity, problem.kind, problem.advice)
-            groups.setdefault(group, []).append(problem)
         lines = []
-        for (severity, kind, advice), problems in groups.items():
-            lines.append(f"{severity}: {kind} ({len(problems)})")
-            lines += [f"    {problem.file}: {problem.text}" for problem in problems[:_FILES_SHOWN]]
-            if len(problems) > _FILES_SHOWN:
-                lines.append(f"    ... and {len(problems) - _FILES_SHOWN} more")
-            lines.append(f"  {advice}.")
+        for group in group_problems(self.problems):
+            lines.append(f"{group[0].severity}: {group[0].kind} ({len(group)})")
+            lines += list_group(group)
         counts = Counter(problem.severity for problem in self.problems)
         found = ", ".join(f"{severity}: {counts[severity]}" for severity in _SEVERITIES)
         images = " and ".join(f"{split.images} of {name}" for name, split in self.splits.items())
@@ -229,7 +182,8 @@ def validate_dataset(
             statistics[name].add(found)
             of_files += [*found.problems, *seen.duplicates(name, found)]
         problems += [*split.problems, *of_files]
-        problems += _problems_of_split(name, split, statistics[name], of_files)
+        problems += judge_split(name, split, statistics[name])
+        problems += _remarks_on_split(name, split, statistics[name])
     problems.sort(key=lambda problem: (_SEVERITIES.index(problem.severity), problem.kind))
     return ValidationReport(every.pop(), statistics, tuple(problems))
 
@@ -263,29 +217,12 @@ class _Seen:
             )
 
 
-def _problems_of_split(
-    name: str, dataset: SegmentationDataset, split: SplitStatistics, of_files: list[Problem]
+def _remarks_on_split(
+    name: str, dataset: SegmentationDataset, split: SplitStatistics
 ) -> Iterator[Problem]:
-    """Yields what shows in the whole split only."""
+    """Yields what is not fatal, and shows in the whole split only."""
     labelled = int(split.pixels.sum())
-    black_and_white = sum(problem.kind == BLACK_AND_WHITE for problem in of_files)
-    if black_and_white and black_and_white == split.images:
-        yield Problem(
-            name,
-            "0 and 255 for 0 and 1",
-            f"all annotations hold 0 and 255 only, and there are {dataset.num_classes} classes",
-            "Write the number of the class in place of 255, which counts as no class",
-        )
-    if not split.images and not dataset.problems:
-        yield Problem(name, "empty split", "holds no images", "Set data_dir to where they are")
     if not labelled:
-        if split.images:
-            yield Problem(
-                name,
-                "no class anywhere",
-                "no pixel of any annotation has a class",
-                "Look at label_offset, ignore_label and the numbers in the files",
-            )
         return
     missing = np.flatnonzero(split.pixels == 0)
     if missing.size:
@@ -311,10 +248,10 @@ def _problems_of_split(
             "warning",
         )
     if dataset.label_offset == 0 and dataset.num_classes > 2:
-        yield from _problems_of_label_0(name, dataset, split)
+        yield from _remarks_on_label_0(name, dataset, split)
 
 
-def _problems_of_label_0(
+def _remarks_on_label_0(
     name: str, dataset: SegmentationDataset, split: SplitStatistics
 ) -> Iterator[Problem]:
     first = dataset.classes.names[0]

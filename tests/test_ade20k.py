@@ -26,6 +26,7 @@ import pdanet_tf
 from pdanet_tf.data import (
     ADE20K_CLASSES,
     Ade20k,
+    Classes,
     DataError,
     PreparedDataset,
     ade20k_builder,
@@ -33,6 +34,7 @@ from pdanet_tf.data import (
     read_label,
 )
 from pdanet_tf.data.pipeline import crop_batches, paper_batches
+from tests.test_readers import png
 
 ROOT = "ADEChallengeData2016"
 COUNTS = {"train": 5, "validation": 2}
@@ -246,6 +248,13 @@ class TestPreparedDataset:
         shard.unlink()
         with pytest.raises(DataError, match="cannot be read"):
             PreparedDataset(prepared.folder, "train", ADE20K_CLASSES).check()
+
+    def test_a_split_that_is_of_no_use_as_a_whole(self, both):
+        folder = both[0].folder
+        with pytest.raises(DataError, match="train: no pixel of any annotation has a class"):
+            PreparedDataset(folder, "train", ADE20K_CLASSES, label_offset=200).check()
+        with pytest.raises(DataError, match="train: there is one class only"):
+            PreparedDataset(folder, "train", Classes.numbered(1), label_offset=150).check()
 
     def test_a_folder_that_holds_no_prepared_set(self, both, tmp_path):
         with pytest.raises(DataError, match="not a data set that was prepared"):
@@ -555,6 +564,11 @@ class TestBadFiles:
     def test_annotations_of_another_kind(self, folder, data_dir, mode, message):
         Image.new(mode, (20, 30)).save(self.label)
         self.expect(folder, data_dir, rf"ADE_val_00000001\.png: .*{message}")
+
+    def test_grey_of_two_bits(self, folder, data_dir):
+        Image.new("RGB", (8, 1)).save(self.image)
+        self.label.write_bytes(png(2, [3, 0, 2, 1, 1, 2, 0, 3]))
+        self.expect(folder, data_dir, r"ADE_val_00000001\.png: .*8 bits.*mode L;2")
 
     def test_a_truncated_image(self, folder, data_dir):
         self.image.write_bytes(self.image.read_bytes()[:-100])

@@ -221,20 +221,53 @@ def test_a_backbone_of_keras_hub(hub_resnet, tmp_path):
     np.testing.assert_allclose(loaded(pixels), logits, atol=1e-5)
 
 
-def test_a_backbone_of_keras_cv():
+def keras_cv_resnet(**options):
     keras_cv = pytest.importorskip("keras_cv", reason="needs the extra 'keras-cv'")
     # `ResNet18V2Backbone()` is this, but asks its settings of the network.
-    theirs = randomize(
-        keras_cv.models.ResNetV2Backbone(
-            stackwise_filters=[64, 128, 256, 512],
-            stackwise_blocks=[2, 2, 2, 2],
-            stackwise_strides=[1, 2, 2, 2],
-            include_rescaling=False,
-            block_type="basic_block",
-        )
+    return keras_cv.models.ResNetV2Backbone(
+        stackwise_filters=[64, 128, 256, 512],
+        stackwise_blocks=[2, 2, 2, 2],
+        stackwise_strides=[1, 2, 2, 2],
+        block_type="basic_block",
+        **options,
     )
+
+
+def test_a_backbone_of_keras_cv():
+    theirs = randomize(keras_cv_resnet(include_rescaling=False))
     outputs = {
         level: theirs.get_layer(layer).output
         for level, layer in theirs.pyramid_level_inputs.items()
     }
     check_model_on(theirs, keras.Model(theirs.input, outputs))
+
+
+def test_a_backbone_of_keras_cv_that_rescales():
+    with pytest.raises(ValueError, match=r"rescales them again in rescaling.*include_rescaling=F"):
+        pdanet_tf.backbones.as_backbone(keras_cv_resnet(include_rescaling=True))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Normalization(mean=[120.0] * 3, variance=[3600.0] * 3),
+        pdanet_tf.layers.PixelNormalization(),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_backbone_that_rescales_pixels(layer, nested):
+    images = keras.Input((None, None, 3))
+    x = layer(images)
+    if nested:
+        x = keras.Model(images, x)(images)
+    features = keras.layers.Conv2D(4, 3, strides=32)(x)
+    with pytest.raises(ValueError, match=r"'own', which rescales them again in .*Build it without"):
+        pdanet_tf.backbones.as_backbone(keras.Model(images, {"C5": features}, name="own"))
+
+
+def test_a_backbone_that_rescales_features():
+    images = keras.Input((None, None, 3))
+    features = keras.layers.Rescaling(0.1)(keras.layers.Conv2D(4, 3, strides=32)(images))
+    own = keras.Model(images, {"C5": features})
+    assert pdanet_tf.backbones.as_backbone(own) is own

@@ -206,12 +206,25 @@ class TestBadData:
         with pytest.raises(DataError, match="which one is meant"):
             open_and_check(root)
 
-    def test_a_long_list_is_cut(self, make_folder):
+    def test_the_same_problem_in_many_files_is_grouped(self, make_folder):
         root = make_folder(count=30)
-        for file in (root / "annotations" / "train").iterdir():
+        files = sorted((root / "annotations" / "train").iterdir())
+        for file in files:
             Image.new("RGB", (32, 24)).save(file)
-        with pytest.raises(DataError, match="and 10 more"):
+        (root / "images" / "train" / "scene_7.jpg").write_text("no image")
+        with pytest.raises(DataError) as caught:
             open_and_check(root)
+        lines = str(caught.value).splitlines()
+        text = "the annotation is colour-coded (3 channels, mode RGB)"
+        assert lines[:8] == [
+            "colour-coded annotation (30):",
+            *(f"    {file}: {text}" for file in files[:5]),
+            "    ... and 25 more",
+            "  Save it with one channel that holds the number of the class.",
+        ]
+        # What one file has alone is one line.
+        assert len(lines) == 9
+        assert lines[8].startswith(f"{root / 'images' / 'train' / 'scene_7.jpg'}: not an image")
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -41,8 +41,14 @@ def run_layer_test(layer, shape, expected_shape):
     half = type(layer).from_config({**layer.get_config(), "dtype": "mixed_bfloat16"})
     half.build((None, *shape))
     half.set_weights(layer.get_weights())
-    scores = isinstance(layer, layers.AuxiliaryHead | layers.Classifier | layers.ContextModule)
-    assert half(inputs).dtype == ("float32" if scores else "bfloat16")
+    precise = isinstance(
+        layer,
+        layers.AuxiliaryHead
+        | layers.Classifier
+        | layers.ContextModule
+        | layers.FullPrecisionConvBatchNorm,
+    )
+    assert half(inputs).dtype == ("float32" if precise else "bfloat16")
     np.testing.assert_allclose(
         keras.ops.cast(half(inputs), "float32"), outputs, atol=0.1 * float(np.abs(outputs).max())
     )
@@ -55,6 +61,7 @@ def run_layer_test(layer, shape, expected_shape):
         (layers.ConvBatchNorm(6, 3, strides=2), (7, 10, 4), (4, 5, 6)),
         (layers.ConvBatchNorm(6, 1, strides=2, activation=None), (7, 10, 4), (4, 5, 6)),
         (layers.ConvBatchNorm(6, 3, dilation_rate=2), (7, 10, 4), (7, 10, 6)),
+        (layers.FullPrecisionConvBatchNorm(6, 3), (7, 10, 4), (7, 10, 6)),
         (layers.AdaptiveAveragePooling(3), (7, 10, 4), (3, 3, 4)),
         (layers.AdaptiveAveragePooling(6), (5, 3, 4), (6, 6, 4)),
         (layers.DenseMaxPooling(2), (7, 10, 4), (7, 10, 4)),
@@ -212,6 +219,20 @@ def test_a_context_module_without_noise_is_the_identity(variant):
     inputs = np.random.default_rng(0).random((2, 9, 7, 3)).astype("float32")
     outputs = layers.ContextModule(variant, noise=0.0)(inputs)
     np.testing.assert_allclose(outputs, inputs, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float16"])
+def test_masks_in_half_precision_tell_close_features_apart(policy):
+    # All four are 1 in half precision.
+    features = np.array([[1.0, 1.00001], [1.00003, 1.00002]], "float32").reshape(1, 2, 2, 1)
+    pool = layers.MaxPoolingWithMask(dtype=policy)
+    symbols = pool(keras.Input((None, None, 1), dtype="float32"))
+    maxima, mask = pool(features)
+    assert maxima.dtype == mask.dtype == symbols[0].dtype == symbols[1].dtype
+    assert maxima.dtype == policy.removeprefix("mixed_")
+    np.testing.assert_array_equal(np.squeeze(keras.ops.cast(mask, "int32")), [[0, 0], [1, 0]])
+    restored = layers.MaxUnpooling(dtype=policy)([maxima, mask])
+    np.testing.assert_array_equal(np.squeeze(keras.ops.cast(restored, "int32")), [[0, 0], [1, 0]])
 
 
 @pytest.mark.parametrize("size", [(6, 8), (7, 5), (1, 1)])

@@ -154,7 +154,7 @@ PARAMETERS |= {
         lambda n: (
             conv_batch_norms(3, (3, *SEGNET_ENCODER))
             + conv_batch_norms(3, (512, *SEGNET_DECODER))
-            + classifier(64, n)
+            + classifier(9 * 64, n)
         ),
         512,
     ),
@@ -399,6 +399,24 @@ def test_half_precision_keeps_logits_in_float32(model, policy):
         # SegNet's maxima move where rounding makes their neighbours the larger ones.
         limit = 0.3 if family == "segnet" and key == "logits" else 0.1
         assert np.abs(logits - expected).mean() < limit * np.std(expected)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16"])
+def test_masks_of_segnet_in_half_precision_are_those_of_float32(policy):
+    keras.utils.set_random_seed(0)
+    model = build("segnet_basic", include_preprocessing=False)
+    half = with_dtype_policy(model, policy)
+    # Smooth, as photographs are, and without digits that half precision would round away.
+    images = tf.image.resize(pictures(1, 6, 8), (48, 64), "bicubic") / 64 - 2
+    images = tf.cast(tf.cast(images, policy.removeprefix("mixed_")), "float32")
+    expected, found = (each.get_layer("basic")(images) for each in (model, half))
+    np.testing.assert_array_equal(tf.cast(found["mask1"], "float32"), expected["mask1"])
+    for name in ("mask2", "mask3", "mask4"):
+        maxima = np.array(expected[name]) == 1
+        # What is left are maxima that differ less than their inputs are rounded.
+        assert np.mean(np.array(tf.cast(found[name], "float32"))[maxima]) > 0.99
+    folded = fold_batch_norm(half)
+    assert folded.get_layer("basic").get_layer("block1_conv1").compute_dtype == "float32"
 
 
 def test_a_loaded_model_knows_which_layers_compute_scores(folder):
@@ -712,6 +730,88 @@ def test_unused_names_of_a_checkpoint_are_reported():
     ]
 
 
+def genuine_state(name):
+    """A checkpoint as the reference writes it: each batch norm keeps its own books."""
+    parts = {part: golden.draw(shapes) for part, shapes in golden.layout(name).items()}
+    for state in parts.values():
+        for key in [key for key in state if key.endswith(".running_mean")]:
+            norm = key.removesuffix(".running_mean")
+            state[f"{norm}.num_batches_tracked"] = np.array(7)
+            state[f"{norm}._tmp_running_mean"] = 1000 * state[key]
+            state[f"{norm}._tmp_running_var"] = 1000 * state[f"{norm}.running_var"]
+            state[f"{norm}._running_iter"] = np.array([1000.0], "float32")
+    return parts
+
+
+def test_a_checkpoint_is_read_whatever_wraps_it():
+    parts = genuine_state("fcn_deepsup")
+    expected = {w.path: w.numpy() for w in golden.reference_model("fcn_deepsup").weights}
+    whole = {
+        f"{part}.{key}": array for part, state in parts.items() for key, array in state.items()
+    }
+    wrapped = [
+        (parts["encoder"], parts["decoder"]),
+        *(
+            tuple({f"{prefix}{key}": array for key, array in state.items()} for state in states)
+            for prefix, states in (
+                ("module.", parts.values()),
+                ("_orig_mod.module.", parts.values()),
+                ("", [whole]),
+                ("module.", [whole]),
+            )
+        ),
+        ({**whole, "crit.weight": np.ones(150)}, None),
+    ]
+    for states in wrapped:
+        model = blank("fcn_resnet18", num_classes=150, aux_head=True)
+        unused = pdanet_tf.convert.load_torch_state_dict(model, *states)
+        assert len(unused) == 4 * (3 + 16 + 4 + 2) + ("crit.weight" in states[0])
+        assert len(model.weights) == len(expected)
+        for found in model.weights:
+            np.testing.assert_array_equal(found, expected[found.path])
+    without = blank("fcn_resnet18", num_classes=150)
+    unused = pdanet_tf.convert.load_torch_state_dict(without, *wrapped[0])
+    assert [name for name in unused if name.endswith("deepsup.bias")] == [
+        "decoder.conv_last_deepsup.bias"
+    ]
+    for found in without.weights:
+        np.testing.assert_array_equal(found, expected[found.path])
+    both = {**wrapped[1][0], **wrapped[0][0]}
+    with pytest.raises(ValueError, match=r"with and without 'module\.'"):
+        pdanet_tf.convert.load_torch_state_dict(without, both, wrapped[0][1])
+
+
+def test_the_stem_of_a_checkpoint_is_told():
+    parts = genuine_state("fcn")
+    assert pdanet_tf.convert.torch_stem(parts["encoder"]) == "deep"
+    assert pdanet_tf.convert.torch_stem({"module.conv1.weight": np.ones((64, 3, 7, 7))}) == "7x7"
+    for neither in (parts["decoder"], {"conv1.weight": np.ones((64, 3, 5, 5))}):
+        assert pdanet_tf.convert.torch_stem(neither) is None
+    model = blank("fcn_resnet18", num_classes=150, stem="7x7")
+    with pytest.raises(ValueError, match=r"in a\.pth .*stem='deep'.* has stem='7x7'") as caught:
+        pdanet_tf.convert.load_torch_state_dict(model, *parts.values(), source="a.pth")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "path"),
+    [
+        ("bn1.running_mean", np.nan, "stem_conv1/batch_norm/moving_mean"),
+        ("layer1.0.conv1.weight", -np.inf, "c2_block1_conv1/conv/kernel"),
+        ("bn2.running_var", -1e-3, "stem_conv2/batch_norm/moving_variance"),
+    ],
+)
+def test_weights_that_make_every_logit_nan(name, value, path):
+    parts = genuine_state("fcn")
+    parts["encoder"][name].flat[-1] = value
+    model = blank("fcn_resnet18", num_classes=150)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=rf"a\.pth: .*finite.*{path}"):
+        pdanet_tf.convert.load_torch_state_dict(model, *parts.values(), source="a.pth")
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 class TestPyTorchFiles:
     """Checkpoints as PyTorch writes them; needs PyTorch."""
 
@@ -741,6 +841,10 @@ class TestPyTorchFiles:
         output = str(tmp_path / "converted.keras")
         command = ["convert", *files, "--model", "fcn_resnet18", "--output", output]
         assert cli.main(command) == 0
+        told = capsys.readouterr().out
+        assert "Found in the checkpoint: stem deep." in told
+        assert "Assumed, since" in told
+        assert "output stride 8, normalization torch." in told
         values = golden.values("fcn_deepsup")
         converted = keras.saving.load_model(output)
         bare = golden.reference_model("fcn_deepsup")
@@ -752,8 +856,28 @@ class TestPyTorchFiles:
         assert "already exists" in capsys.readouterr().err
         wrong = [*command[:-1], str(tmp_path / "wrong.keras"), "--model", "danet_resnet18"]
         assert cli.main(wrong) == 1
-        assert "missing: dual_attention" in capsys.readouterr().err
+        message = capsys.readouterr().err
+        assert "missing: dual_attention" in message
+        assert "encoder_epoch_20.pth and " in message
         assert not (tmp_path / "wrong.keras").exists()
+        assert cli.main([*command[:-1], str(tmp_path / "wrong.keras"), "--stem", "7x7"]) == 1
+        assert "Build the model with --stem 'deep'" in capsys.readouterr().err
+        assert not (tmp_path / "wrong.keras").exists()
+
+    def test_convert_one_file_at_another_output_stride(self, write, tmp_path, capsys):
+        parts = genuine_state("fcn")
+        file = write({part: write.tensors(state) for part, state in parts.items()})
+        output = tmp_path / "converted.keras"
+        command = ["convert", f"--encoder={file}", "--model=fcn_resnet18", f"--output={output}"]
+        assert cli.main([*command, "--output-stride=16", "--normalization=caffe"]) == 0
+        told = capsys.readouterr().out
+        assert "output stride 16, normalization caffe." in told
+        assert "_running_iter (24)" in told
+        expected = blank("fcn_resnet18", num_classes=150, output_stride=16, normalization="caffe")
+        pdanet_tf.convert.load_torch_state_dict(expected, *parts.values())
+        images = pictures(1, 40, 56)
+        converted = keras.saving.load_model(output)
+        np.testing.assert_allclose(converted(images), expected(images), atol=1e-5)
 
     def test_a_backbone_of_torchvision(self, write):
         backbone = pdanet_tf.backbones.resnet18(stem="7x7")
@@ -775,7 +899,33 @@ class TestPyTorchFiles:
         assert len(unused) == 3
         assert all(np.all(weight == 0.5) for weight in backbone.get_weights())
 
+    @pytest.mark.filterwarnings("ignore:Sparse CSR")
+    def test_tensors_of_other_kinds(self, write):
+        import torch
+
+        values = torch.tensor([[0.0, 1.5], [0.0, -2.0], [0.25, 0.0]])
+        read = pdanet_tf.convert.read_torch_file(
+            write(
+                {
+                    "half": values.half(),
+                    "bfloat16": values.bfloat16(),
+                    "float8": values.to(torch.float8_e4m3fn),
+                    "sparse": values.to_sparse(),
+                    "compressed": values.to_sparse_csr(),
+                    "transposed": values.T.contiguous().T,
+                    "slice": torch.cat([values, values], 1)[:, 2:],
+                    "parameter": torch.nn.Parameter(values),
+                }
+            )
+        )
+        assert len(read) == 8
+        for name, array in read.items():
+            assert array.dtype == "float32", name
+            np.testing.assert_array_equal(array, values.numpy(), err_msg=name)
+
     def test_what_is_refused(self, write, tmp_path):
+        import torch
+
         class Evil:
             def __reduce__(self):
                 return (pathlib.Path.touch, (tmp_path / "executed",))
@@ -788,9 +938,17 @@ class TestPyTorchFiles:
             (evil, r"evil\.pth.*refused"),
             (write({"epoch": 3}, "number.pth"), "epoch"),
             (write([1, 2], "list.pth"), "list"),
+            (
+                write({"a": torch.ones(2, device="meta")}, "meta.pth"),
+                r"meta\.pth: a cannot be read",
+            ),
+            (write({"a": torch.tensor([np.nan])}, "nan.pth"), r"nan\.pth: .*finite.* a:"),
+            (write({"state_dict": {}}, "empty.pth"), r"empty\.pth: .*Received: nothing"),
         ):
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises(ValueError, match=message) as caught:
                 read(file)
+            assert "\n" not in str(caught.value)
+            assert "weights_only" not in str(caught.value)
         assert not (tmp_path / "executed").exists()
         with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
             read(tmp_path / "nowhere.pth")

@@ -88,6 +88,24 @@ def test_labels_are_taken_from_the_middle_of_their_cell(make_folder):
     np.testing.assert_array_equal(coarse, fine[:, 4::8, 4::8])
 
 
+@pytest.mark.parametrize(
+    ("crop_size", "stride"), [((20, 27), 8), ((36, 44), 32), ((13, 40), 5), ((33, 48), 16)]
+)
+def test_a_crop_need_not_be_a_multiple_of_the_stride(make_folder, crop_size, stride):
+    dataset = open_folder(make_folder(size=(24, 40)))
+    options = {"crop_size": crop_size, "batch_size": 3}
+    images, coarse = take(crops_of(dataset, label_stride=stride, **options), 1)[0]
+    same, fine = take(crops_of(dataset, label_stride=1, **options), 1)[0]
+    np.testing.assert_array_equal(images, same)
+    assert images.shape == (3, *crop_size, 3)
+    rows, columns = (-(-side // stride) for side in crop_size)
+    assert coarse.shape == (3, rows, columns)
+    for sample, row, column in np.ndindex(coarse.shape):
+        y, x = stride * row + stride // 2, stride * column + stride // 2
+        inside = y < crop_size[0] and x < crop_size[1]
+        assert coarse[sample, row, column] == (fine[sample, y, x] if inside else 255)
+
+
 def test_short_edge_sets_the_scale(make_folder):
     dataset = open_folder(make_folder())
     options = {"crop_size": (48, 64), "scale_range": (1.0, 1.0), "label_stride": 1}
@@ -351,7 +369,8 @@ def test_a_program_ends_while_it_holds_batches():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"crop_size": (20, 24)}, r"multiples of 8.*\(20, 24\)"),
+        ({"crop_size": (0, 24)}, r"at least 1.*\(0, 24\)"),
+        ({"crop_size": (20,)}, r"\(height, width\).*\(20,\)"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"scale_range": (2.0, 0.5)}, "scale_range"),
         ({"scale_range": (0.0, 1.0)}, "scale_range"),

@@ -255,7 +255,12 @@ def test_export_labels_pictures_by_strips(views, size, monkeypatch):
     monkeypatch.setattr(export, "VALUES_PER_STRIP", 53 * 4 * 5)
     rng = np.random.default_rng(0)
     logits = [tf.constant(rng.normal(0, 2, (5 + n, 7, 4)), "float32") for n in range(views)]
-    found = tf.function(export._label_map)(logits, tf.constant(size))
+
+    @tf.function
+    def label_map(logits, size):
+        return export._label_map([export._place(x, size, size, None) for x in logits], size)
+
+    found = label_map(logits, tf.constant(size))
     resized = [bilinear_resize(view[None], size)[0] for view in logits]
     expected = np.mean([tf.nn.softmax(view) for view in resized], axis=0).argmax(-1)
     np.testing.assert_array_equal(found, expected)

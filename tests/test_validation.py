@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from pdanet_tf import cli
 from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDataset, load_dataset
+from pdanet_tf.data.statistics import check_split
 from pdanet_tf.validation import validate_dataset
 
 SIX = Classes.named(("a", "b", "c", "d", "[bold]", "f"))
@@ -159,7 +161,10 @@ def test_the_check_before_training_and_the_first_batch_say_the_same(broken):
     assert len(fatal) == 7
     with pytest.raises(DataError) as caught:
         dataset.check()
-    assert sorted(str(caught.value).splitlines()) == sorted(fatal.values())
+    for index in fatal:
+        (problem,) = (p for p in dataset.examine(index).problems if p.severity == "fatal")
+        assert f"{problem.file}: {problem.text}" in str(caught.value)
+        assert problem.advice in str(caught.value)
     for index in range(len(dataset)):
         if index in fatal:
             with pytest.raises(DataError) as caught:
@@ -259,10 +264,109 @@ def test_a_mask_of_0_and_255_among_others_is_no_more_than_a_warning(make_folder)
 def test_a_missing_split_is_fatal(make_folder):
     report = validate(make_folder(count=1, splits=("train",)))
     assert report.fatal
-    assert {problem.text for problem in found(report, "missing split")} == {
-        "there is no folder for the split 'validation'"
-    }
+    for problem in found(report, "missing split"):
+        text = (
+            f"there is no folder for the split 'validation'; {problem.file} holds the folder train"
+        )
+        assert problem.text == text
     assert report.splits["validation"].images == 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "message"),
+    [
+        # Not every file: one of 48 without the class hides nothing.
+        ([(0, 255)] * 47 + [(0,)], ("--num-classes", 2), "hold 0 and 255 only"),
+        ([(0, 255)] * 2, ("--num-classes", 2, "--ignore-label", 255), "hold 0 and 255 only"),
+        ([(0, 255), (0, 0)], ("--num-classes", 1), "count the background as a class, too: set --"),
+        ([(0, 0)] * 2, ("--num-classes", 1), "there is one class only"),
+        ([(0, 0)] * 2, ("--num-classes", 3), "every labelled pixel has the class class 0"),
+        ([(255,), (255,)], ("--num-classes", 3), "no pixel of any annotation has a class"),
+        ([(0, 0)], ("--num-classes", 3, "--label-offset", 1), "look at --label-offset, --ignore"),
+    ],
+)
+@pytest.mark.parametrize("command", ["validate-data", "train"])
+def test_what_is_fatal_in_a_split_stops_training_before_it_writes(
+    make_folder, tmp_path, capsys, command, labels, options, message
+):
+    root = make_folder(count=len(labels), size=SIZE, splits=("train",))
+    sound = make_folder(count=1, size=SIZE, splits=("validation",))
+    assert sound == root
+    for index, label in enumerate(labels):
+        paint(root, f"scene_{index}", np.resize(np.array(label, "uint8"), SIZE))
+    options = ("--dataset", "folder", "--data-dir", root, *options)
+    if command == "train":
+        options += ("--model", "fcn_resnet18", "--output-dir", tmp_path / "run")
+    assert cli.main([command, *map(str, options)]) == 1
+    shown = capsys.readouterr()
+    assert message.lower() in (shown.out + shown.err).lower()
+    assert "--num-classes 2" in shown.out + shown.err or "set --" not in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [((0, 255), "validation: all annotations hold 0 and 255"), ((255,), "validation: no pixel")],
+)
+def test_what_is_fatal_in_validation_stops_training_too(
+    make_folder, tmp_path, capsys, label, message
+):
+    root = make_folder(count=2, size=SIZE)
+    for index in range(2):
+        paint(root, f"scene_{index}", np.resize(np.array(label, "uint8"), SIZE), "validation")
+    options = ("--dataset", "folder", "--data-dir", root, "--num-classes", 3)
+    assert cli.main(["train", *map(str, options), "--output-dir", str(tmp_path / "run")]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+class Drawn(SegmentationDataset):
+    """A data set of somebody's own, one label map per image."""
+
+    def __init__(self, classes, *labels):
+        super().__init__(classes)
+        self.labels, self.read_so_far = labels, 0
+
+    def __len__(self):
+        return len(self.labels)
+
+    def name(self, index):
+        return str(index)
+
+    def read(self, index):
+        self.read_so_far += 1
+        return noise(*SIZE, index), np.resize(np.array(self.labels[index], "int32"), SIZE)
+
+    def check(self):
+        check_split("train", self)
+
+
+@pytest.mark.parametrize(
+    ("count", "labels", "message"),
+    [
+        (1, [(0,)], "one class only"),
+        (2, [(0,), (0, 255)], "0 and 255 only"),
+        (2, [(1,), (1, 255)], "every labelled pixel has the class class 1"),
+        (2, [(255,), (255,)], "no pixel of any annotation"),
+        (2, [(0,), (9,)], "with the labels 9"),
+        (2, [], "holds no images"),
+    ],
+)
+def test_every_kind_of_data_set_is_judged(count, labels, message):
+    dataset = Drawn(Classes.numbered(count), *labels)
+    with pytest.raises(DataError, match=message):
+        dataset.check()
+    report = validate_dataset({"train": dataset}, progress=False)
+    assert report.fatal
+    assert message in report.summary()
+
+
+def test_a_sound_split_is_judged_by_its_first_images():
+    dataset = Drawn(SIX, (0, 255), (0, 1), *[(2,)] * 10)
+    dataset.check()
+    assert dataset.read_so_far == 2
+    # One class is no reason against a split that is only to be scored.
+    assert not validate_dataset({"validation": Drawn(SIX, (1,))}, progress=False).fatal
 
 
 class Faulty(SegmentationDataset):
@@ -332,6 +436,158 @@ def test_the_command_fails_where_something_is_fatal(broken, tmp_path, capsys):
         assert re.search(rf"reading {split} .*100%", shown.err)
     assert len(json.loads(report.read_text())["problems"]) == len(expected)
     assert Image.open(chart).format == "PNG"
+
+
+def listed(root, split="train"):
+    """What is wrong with the folders of a split, before files are looked into."""
+    return FolderDataset(root, split, SIX, strict=False)
+
+
+def test_names_in_two_unicode_forms_are_paired(make_folder):
+    root = make_folder(count=2, size=SIZE)
+    for kind, name, ending in (
+        ("images", "Stra\u00dfe_\u00e9", "jpg"),
+        ("annotations", "Stra\u00dfe_e\u0301", "png"),
+    ):
+        folder = root / kind / "train"
+        (folder / f"scene_1.{ending}").rename(folder / f"{name}.{ending}")
+    dataset = FolderDataset(root, "train", SIX)
+    assert len(dataset) == 2
+    assert dataset.name(0) == "Stra\u00dfe_\u00e9"
+    dataset.check()
+    # Both forms in one folder are two files of one name.
+    shutil.copy(folder / "Stra\u00dfe_e\u0301.png", folder / "Stra\u00dfe_\u00e9.png")
+    with pytest.raises(DataError, match="another Unicode form"):
+        FolderDataset(root, "train", SIX)
+
+
+def test_names_that_are_not_utf_8_can_be_read_and_printed(make_folder, capsys):
+    root = make_folder(count=2, size=SIZE)
+    name = os.fsdecode(b"caf\xe9")
+    try:
+        (root / "images" / "train" / "scene_1.jpg").rename(root / "images/train" / f"{name}.jpg")
+    except OSError:
+        pytest.skip("the file system takes UTF-8 only")
+    (problem, other) = listed(root).problems
+    assert "its name is not UTF-8" in problem.text
+    assert r"caf\udce9.jpg" in problem.file
+    assert other.kind == "annotation without image"
+    assert run("--dataset", "folder", "--data-dir", root, "--num-classes", 3) == 1
+    assert "its name is not UTF-8" in capsys.readouterr().out
+    with pytest.raises(DataError, match="not UTF-8"):
+        FolderDataset(root, "train", SIX)
+    labels = root / "annotations" / "train"
+    (labels / "scene_1.png").rename(labels / f"{name}.png")
+    FolderDataset(root, "train", SIX).check()
+    paint(root, name, noise(*SIZE))
+    with pytest.raises(DataError, match=r"caf.*udce9\.png: the annotation is colour-coded"):
+        FolderDataset(root, "train", SIX).check()
+
+
+def test_what_lies_in_a_folder_instead_is_said(make_folder):
+    root = make_folder(count=3, size=SIZE)
+    images, labels = root / "images" / "train", root / "annotations" / "train"
+    (images / "a.png").mkdir()
+    (images / "notes.txt").write_text("words")
+    (images / ".hidden").write_text("words")
+    (labels / "scene_0.png").rename(labels / "scene_0.gif")
+    (labels / "scene_1.png").rename(labels / "scene_1.jpg")
+    dataset = listed(root)
+    assert [(p.severity, p.kind, p.text) for p in dataset.problems] == [
+        ("warning", "not read", "also holds the sub-folder a.png, 1 .txt file, which are not read"),
+        ("note", "not read", "also holds 1 .gif file, 1 .jpg file, which are not read"),
+        (
+            "fatal",
+            "image without annotation",
+            "has no annotation; scene_0.gif is not read as one",
+        ),
+        (
+            "fatal",
+            "image without annotation",
+            "has no annotation; scene_1.jpg is not read as one",
+        ),
+    ]
+    assert dataset.problems[2].advice == "Save the annotation as PNG"
+    assert "JPEG and the like change the numbers" in dataset.problems[3].advice
+    for index in (0, 1):
+        (images / f"scene_{index}.jpg").unlink()
+    # What is only worth knowing is no reason not to open it.
+    assert len(FolderDataset(root, "train", SIX)) == 1
+    (images / "scene_2.jpg").rename(images / "scene_2.gif")
+    (empty,) = [p for p in listed(root).problems if p.severity == "fatal"]
+    assert "holds no images" in empty.text
+    assert "but the sub-folder a.png, 1 .gif file, 1 .txt file" in empty.text
+    assert "Move the files out of the sub-folders" in empty.advice
+    shutil.rmtree(root / "images")
+    (missing,) = [p for p in listed(root).problems if p.severity == "fatal"]
+    assert "holds the folder annotations" in missing.text
+    assert "Expected a folder called images" in missing.advice
+
+
+def test_a_file_that_goes_away_is_told_and_the_others_are_examined(make_folder):
+    root = make_folder(count=4, size=SIZE)
+    splits = {"train": FolderDataset(root, "train", SIX)}
+    (root / "images" / "train" / "scene_1.jpg").unlink()
+    (root / "annotations" / "train" / "scene_2.png").write_bytes(b"")
+    report = validate_dataset(splits, progress=False)
+    fatal = {(p.kind, p.file) for p in report.problems if p.severity == "fatal"}
+    assert fatal == {
+        ("missing file", str(root / "images" / "train" / "scene_1.jpg")),
+        ("no image", str(root / "annotations" / "train" / "scene_2.png")),
+    }
+    assert report.splits["train"].sizes == {SIZE: 3}
+    with pytest.raises(DataError, match=r"scene_1\.jpg: there is no such file"):
+        splits["train"].check()
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "words"),
+    [
+        ("03_binary_0_255", 1, ["there is one class only", "set --num-classes 2"]),
+        ("03_binary_0_255", 2, ["fatal: 0 and 255 for 0 and 1"]),
+        ("11_nested", 3, ["but the sub-folder aachen", "Move the files out of the sub-folders"]),
+        ("13_jpeg_masks", 3, ["but 2 .jpg files", "JPEG and the like change the numbers"]),
+    ],
+)
+def test_cases_of_folders(shared_cases, tmp_path, capsys, name, classes, words):
+    options = ("--dataset", "folder", "--data-dir", shared_cases / name, "--num-classes", classes)
+    assert run(*options) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    options = (*options, "--model", "fcn_resnet18", "--output-dir", tmp_path / "run")
+    assert cli.main(["train", *map(str, options)]) == 1
+    error = " ".join(capsys.readouterr().err.split())
+    for part in words:
+        assert part in shown
+        assert part.removeprefix("fatal: 0 and 255 for 0 and 1") in error
+    for text in (shown, error):
+        assert "xtract the data set again" not in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_case_of_two_unicode_forms(shared_cases, capsys):
+    options = ("--dataset", "folder", "--data-dir", shared_cases / "09_nfc_nfd")
+    assert run(*options, "--num-classes", 3) == 0
+    assert "Images: 2 of train and 2 of validation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("file", "status", "words"),
+    [
+        ("01_png_broken_exif.png", 0, ""),
+        ("02_png_truncated_phys.png", 1, "Truncated pHYs"),
+        ("08_grey_12bits_in_16.png", 0, "nearly black, because its 16 bits are not used up"),
+        ("14_182_megapixels.png", 1, "MAX_IMAGE_PIXELS"),
+    ],
+)
+def test_cases_among_sound_files(shared_cases, make_folder, capsys, file, status, words):
+    root = make_folder(count=3, size=(96, 128))
+    (root / "images" / "train" / "scene_1.jpg").unlink()
+    shutil.copy(shared_cases / file, root / "images" / "train" / "scene_1.png")
+    options = ("--dataset", "folder", "--data-dir", root, "--num-classes", 3)
+    assert run(*options) == status
+    shown = capsys.readouterr().out
+    assert words in shown
+    assert f"Problems: fatal: {status}" in shown
 
 
 def test_a_long_list_is_cut_in_words_and_whole_in_json(make_folder):

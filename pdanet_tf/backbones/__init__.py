@@ -6,7 +6,7 @@ from pdanet_tf.backbones.sources import (
     load_keras_hub_resnet,
     load_keras_vgg16,
 )
-from pdanet_tf.backbones.stages import as_backbone, stage_strides
+from pdanet_tf.backbones.stages import as_backbone, output_grids, stage_strides
 from pdanet_tf.backbones.vgg import vgg16
 
 RESNETS = {
@@ -22,6 +22,7 @@ __all__ = [
     "imagenet_weights",
     "load_keras_hub_resnet",
     "load_keras_vgg16",
+    "output_grids",
     "resnet18",
     "resnet34",
     "resnet50",

@@ -9,9 +9,9 @@ from typing import Any
 
 import keras
 
+from pdanet_tf.choices import STEMS
 from pdanet_tf.layers.conv import BACKBONE_INITIALIZER, ConvBatchNorm
 
-STEMS = ("deep", "7x7")
 # For each output stride: (stride, dilation) of the stages C2 to C5.
 _STAGES = {
     8: ((1, 1), (2, 1), (1, 2), (1, 4)),

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from pdanet_tf.backbones.vgg import VGG16_BLOCKS
-from pdanet_tf.layers import ConvBatchNorm, MaxPoolingWithMask
+from pdanet_tf.layers import ConvBatchNorm, FullPrecisionConvBatchNorm, MaxPoolingWithMask
 from pdanet_tf.layers.conv import BACKBONE_INITIALIZER
 
 
@@ -40,7 +40,9 @@ def _encoder(blocks: tuple[tuple[int, int], ...], kernel_size: int, name: str) -
     x, outputs = inputs, dict[str, Any]()
     for block, (depth, filters) in enumerate(blocks, start=1):
         for index in range(1, depth + 1):
-            x = ConvBatchNorm(
+            # The masks are those of float32 in half precision, too.
+            layer = FullPrecisionConvBatchNorm if index == depth else ConvBatchNorm
+            x = layer(
                 filters,
                 kernel_size,
                 kernel_initializer=BACKBONE_INITIALIZER,

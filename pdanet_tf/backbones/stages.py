@@ -1,12 +1,38 @@
-"""Models of other makers as backbones."""
+"""Models of other makers as backbones, and where the cells of features lie."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from pdanet_tf.layers import (
+    BilinearResizeLike,
+    ConvBatchNorm,
+    DenseMaxPooling,
+    MaxPoolingWithMask,
+    MaxUnpooling,
+    PixelNormalization,
+)
+from pdanet_tf.layers.grid import CellGrid
+
 # So large that what convolutions without padding cut off does not count, and of sides so unequal
 # that features of a fixed size cannot be in proportion to both.
 _PROBE = (8192, 32768)
+# Operations that move cells in ways that are not followed.
+_UNPLACED = {
+    "Conv2DTranspose",
+    "Cropping2D",
+    "GetItem",
+    "Pad",
+    "Permute",
+    "Reshape",
+    "Resize",
+    "Resizing",
+    "Transpose",
+    "UpSampling2D",
+}
+# What turns pixels into normalised images.
+_RESCALING = (keras.layers.Rescaling, keras.layers.Normalization, PixelNormalization)
 
 
 def as_backbone(model: keras.Model) -> keras.Model:
@@ -21,7 +47,8 @@ def as_backbone(model: keras.Model) -> keras.Model:
         A functional model with a dict of stages. Variables are shared with `model`.
 
     Raises:
-        ValueError: If the model does not name its stages, or does not take images of 3 channels.
+        ValueError: If the model does not name its stages, does not take images of 3 channels, or
+            rescales its input, which the models here have normalised already.
     """
     stages = _named_stages(model)
     if not stages:
@@ -36,9 +63,29 @@ def as_backbone(model: keras.Model) -> keras.Model:
             "A backbone must take images (batch, height, width, 3). "
             f"Received: {model.name!r}, which takes {shape}"
         )
+    rescaling = [
+        layer.name
+        for layer in model._flatten_layers(include_self=False)
+        if isinstance(layer, _RESCALING) and _sees_pixels(layer)
+    ]
+    if rescaling:
+        raise ValueError(
+            "A backbone takes normalised images: the model before it has subtracted the mean. "
+            f"Received: {model.name!r}, which rescales them again in {', '.join(rescaling)}. "
+            "Build it without, which KerasCV calls include_rescaling=False and Keras "
+            "include_preprocessing=False"
+        )
     if model.output is stages:
         return model
     return keras.Model(model.input, stages, name=model.name)
+
+
+def _sees_pixels(layer: keras.layers.Layer) -> bool:
+    """Tells whether a layer is applied to an image, and not to features inside the network."""
+    try:
+        return layer.output.shape[-1] == 3
+    except (AttributeError, ValueError):  # it is called by another layer, or more than once
+        return True
 
 
 def _named_stages(model: keras.Model) -> dict[str, Any]:
@@ -77,3 +124,61 @@ def stage_strides(backbone: keras.Model) -> dict[str, int]:
         if max(vertical, horizontal) < 2 * min(vertical, horizontal):
             strides[name] = round(vertical)
     return strides
+
+
+def output_grids(model: keras.Model, image_grid: CellGrid | None = None) -> Any:
+    """Returns where the cells of a model's outputs lie in the image.
+
+    Receptive fields are followed through the graph: the centre of a convolution's output is that of
+    its taps. Layers that are not known are taken to leave every cell in its place.
+
+    Args:
+        model: A functional model of one image, whose outputs are images of features.
+        image_grid: Where the cells of the model's input lie; by default they are the pixels.
+
+    Returns:
+        A `CellGrid` for each output, in the structure of the model's outputs.
+
+    Raises:
+        LookupError: If a layer moves the cells in a way that is not known here.
+    """
+    # Keras has no public way to walk a graph with values that are no tensors.
+    return model._run_through_graph([image_grid or CellGrid()], _follow)
+
+
+def _follow(operation: Any) -> Callable[..., Any]:
+    """Returns a function from the grids of an operation's inputs to those of its outputs."""
+
+    def follow(inputs: Any, *_: Any, **__: Any) -> Any:
+        grid = inputs[0] if isinstance(inputs, list | tuple) else inputs
+        if isinstance(operation, keras.Model):
+            return output_grids(operation, grid)
+        if isinstance(operation, BilinearResizeLike | MaxUnpooling):
+            return inputs[1]
+        if isinstance(operation, MaxPoolingWithMask):
+            return grid.after(2, 2), grid
+        moved = _moved(operation, grid)
+        return keras.tree.map_structure(lambda _: moved, operation.output)
+
+    return follow
+
+
+def _moved(layer: Any, grid: CellGrid) -> CellGrid:
+    """Returns the grid behind a layer of one input."""
+    if type(layer).__name__ in _UNPLACED:
+        raise LookupError(f"{layer.name!r} moves cells in a way that is not known")
+    if isinstance(layer, ConvBatchNorm):
+        padding = layer.dilation_rate * (layer.kernel_size // 2)
+        return grid.after(layer.kernel_size, layer.strides, padding, layer.dilation_rate)
+    if isinstance(layer, DenseMaxPooling):
+        return grid.after(2, dilation_rate=layer.dilation_rate)
+    if isinstance(layer, keras.layers.ZeroPadding2D):
+        return grid.after(padding=layer.padding[0][0])
+    kernel = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
+    if not kernel:
+        return grid
+    size, strides = kernel[0], layer.strides[0]
+    dilation = getattr(layer, "dilation_rate", (1,))[0]
+    # What Keras adds at the top where the height is a multiple of the stride.
+    total = max(0, dilation * (size - 1) + 1 - strides) if layer.padding == "same" else 0
+    return grid.after(size, strides, total // 2, dilation)

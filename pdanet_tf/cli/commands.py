@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import typing
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from rich.table import Table
 
 import pdanet_tf
 from pdanet_tf.benchmark import Case, run_benchmark
-from pdanet_tf.convert import load_torch_state_dict, read_torch_file
+from pdanet_tf.cli.spelling import spell_as_options
+from pdanet_tf.convert import load_torch_state_dict, read_torch_file, torch_stem
 from pdanet_tf.crf import CRFParameters
 from pdanet_tf.data import Classes, FolderDataset, SegmentationDataset
 from pdanet_tf.data.readers import image_size
@@ -69,8 +72,11 @@ def _load(model_file: str, precision: str | None) -> tuple[keras.Model, Inferenc
 
 
 def _train(**options: Any) -> None:
-    lists = {name: tuple(value) for name, value in options.items() if isinstance(value, list)}
-    result = pdanet_tf.train(pdanet_tf.TrainConfig(**{**options, **lists}))
+    if options.pop("resume", False):
+        folder = options.pop("output_dir", pdanet_tf.TrainConfig.output_dir)
+        result = pdanet_tf.training.resume(folder, **options)
+    else:
+        result = pdanet_tf.train(pdanet_tf.TrainConfig(**options))
     Console().print(result.evaluation.table())
     print(f"The best model is {result.best}")
 
@@ -83,7 +89,7 @@ def _validate_data(split: str | None, json: str | None, chart: str | None, **dat
     if chart:
         _save(report.chart(), chart)
     Console().print(report.table())
-    print(report.summary())
+    print(spell_as_options(report.summary(), data))
     return 1 if report.fatal else 0
 
 
@@ -173,23 +179,48 @@ def _export(model: str, output: str, precision: str | None, **options: Any) -> N
 
 
 def _convert(
-    encoder: str, decoder: str, model: str, output: str, num_classes: int, normalization: str
+    encoder: str,
+    decoder: str | None,
+    model: str,
+    output: str,
+    num_classes: int,
+    normalization: str,
+    output_stride: int,
+    stem: str | None,
 ) -> None:
     if not output.endswith(".keras"):
         raise ValueError(f"--output must end in .keras. Received: {output}")
     if Path(output).exists():
         raise FileExistsError(f"{output} already exists; choose another file to convert to.")
-    states = read_torch_file(encoder), read_torch_file(decoder)
+    files = [encoder] if decoder is None else [encoder, decoder]
+    states = [read_torch_file(file) for file in files]
+    found = torch_stem(states[0])
     converted = pdanet_tf.build_model(
         model,
         num_classes,
-        aux_head=any("deepsup" in name for name in states[1]),
+        aux_head=any("deepsup" in name for name in states[-1]),
         normalization=normalization,
+        output_stride=output_stride,
+        stem=stem or found,
     )
-    unused = load_torch_state_dict(converted, *states)
+    unused = load_torch_state_dict(converted, *states, source=" and ".join(files))
     with whole_file(Path(output)) as beside:
         converted.save(beside)
-    print(f"{output} holds {converted.name}. Without use: {', '.join(unused) or 'nothing'}")
+    print(f"{output} holds {converted.name}.")
+    print(f"Found in the checkpoint: stem {found}.")
+    print(
+        f"Assumed, since a checkpoint does not tell: output stride {output_stride}, "
+        f"normalization {normalization}."
+    )
+    print(f"Without use: {_summary(unused) or 'nothing'}.")
+
+
+def _summary(names: Sequence[str]) -> str:
+    """Lists names of a state dict; those that every batch norm has are counted."""
+    kinds = Counter(
+        name if name.endswith(("weight", "bias")) else name.rpartition(".")[2] for name in names
+    )
+    return ", ".join(f"{kind} ({count})" if count > 1 else kind for kind, count in kinds.items())
 
 
 def _benchmark(

@@ -13,6 +13,8 @@ from pdanet_tf.choices import (
     DATASETS,
     INFERENCE_PRECISIONS,
     NORMALIZATIONS,
+    OUTPUT_STRIDES,
+    STEMS,
 )
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.crf import CRFParameters
@@ -138,8 +140,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_protocol_options(export)
 
     convert = add("convert", "turn a checkpoint of the PyTorch code into a .keras file")
-    convert.add_argument("--encoder", required=True, help="encoder_epoch_N.pth")
-    convert.add_argument("--decoder", required=True, help="decoder_epoch_N.pth")
+    convert.add_argument(
+        "--encoder", required=True, help="encoder_epoch_N.pth, or a file that holds both parts"
+    )
+    convert.add_argument("--decoder", help="decoder_epoch_N.pth, unless --encoder holds both parts")
     convert.add_argument(
         "--model", default="pdanet_resnet18", help="name of the model (default: pdanet_resnet18)"
     )
@@ -153,6 +157,14 @@ def make_parser() -> argparse.ArgumentParser:
         default="torch",
         help="torch (the default): CSAIL's present checkpoints; caffe: those of PDANet's author",
     )
+    convert.add_argument(
+        "--output-stride",
+        type=int,
+        choices=OUTPUT_STRIDES,
+        default=8,
+        help="stride that the checkpoint was trained at, which it does not tell (default: 8)",
+    )
+    convert.add_argument("--stem", choices=STEMS, help="of the ResNet (default: the checkpoint's)")
 
     _add_benchmark_options(add("benchmark", "time models, each in a process of its own"))
     add("models", "list the models")

@@ -41,9 +41,8 @@ class CropRecipe:
             columns = columns[::-1]
         if self.color_jitter:
             picture = jitter_colors(picture, self.color_jitter, rng)
-        height, width = (side // self.label_stride for side in self.crop_size)
         label = thin_out(label, rows, columns, self.label_stride)
-        return Sample(np.asarray(picture), label, (height, width))
+        return Sample(np.asarray(picture), label, self.crop_size)
 
 
 @dataclass(frozen=True)

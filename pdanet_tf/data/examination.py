@@ -28,6 +28,7 @@ class Examination:
         pixels: Number of pixels of each class, `(num_classes,)`; None where the labels cannot be
             read.
         ignored: Number of pixels without a class.
+        numbers: The numbers that occur in the labels, as stored.
         image_hash: The same for images of the same pixels; None where they were not read.
         label_hash: Likewise, of the labels of an image that was read.
     """
@@ -37,6 +38,7 @@ class Examination:
     size: tuple[int, int] | None = None
     pixels: np.ndarray | None = None
     ignored: int = 0
+    numbers: list[int] = field(default_factory=list)
     image_hash: bytes | None = None
     label_hash: bytes | None = None
 
@@ -47,6 +49,12 @@ class Examination:
             yield
         except DataError as error:
             self.problems.append(error.problem(self.file))
+        except OSError as error:
+            self.problems.append(
+                Problem(
+                    self.file, "unusable", f"cannot be read: {error}", "Mend it, or take it out"
+                )
+            )
 
     def see_image(self, image: np.ndarray) -> None:
         """Takes note of an image `(height, width, 3)`."""
@@ -87,6 +95,7 @@ class Examination:
         self.pixels = np.zeros(len(classes), "int64")
         self.pixels[numbers[inside] - classes.start] = counts[inside]
         self.ignored = int(counts[~inside].sum())
+        self.numbers = numbers.tolist()
         if self.image_hash is not None:
             self.label_hash = _hash(label)
         if not inside.any():

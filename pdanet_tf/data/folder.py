@@ -1,7 +1,10 @@
 """Data sets in folders: `images/SPLIT` and `annotations/SPLIT`, paired by file name."""
 
 import os
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from PIL import Image
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.examination import Examination, examine_all, size_problem
-from pdanet_tf.data.problems import DataError, Problem, raise_if_any
+from pdanet_tf.data.problems import DataError, Problem, printable, raise_if_any
 from pdanet_tf.data.readers import (
     PathLike,
     image_mode,
@@ -21,20 +24,21 @@ from pdanet_tf.data.readers import (
     read_label,
     read_picture,
 )
+from pdanet_tf.data.statistics import SplitStatistics, judge_split
 
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _LABEL_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
 # What data sets call the splits.
 _SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val")}
-# The kind of problem that is fatal where all annotations have it.
-BLACK_AND_WHITE = "only 0 and 255"
+_NAMES_SHOWN = 5
+_SET_FOLDER = "Set data_dir to the folder that holds images and annotations"
 
 
 class FolderDataset(SegmentationDataset):
     """Images in `root/images/SPLIT` with annotations in `root/annotations/SPLIT`.
 
-    An image and its annotation have the same name up to the ending. An annotation has one
-    channel with the number of the class, 8 or 16 bits.
+    An image and its annotation have the same name up to the ending, in whatever Unicode form. An
+    annotation has one channel with the number of the class; see `pdanet_tf.data.read_label`.
 
     Args:
         root: The folder.
@@ -76,6 +80,7 @@ class FolderDataset(SegmentationDataset):
                 f"{label_offset} the classes go from {numbers[0]} to {numbers[-1]}"
             )
         self.root = Path(root)
+        self.split = split
         self.label_offset = label_offset
         self.raw_ignore_label = ignore_label
         self._numbers = numbers
@@ -85,7 +90,7 @@ class FolderDataset(SegmentationDataset):
                     str(self.root),
                     "missing folder",
                     "there is no such folder",
-                    "Set data_dir to the folder that holds images and annotations",
+                    _SET_FOLDER,
                 )
             )
         self._files, self.problems = _pair_files(self.root, split)
@@ -215,7 +220,7 @@ class FolderDataset(SegmentationDataset):
         if numbers == [0, 255] and self.num_classes > 1 and 255 not in self._numbers:
             yield Problem(
                 str(path),
-                BLACK_AND_WHITE,
+                "only 0 and 255",
                 "the annotation holds 0 and 255 only, as a mask painted black and white does",
                 "If 255 stands for a class, write its number instead",
                 "warning",
@@ -226,17 +231,15 @@ class FolderDataset(SegmentationDataset):
 
         Raises:
             DataError: Lists the files that are truncated, differ in size from their annotation,
-                are colour-coded, or hold labels that are no class.
+                are colour-coded, or hold labels that are no class; and says what is wrong with
+                the split as a whole: one class only, nothing labelled, or 0 and 255 for 0 and 1.
         """
-        examinations = examine_all(partial(self.examine, full=False), len(self))
-        raise_if_any(
-            [
-                problem
-                for found in examinations
-                for problem in found.problems
-                if problem.severity == "fatal"
-            ]
-        )
+        problems: list[Problem] = []
+        statistics = SplitStatistics.of(self)
+        for found in examine_all(partial(self.examine, full=False), len(self)):
+            problems += found.problems
+            statistics.add(found)
+        raise_if_any([*problems, *judge_split(self.split, self, statistics)])
 
 
 def _pair_files(root: Path, split: str) -> tuple[list[tuple[Path, Path]], list[Problem]]:
@@ -244,74 +247,153 @@ def _pair_files(root: Path, split: str) -> tuple[list[tuple[Path, Path]], list[P
     problems: list[Problem] = []
     images = _list_files(root / "images", split, _IMAGE_ENDINGS, problems)
     labels = _list_files(root / "annotations", split, _LABEL_ENDINGS, problems)
-    if images and labels:
-        problems += [
-            Problem(
-                str(images[name]),
-                "image without annotation",
-                "has no annotation",
-                "Add an annotation of the same name, or take the image out",
-            )
-            for name in sorted(images.keys() - labels.keys())
+    if images.files and labels.files:
+        for name in sorted(images.files.keys() - labels.files.keys()):
+            problems.append(_without_partner(images.files[name], labels, "image", "annotation"))
+        for name in sorted(labels.files.keys() - images.files.keys()):
+            problems.append(_without_partner(labels.files[name], images, "annotation", "image"))
+    both = sorted(images.files.keys() & labels.files.keys())
+    return [(images.files[name], labels.files[name]) for name in both], problems
+
+
+@dataclass
+class _Listing:
+    """What lies in one folder of a split.
+
+    Attributes:
+        files: The files that are read, by name.
+        others: Files of other kinds, by name.
+        folders: Names of sub-folders.
+    """
+
+    files: dict[str, Path] = field(default_factory=dict)
+    others: dict[str, Path] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
+
+    def describe_others(self) -> str:
+        """Says what lies there and is not read; nothing where there is nothing."""
+        kinds = Counter(path.suffix.lower() for path in self.others.values())
+        parts = [
+            f"{count} {ending or 'other'} file{'s' if count > 1 else ''}"
+            for ending, count in sorted(kinds.items())
         ]
-        problems += [
-            Problem(
-                str(labels[name]),
-                "annotation without image",
-                "has no image",
-                "Add an image of the same name, or take the annotation out",
-            )
-            for name in sorted(labels.keys() - images.keys())
-        ]
-    both = sorted(images.keys() & labels.keys())
-    return [(images[name], labels[name]) for name in both], problems
+        if self.folders:
+            parts.insert(0, f"the sub-folder{'s' if len(self.folders) > 1 else ''} ")
+            parts[0] += _shorten(self.folders)
+        return ", ".join(parts)
+
+
+def _shorten(names: list[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _name(path: Path) -> str:
+    """Returns the name that an image and its annotation have in common.
+
+    macOS and others store "\u00e9" as two characters, so that names alike may differ in bytes.
+    """
+    return unicodedata.normalize("NFC", path.stem)
+
+
+def _without_partner(path: Path, others: _Listing, what: str, partner: str) -> Problem:
+    text, advice = f"has no {partner}", f"Add an {partner} of the same name, or take the {what} out"
+    beside = others.others.get(_name(path))
+    if beside is not None:
+        text += f"; {beside.name} is not read as one"
+        advice = f"Save the {partner} as PNG"
+        if partner == "annotation" and beside.suffix.lower() in _IMAGE_ENDINGS:
+            advice += ", made again: JPEG and the like change the numbers of the classes"
+    elif printable(path.stem) != path.stem:
+        text += "; its name is not UTF-8, so that it may differ from one that looks the same"
+        advice = "Rename the files in UTF-8, all in the same way"
+    return Problem(str(path), f"{what} without {partner}", text, advice)
 
 
 def _list_files(
     parent: Path, split: str, endings: tuple[str, ...], problems: list[Problem]
-) -> dict[str, Path]:
-    """Returns the files of a split by name; appends to `problems`."""
+) -> _Listing:
+    """Lists the files of a split; appends to `problems`."""
     names = _SPLIT_FOLDERS.get(split, (split,))
     folder = next((parent / name for name in names if (parent / name).is_dir()), None)
     if folder is None:
-        problems.append(
-            Problem(
-                str(parent),
-                "missing split",
-                f"there is no folder for the split {split!r}",
-                f"Expected one called {' or '.join(names)}",
-            )
-        )
-        return {}
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in endings and not path.name.startswith("."):
-            if path.stem in files:
-                problems.append(
-                    Problem(
-                        str(path),
-                        "two files of one name",
-                        f"there is also {files[path.stem].name}; which one is meant?",
-                        "Keep one of them",
-                    )
-                )
-            files.setdefault(path.stem, path)
-    if not files:
+        problems.append(_missing_split(parent, split, f"Expected one called {' or '.join(names)}"))
+        return _Listing()
+    found = _Listing()
+    for path, is_folder in _list(folder):
+        name = _name(path)
+        if is_folder:
+            found.folders.append(path.name)
+        elif path.suffix.lower() not in endings:
+            found.others[name] = path
+        elif name in found.files:
+            problems.append(_same_name(path, found.files[name]))
+        else:
+            found.files[name] = path
+    others = found.describe_others()
+    if not found.files:
+        problems.append(_empty_split(folder, endings, found, others))
+    elif others:
         problems.append(
             Problem(
                 str(folder),
-                "empty split",
-                f"holds no {parent.name} ({', '.join(endings)})",
-                "Extract the data set again, or set data_dir to where it is",
+                "not read",
+                f"also holds {others}, which are not read",
+                f"Files are read from the folder itself, as {', '.join(endings)}",
+                "warning" if found.folders else "note",
             )
         )
-    return files
+    return found
+
+
+def _list(folder: Path) -> list[tuple[Path, bool]]:
+    """Returns what lies in a folder and is not hidden, in order, and whether it is a folder."""
+    with os.scandir(folder) as entries:  # which spares asking for each file
+        return sorted(
+            (Path(entry.path), entry.is_dir()) for entry in entries if entry.name[0] != "."
+        )
+
+
+def _missing_split(parent: Path, split: str, advice: str) -> Problem:
+    text = f"there is no folder for the split {split!r}"
+    nearest = parent if parent.is_dir() else parent.parent
+    folders = [path.name for path, is_folder in _list(nearest) if is_folder]
+    if nearest != parent:
+        advice = f"Expected a folder called {parent.name}. {_SET_FOLDER}"
+    if folders:
+        text += f"; {nearest} holds the folder{'s' if len(folders) > 1 else ''} {_shorten(folders)}"
+    return Problem(str(parent), "missing split", text, advice)
+
+
+def _same_name(path: Path, first: Path) -> Problem:
+    text = f"there is also {first.name}; which one is meant?"
+    if path.stem != first.stem:
+        text = f"there is also {first.name}, the same name in another Unicode form (NFC and NFD)"
+    return Problem(str(path), "two files of one name", text, "Keep one of them")
+
+
+def _empty_split(folder: Path, endings: tuple[str, ...], found: _Listing, others: str) -> Problem:
+    kind = folder.parent.name
+    text = f"holds no {kind} ({', '.join(endings)})"
+    if not others:
+        return Problem(str(folder), "empty split", text, _SET_FOLDER)
+    text += f", but {others}"
+    if found.folders:
+        advice = f"Move the files out of the sub-folders, so that they lie in {folder.name} itself"
+    else:
+        advice = f"Save the {kind} as PNG"
+        if any(path.suffix.lower() in _IMAGE_ENDINGS for path in found.others.values()):
+            advice += ", made again: JPEG and the like change the numbers of the classes"
+    return Problem(str(folder), "empty split", text, advice)
 
 
 def _is_complete_jpeg(path: Path) -> bool:
     """Tells whether a file is a JPEG with its end marker, which spares decoding it."""
-    with path.open("rb") as file:
-        if file.read(2) != b"\xff\xd8":
-            return False
-        file.seek(-2, os.SEEK_END)
-        return file.read(2) == b"\xff\xd9"
+    try:
+        with path.open("rb") as file:
+            if file.read(2) != b"\xff\xd8":
+                return False
+            file.seek(-2, os.SEEK_END)
+            return file.read(2) == b"\xff\xd9"
+    except OSError:  # whoever decodes it will say why
+        return False

@@ -51,10 +51,10 @@ class PaperRecipe:
         flipped = self.flip and rng.random(self.batch_size)[place] < 0.5
         scaled = self._scaled(indices, short_edge)
         multiple = math.lcm(_MULTIPLE, self.label_stride)
-        rows, columns = -(-scaled.max(0) // multiple) * multiple // self.label_stride
+        padded = -(-scaled.max(0) // multiple) * multiple
         height, width = scaled[place].tolist()
         image, label = self._load(int(indices[place]), (height, width), flipped)
-        return Sample(image, label, (int(rows), int(columns)))
+        return Sample(image, label, (int(padded[0]), int(padded[1])))
 
     def _scaled(self, indices: np.ndarray, short_edge: int) -> np.ndarray:
         """Returns the height and width that every image of a batch is scaled to."""

@@ -41,9 +41,8 @@ def crop_batches(
     Args:
         dataset: Images and labels.
         batch_size: Number of images per batch.
-        crop_size: (height, width) of the crops, multiples of `label_stride`. Images that are
-            smaller are padded at the bottom and right, with `pad_color` and with the ignore
-            label.
+        crop_size: (height, width) of the crops. Images that are smaller are padded at the bottom
+            and right, with `pad_color` and with the ignore label.
         short_edge: The short edge that images are scaled to before the random scale; None takes
             their own.
         scale_range: Lowest and highest random scale.
@@ -51,7 +50,9 @@ def crop_batches(
         color_jitter: How much brightness, contrast, saturation and hue change, from 0 (not at
             all) to 1: factors go from 1 - color_jitter to 1 + color_jitter, the hue turns by up
             to color_jitter / 4 of the circle (torchvision's `ColorJitter`).
-        label_stride: Every so many labels in both directions are kept: 8 for logits at 1/8.
+        label_stride: Every so many labels in both directions are kept: 8 for logits at 1/8. Cell
+            i has the label at label_stride * i + label_stride // 2, its middle; the last one has
+            the ignore label where `crop_size` is no multiple and its middle lies outside.
         pad_color: RGB, 0 to 255.
         seed: Seed of everything random.
         start_step: Number of the first batch: batches are the same as if all before had been
@@ -59,7 +60,7 @@ def crop_batches(
 
     Returns:
         Batches of images `(batch_size, *crop_size, 3)`, float32, RGB, 0 to 255, and labels
-        `(batch_size, height / label_stride, width / label_stride)`, int32.
+        `(batch_size, ceil(height / label_stride), ceil(width / label_stride))`, int32.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -68,9 +69,8 @@ def crop_batches(
     recipe = CropRecipe(
         dataset, crop_size, short_edge, scale_range, flip, color_jitter, label_stride, seed
     )
-    grid = (crop_size[0] // label_stride, crop_size[1] // label_stride)
     ignored = dataset.ignore_label
-    return _batches(recipe, batch_size, label_stride, pad_color, ignored, start_step, grid)
+    return _batches(recipe, batch_size, label_stride, pad_color, ignored, start_step, crop_size)
 
 
 def paper_batches(
@@ -141,19 +141,19 @@ def _batches(
     pad_color: Sequence[float],
     ignore_label: int,
     start_step: int,
-    grid: tuple[int | None, int | None] = (None, None),
+    size: tuple[int | None, int | None] = (None, None),
 ) -> tf.data.Dataset:
     """Reads samples side by side, pads them, and batches them in order.
 
-    `grid` is the shape of all labels, where they have one.
+    `size` is the height and width of all images, where they have one.
     """
     background = np.array(pad_color, "float32")
     read = counted(functools.partial(_read_padded, recipe, label_stride, background, ignore_label))
-    shape = tuple(side and side * label_stride for side in grid)
+    grid = tuple(side and -(-side // label_stride) for side in size)
 
     def load(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = tf.numpy_function(read, (position,), (tf.float32, tf.int32))
-        return tf.ensure_shape(image, (*shape, 3)), tf.ensure_shape(label, grid)
+        return tf.ensure_shape(image, (*size, 3)), tf.ensure_shape(label, grid)
 
     positions = tf.data.Dataset.range(start_step * batch_size, np.iinfo("int64").max)
     batches = (
@@ -175,10 +175,10 @@ def _read_padded(
     ignore_label: int,
     position: np.int64,
 ) -> tuple[np.ndarray, np.ndarray]:
-    image, label, (rows, columns) = recipe.sample(int(position))
+    image, label, (height, width) = recipe.sample(int(position))
     # NumPy converts to float32 while it writes to its place, which spares passes over the image.
-    padded = np.empty((rows * label_stride, columns * label_stride, 3), "float32")
-    padded_label = np.empty((rows, columns), "int32")
+    padded = np.empty((height, width, 3), "float32")
+    padded_label = np.empty((-(-height // label_stride), -(-width // label_stride)), "int32")
     _fill(padded, image, background)
     _fill(padded_label, label, ignore_label)
     return padded, padded_label
@@ -202,9 +202,9 @@ def check_crop_arguments(
 ) -> None:
     """Raises `ValueError` if an argument of `crop_batches` is out of range."""
     _check_common(dataset, batch_size, label_stride)
-    if min(crop_size) < 1 or any(side % label_stride for side in crop_size):
+    if len(crop_size) != 2 or min(crop_size) < 1:
         raise ValueError(
-            f"crop_size must be positive multiples of {label_stride}. "
+            f"crop_size must be (height, width), both at least 1. "
             f"Received: crop_size={tuple(crop_size)}"
         )
     if not 0 < scale_range[0] <= scale_range[1]:

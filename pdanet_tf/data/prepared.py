@@ -22,6 +22,7 @@ from pdanet_tf.data.readers import (
     read_label,
     read_picture,
 )
+from pdanet_tf.data.statistics import check_split
 
 
 class PreparedDataset(SegmentationDataset):
@@ -54,6 +55,7 @@ class PreparedDataset(SegmentationDataset):
     ) -> None:
         super().__init__(classes)
         self.folder = Path(folder)
+        self.split = split
         self.label_offset = label_offset
         try:
             builder = tfds.builder_from_directory(self.folder)
@@ -71,6 +73,12 @@ class PreparedDataset(SegmentationDataset):
             ) from error
         # Records lie in the order of a hash.
         self._order = np.argsort(records["names"], kind="stable").tolist()
+        if not len(records["names"]) == len(records["sizes"]) == len(self._source):
+            raise DataError(
+                f"{self.folder}: tells of {len(records['names'])} names and "
+                f"{len(records['sizes'])} sizes, but holds {len(self._source)} records. Remove the "
+                "folder to prepare it again"
+            )
         self._names: list[str] = records["names"]
         self._sizes: list[list[int]] = records["sizes"]
 
@@ -127,14 +135,15 @@ class PreparedDataset(SegmentationDataset):
     def check(self) -> None:
         """Reads every record, which compares it with the hash that is stored beside it.
 
-        Images and labels were looked at when they were prepared.
+        Images and labels were looked at when they were prepared, each for itself.
 
         Raises:
-            DataError: If a record is damaged.
+            DataError: If a record is damaged, or the split as a whole is of no use.
         """
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for _ in pool.map(lambda index: len(self._record(index)), range(len(self))):
                 pass
+        check_split(self.split, self)
 
     def _record(self, index: int) -> dict[str, bytes]:
         name = self.name(index)

@@ -16,12 +16,12 @@ class Sample(NamedTuple):
     Attributes:
         image: `(height, width, 3)`, uint8, RGB, not padded.
         label: `(rows, columns)`, int32: every so many labels, as the recipe says.
-        grid: Rows and columns that the label has when it is padded like its batch.
+        size: Height and width that the image has when it is padded like its batch.
     """
 
     image: np.ndarray
     label: np.ndarray
-    grid: tuple[int, int]
+    size: tuple[int, int]
 
 
 class Recipe(Protocol):

@@ -13,7 +13,11 @@ from pdanet_tf.layers.pooling import AdaptiveAveragePooling, DenseMaxPooling
 from pdanet_tf.layers.pyramid import AttentionLevel, PyramidDualAttention, PyramidPooling
 from pdanet_tf.layers.resizing import BilinearResizeLike, bilinear_resize
 from pdanet_tf.layers.scores import Classifier, ScoreSum
-from pdanet_tf.layers.unpooling import MaxPoolingWithMask, MaxUnpooling
+from pdanet_tf.layers.unpooling import (
+    FullPrecisionConvBatchNorm,
+    MaxPoolingWithMask,
+    MaxUnpooling,
+)
 
 __all__ = [
     "NORMALIZATIONS",
@@ -28,6 +32,7 @@ __all__ = [
     "ConvBatchNorm",
     "DenseMaxPooling",
     "DualAttention",
+    "FullPrecisionConvBatchNorm",
     "IdentityInitializer",
     "MaxPoolingWithMask",
     "MaxUnpooling",

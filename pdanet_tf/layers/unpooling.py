@@ -5,18 +5,38 @@ from typing import Any
 import keras
 from keras import ops
 
+from pdanet_tf.layers.conv import ConvBatchNorm
+from pdanet_tf.layers.scores import FullPrecision
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class FullPrecisionConvBatchNorm(FullPrecision, ConvBatchNorm):
+    """A `ConvBatchNorm` whose outputs are float32 in models of half precision.
+
+    For a `MaxPoolingWithMask`: in half precision, neighbours that differ are often rounded to the
+    same number, and the maximum would be where the first of them is.
+    """
+
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class MaxPoolingWithMask(keras.layers.Layer):
     """The maximum of 2 x 2 positions, and where it was.
 
-    The inputs must not be negative: zeros pad odd sizes. Of equal maxima the first counts.
+    The inputs must not be negative: zeros pad odd sizes. Of equal maxima the first counts. Inputs
+    in float32 are compared in it in models of half precision, too; see
+    `FullPrecisionConvBatchNorm`.
+
+    Args:
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
         Input `(batch, height, width, channels)`; outputs the maxima,
         `(batch, ceil(height / 2), ceil(width / 2), channels)`, and a mask of the input's shape
-        that is 1 where a maximum was and 0 elsewhere.
+        that is 1 where a maximum was and 0 elsewhere, in the layer's compute dtype.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
 
     def call(self, inputs: Any) -> tuple[Any, Any]:
         """Pools, and marks the maxima."""
@@ -29,11 +49,12 @@ class MaxPoolingWithMask(keras.layers.Layer):
         windows = ops.transpose(windows, (0, 1, 3, 2, 4, 5))
         windows = ops.reshape(windows, (batch, rows, columns, 4, channels))
         first = ops.argmax(windows, axis=3)
-        mask = ops.one_hot(first, 4, axis=3, dtype=inputs.dtype)
+        mask = ops.one_hot(first, 4, axis=3, dtype=self.compute_dtype)
         mask = ops.reshape(mask, (batch, rows, columns, 2, 2, channels))
         mask = ops.transpose(mask, (0, 1, 3, 2, 4, 5))
         mask = ops.reshape(mask, (batch, 2 * rows, 2 * columns, channels))
-        return ops.max(windows, axis=3), mask[:, :height, :width]
+        maxima = ops.cast(ops.max(windows, axis=3), self.compute_dtype)
+        return maxima, mask[:, :height, :width]
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, Any]:
         """Returns the shapes that `call` produces."""

@@ -13,18 +13,20 @@ import keras
 from pdanet_tf.backbones import RESNETS, vgg16
 from pdanet_tf.layers import (
     AtrousSpatialPyramidPooling,
-    BilinearResizeLike,
     Classifier,
     ConvBatchNorm,
     ScoreSum,
 )
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
+from pdanet_tf.layers.grid import CellGrid
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import (
     classify,
     head_conv,
     hidden_conv,
     misfit,
+    relative_grid,
+    resize_like,
     segmentation_model,
     used_strides,
 )
@@ -133,7 +135,11 @@ def deeplabv3_head(
 
 
 def deeplabv3plus_head(
-    stages: Mapping[str, Any], num_classes: int, dropout: float, dilation_rates: Sequence[int]
+    stages: Mapping[str, Any],
+    num_classes: int,
+    dropout: float,
+    dilation_rates: Sequence[int],
+    context_grid: CellGrid | None,
 ) -> Any:
     """The pyramid upsampled to C2, joined with it, and refined by two 3 x 3 convolutions.
 
@@ -142,12 +148,13 @@ def deeplabv3plus_head(
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
         dilation_rates: Rates of the pyramid.
+        context_grid: Where the cells of C5 lie among those of C2.
 
     Returns:
         Logits at the size of C2, `(batch, height, width, num_classes)`.
     """
     context = AtrousSpatialPyramidPooling(256, dilation_rates, name="aspp")(stages["C5"])
-    context = BilinearResizeLike(name="context")([context, stages["C2"]])
+    context = resize_like(context, stages["C2"], context_grid, name="context")
     detail = ConvBatchNorm(48, 1, beta_initializer=HEAD_BETA, name="detail")(stages["C2"])
     x = keras.layers.Concatenate(name="decoder_input")([context, detail])
     x = head_conv(256, "decoder_conv1")(x)
@@ -181,6 +188,7 @@ def deeplabv3plus(
         deeplabv3plus_head,
         needed_stages=("C2", "C5"),
         dilation_rates=rates,
+        context_grid=relative_grid(backbone, "C5", "C2"),
         **options,
     )
 

@@ -1,22 +1,30 @@
 """FCN-32s, FCN-16s and FCN-8s (Long et al. 2015, "Fully Convolutional Networks")."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from pdanet_tf.backbones import vgg16
-from pdanet_tf.layers import BilinearResizeLike, Classifier, ScoreSum
+from pdanet_tf.layers import Classifier, ScoreSum
 from pdanet_tf.layers.conv import HEAD_INITIALIZER
+from pdanet_tf.layers.grid import CellGrid
 from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import hidden_conv, segmentation_model
+from pdanet_tf.models.segmentation import (
+    hidden_conv,
+    relative_grid,
+    resize_like,
+    segmentation_model,
+    used_strides,
+)
 
 
 def fcn_vgg_head(
     stages: Mapping[str, Any],
     num_classes: int,
     dropout: float,
-    skips: Sequence[str],
+    skips: Mapping[str, CellGrid | None],
 ) -> Any:
     """VGG's fully connected layers as convolutions, and scores of finer stages added.
 
@@ -27,7 +35,8 @@ def fcn_vgg_head(
         stages: C5 and the skips, each `(batch, height, width, channels)`, are used.
         num_classes: Number of classes.
         dropout: Rate of the dropout behind both layers.
-        skips: Finer stages whose scores are added, the coarsest first.
+        skips: Finer stages whose scores are added, the coarsest first; for each, where the cells
+            of the stage before it lie among its own.
 
     Returns:
         Logits at the size of the finest stage, `(batch, height, width, num_classes)`.
@@ -35,9 +44,9 @@ def fcn_vgg_head(
     x = hidden_conv(stages["C5"], 4096, dropout, "fc6", kernel_size=7)
     x = hidden_conv(x, 4096, dropout, "fc7", kernel_size=1)
     scores = _score(x, num_classes, HEAD_INITIALIZER.clone(), "classifier")
-    for skip in skips:
+    for skip, grid in skips.items():
         finer = _score(stages[skip], num_classes, "zeros", f"{skip.lower()}_classifier")
-        scores = BilinearResizeLike(name=f"{skip.lower()}_upsample")([scores, finer])
+        scores = resize_like(scores, finer, grid, name=f"{skip.lower()}_upsample")
         scores = ScoreSum(name=f"{skip.lower()}_sum")([scores, finer])
     return scores
 
@@ -53,12 +62,15 @@ def _fcn(
     dropout: float = 0.5,
     **options: Any,
 ) -> keras.Model:
+    stages = ("C5", *skips)
+    used_strides(backbone, stages)  # raises if they do not fit
+    grids = [relative_grid(backbone, *pair) for pair in itertools.pairwise(stages)]
     return segmentation_model(
         family,
         backbone,
         fcn_vgg_head,
-        needed_stages=("C5", *skips),
-        skips=skips,
+        needed_stages=stages,
+        skips=dict(zip(skips, grids, strict=True)),
         dropout=dropout,
         **options,
     )

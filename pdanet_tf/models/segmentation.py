@@ -1,11 +1,12 @@
 """What every segmentation model is made of: pixels, backbone, head, logits."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import stage_strides
+from pdanet_tf.backbones import output_grids, stage_strides
 from pdanet_tf.layers import (
     AuxiliaryHead,
     BilinearResizeLike,
@@ -15,8 +16,12 @@ from pdanet_tf.layers import (
     pixel_mean,
 )
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
+from pdanet_tf.layers.grid import CellGrid
 
 NORMALIZED_IMAGE = "normalized_image"
+# The grid of the reference's networks. The reference stretches their logits over the image, which
+# puts every cell in the middle of its 8 x 8 pixels, half a stride from its receptive field.
+_REFERENCE_GRID = CellGrid(8, 0.0)
 
 
 def segmentation_model(
@@ -81,12 +86,73 @@ def segmentation_model(
     if aux_head:
         outputs["aux_logits"] = AuxiliaryHead(num_classes, dropout, name="aux_head")(stages["C4"])
     if upsample:
+        grids = placements(keras.Model(images, outputs))
         outputs = {
-            key: BilinearResizeLike(name=key)([value, images]) for key, value in outputs.items()
+            key: resize_like(value, images, grids.get(key), name=key)
+            for key, value in outputs.items()
         }
     return keras.Model(
         images, outputs if aux_head else outputs["logits"], name=f"{family}_{backbone.name}"
     )
+
+
+def placements(model: keras.Model) -> dict[str, CellGrid]:
+    """Returns where logits, or stages, are placed in the image: at their receptive fields.
+
+    Args:
+        model: A functional model of one image with a dict of outputs.
+
+    Returns:
+        A grid for each output. Outputs that the reference's networks have, too, are left out: they
+        are stretched over the image. So are all where a layer is not known.
+    """
+    try:
+        grids = output_grids(model)
+    except LookupError:
+        return {}
+    return {name: grid for name, grid in grids.items() if grid != _REFERENCE_GRID}
+
+
+def split_upsampling(model: keras.Model) -> tuple[keras.Model, CellGrid | None]:
+    """Splits off the layer that upsamples a model's logits, if it ends in one.
+
+    Args:
+        model: A functional model from images to logits, or to a dict with "logits".
+
+    Returns:
+        The rest of the model, and where its logits lie in the image; None where they are stretched
+        over it.
+    """
+    last = next((layer for layer in model.layers if layer.name == "logits"), None)
+    if isinstance(last, BilinearResizeLike):
+        return keras.Model(model.input, last.input[0]), last.grid
+    outputs = model.output if isinstance(model.output, dict) else {"logits": model.output}
+    grids = placements(keras.Model(model.input, outputs))
+    return model, grids.get("logits")
+
+
+def relative_grid(backbone: keras.Model, stage: str, finer: str) -> CellGrid | None:
+    """Returns where the cells of a stage lie among those of a finer one; None if that is unknown.
+
+    Args:
+        backbone: A model from images to a dict of stages.
+        stage: Name of the stage.
+        finer: Name of the finer stage, or one of the same stride.
+    """
+    try:
+        grids = output_grids(backbone)
+    except LookupError:
+        return None
+    return grids[stage].relative_to(grids[finer])
+
+
+def resize_like(features: Any, like: Any, grid: CellGrid | None, name: str) -> Any:
+    """Resizes features to the size of an image, or of finer features, in which `grid` places them.
+
+    Without a grid they are stretched.
+    """
+    place = {} if grid is None else dataclasses.asdict(grid)
+    return BilinearResizeLike(**place, name=name)([features, like])
 
 
 def used_strides(backbone: keras.Model, names: Iterable[str]) -> dict[str, int]:
@@ -148,9 +214,13 @@ def hidden_conv(x: Any, filters: int, dropout: float, name: str, **conv: Any) ->
     return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
 
 
-def classify(features: Any, num_classes: int, dropout: float) -> Any:
-    """Spatial dropout and a 1 x 1 convolution to the classes, in float32 in half precision."""
+def classify(features: Any, num_classes: int, dropout: float, kernel_size: int = 1) -> Any:
+    """Spatial dropout and a convolution to the classes, in float32 in half precision."""
     x = keras.layers.SpatialDropout2D(dropout, name="dropout")(features)
     return Classifier(
-        num_classes, 1, kernel_initializer=HEAD_INITIALIZER.clone(), name="classifier"
+        num_classes,
+        kernel_size,
+        padding="same",
+        kernel_initializer=HEAD_INITIALIZER.clone(),
+        name="classifier",
     )(x)

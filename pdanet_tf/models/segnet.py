@@ -28,6 +28,7 @@ def segnet_head(
     decoder: Sequence[Sequence[int]],
     kernel_size: int,
     activation: str | None,
+    classifier_size: int,
 ) -> Any:
     """Unpools block by block with the encoder's masks, and convolves what is in between.
 
@@ -38,6 +39,7 @@ def segnet_head(
         decoder: Widths of the convolutions behind each unpooling, the deepest block first.
         kernel_size: Side of their kernels.
         activation: Their activation; the published SegNet-Basic has none.
+        classifier_size: Side of the classifier's kernel.
 
     Returns:
         Logits at the image's size, `(batch, height, width, num_classes)`.
@@ -52,14 +54,22 @@ def segnet_head(
                 activation=activation,
                 name=f"decoder{block}_conv{index}",
             )(x)
-    return classify(x, num_classes, dropout)
+    return classify(x, num_classes, dropout, classifier_size)
 
 
 @register_family(
-    {"vgg16": segnet_vgg16_encoder}, decoder=_VGG16_DECODER, kernel_size=3, activation="relu"
+    {"vgg16": segnet_vgg16_encoder},
+    decoder=_VGG16_DECODER,
+    kernel_size=3,
+    activation="relu",
+    classifier_size=3,
 )
 @register_family(
-    {"basic": segnet_basic_encoder}, decoder=_BASIC_DECODER, kernel_size=7, activation=None
+    {"basic": segnet_basic_encoder},
+    decoder=_BASIC_DECODER,
+    kernel_size=7,
+    activation=None,
+    classifier_size=1,
 )
 def segnet(
     backbone: keras.Model,

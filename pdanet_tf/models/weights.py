@@ -2,7 +2,10 @@
 
 import difflib
 import os
+import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +14,55 @@ import keras
 from pdanet_tf.convert import import_torch, load_torch_state_dict, read_torch_file
 from pdanet_tf.layers import PixelNormalization
 from pdanet_tf.published import CHECKPOINTS, fetch
-from pdanet_tf.weights import assign_weights
+from pdanet_tf.weights import assign_weights, check_numbers
+
+_LONGEST_REASON = 500  # letters; Keras' messages may hold a whole configuration
 
 
 def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
     """Loads a `.keras` file, without its optimizer.
 
+    Nothing in the file is executed: Keras refuses what would be, such as `Lambda` layers.
+
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no model.
+        ValueError: If the file is damaged, no model, or holds weights that are not finite.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no model file at {path}")
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: not a model in Keras' format (.keras)")
+        raise ValueError(f"{path}: not a model in Keras' format (.keras), or a damaged one")
     try:
-        return keras.saving.load_model(path, compile=False)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ValueError(f"{path}: the model cannot be loaded: {error}") from error
+        with _nothing_left_out():
+            model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # a damaged or foreign file can lead Keras to raise anything
+        raise ValueError(f"{path}: the model cannot be loaded: {_reason(error)}") from error
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"{path}: expected a model. Received: {type(model).__name__}, stored in Keras' format"
+        )
+    _check_weights(model, path)
+    return model
+
+
+@contextmanager
+def _nothing_left_out() -> Iterator[None]:
+    """Refuses a file that lacks layers, which Keras would leave at their random weights."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*freshly-initialized")
+        yield
+
+
+def _check_weights(model: keras.Model, path: Path) -> None:
+    arrays = ((weight.path, keras.ops.convert_to_numpy(weight)) for weight in model.weights)
+    check_numbers(arrays, str(path))
+
+
+def _reason(error: Exception) -> str:
+    """Returns the cause that Keras gives, on one line, without its advice to execute the file."""
+    message = str(error).rpartition("Exception encountered:")[2].partition(" If you trust")[0]
+    return " ".join(message.split())[:_LONGEST_REASON] or type(error).__name__
 
 
 def _check_normalization(model: keras.Model, saved: keras.Model, path: Path) -> None:
@@ -54,7 +87,8 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is of another kind, or its weights do not fit.
+        ValueError: If the file is damaged or of another kind, or its weights do not fit or are
+            not finite. After a `.weights.h5` file some weights may have been loaded.
     """
     path = Path(path)
     if not path.is_file():
@@ -74,9 +108,14 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         assign_weights(model, arrays, source=str(path))
     elif path.name.endswith(".weights.h5"):
         try:
-            model.load_weights(path)
-        except (ValueError, KeyError, OSError) as error:
-            raise ValueError(f"The weights in {path} do not fit {model.name!r}: {error}") from error
+            with _nothing_left_out():
+                model.load_weights(path)
+        except Exception as error:  # as in `load_keras_file`
+            raise ValueError(
+                f"The weights in {path} do not fit {model.name!r}, or the file is damaged: "
+                f"{_reason(error)}"
+            ) from error
+        _check_weights(model, path)
     else:
         raise ValueError(
             "weights must be a .keras or a .weights.h5 file, or the name of a published checkpoint "
@@ -102,9 +141,7 @@ def load_published(model: keras.Model, checkpoint: str) -> None:
     published = CHECKPOINTS[checkpoint]
     encoder = read_torch_file(fetch(published.encoder))
     decoder = read_torch_file(fetch(published.decoder))
-    if not any(weight.path.startswith("aux_head/") for weight in model.weights):
-        decoder = {name: array for name, array in decoder.items() if "_deepsup." not in name}
-    load_torch_state_dict(model, encoder, decoder)
+    load_torch_state_dict(model, encoder, decoder, source=f"the checkpoint {checkpoint!r}")
 
 
 def check_published(checkpoint: str, **arguments: Any) -> None:
