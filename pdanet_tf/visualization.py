@@ -14,7 +14,7 @@ _ROW_HEIGHT = 20  # of the legend, in pixels, beside images of up to 560 pixels
 _ROWS_PER_IMAGE = 28  # rows beside a larger one
 _LEAST_ROWS = 10  # of a column of the legend, however small the image is
 _MOST_COLUMNS = 3
-_LONGEST_NAME = 16  # in heights of a row; about 30 letters
+_LONGEST_NAME = 12  # in heights of a row; about 22 letters
 
 
 def colorize(label_map: np.ndarray, classes: Classes) -> np.ndarray:

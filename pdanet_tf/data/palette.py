@@ -71,14 +71,15 @@ def parse_color(value: str | Sequence[int]) -> Color:
         ValueError: If it is no colour.
     """
     parts: Sequence[int] = ()
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        parts = tuple(value)
+    if not isinstance(value, str):
+        parts = tuple(value) if isinstance(value, Iterable) else ()
     elif re.fullmatch("#[0-9a-fA-F]{6}", value):
         parts = tuple(bytes.fromhex(value[1:]))
     elif re.fullmatch(r"\d{1,3}( *, *\d{1,3}){2}", value, re.ASCII):
         parts = tuple(int(part) for part in value.split(","))
     if len(parts) != 3 or not all(
-        isinstance(part, int | np.integer) and 0 <= part <= 255 for part in parts
+        isinstance(part, int | np.integer) and not isinstance(part, bool) and 0 <= part <= 255
+        for part in parts
     ):
         raise ValueError(
             "A colour must be #RRGGBB in hexadecimal digits, or red, green and blue from 0 to 255, "
