@@ -23,8 +23,10 @@ from pdanet_tf.fields import check_fields, from_mapping
 from pdanet_tf.files import one_line, read_json, write_atomically
 from pdanet_tf.layers.grid import CellGrid
 from pdanet_tf.layers.resizing import sampling_matrix
+from pdanet_tf.models import build_model
 from pdanet_tf.models.segmentation import NORMALIZED_IMAGE, split_upsampling
 from pdanet_tf.models.weights import load_keras_file
+from pdanet_tf.published import CHECKPOINTS
 from pdanet_tf.visualization import draw_overlay
 
 SETTINGS_FILE = "inference.json"
@@ -441,9 +443,13 @@ class InferenceSettings:
     def beside(cls, model_file: str | os.PathLike[str]) -> "InferenceSettings | None":
         """Reads the `inference.json` in the folder of a model's file; None if there is none.
 
+        A published checkpoint has the classes of its data set, and the reference's protocol.
+
         Raises:
             ValueError: If the file holds anything else; the message names it.
         """
+        if str(model_file) in CHECKPOINTS:
+            return cls(CHECKPOINTS[str(model_file)].classes, Protocol(short_edges=(450,)))
         path = Path(model_file).parent / SETTINGS_FILE
         if not path.is_file():
             return None
@@ -468,15 +474,31 @@ class InferenceSettings:
 def load_model(
     model: keras.Model | str | os.PathLike[str],
 ) -> tuple[keras.Model, InferenceSettings | None]:
-    """Loads a `.keras` file with the settings beside it; a model is handed back as it is.
+    """Loads a `.keras` file or a published checkpoint with its settings.
+
+    Args:
+        model: A `.keras` file; the name of a published checkpoint, one of
+            `pdanet_tf.published.CHECKPOINTS`, which is downloaded where it is not in the cache
+            (extra `torch`); or a model, which is returned as it is.
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ImportError: If a published checkpoint is named and PyTorch is not installed.
+        OSError: If it cannot be downloaded.
         ValueError: If the file is no model.
     """
     if isinstance(model, keras.Model):
         return model, None
-    return load_keras_file(model), InferenceSettings.beside(model)
+    published = CHECKPOINTS.get(str(model))
+    if published is None:
+        return load_keras_file(model), InferenceSettings.beside(model)
+    loaded = build_model(
+        published.model,
+        published.num_classes,
+        normalization=published.normalization,
+        weights=str(model),
+    )
+    return loaded, InferenceSettings.beside(model)
 
 
 @dataclass(frozen=True)
@@ -544,8 +566,9 @@ def predict(
     Args:
         image: A file, turned upright as its EXIF orientation says, or an array
             `(height, width, 3)`, uint8, RGB.
-        model: A model from RGB pixels to logits, or a `.keras` file of one. Beside a file, the
-            settings that training wrote are used.
+        model: A model from RGB pixels to logits, a `.keras` file of one, or the name of a
+            published checkpoint, see `load_model`. Beside a file, the settings that training
+            wrote are used.
         classes: Names and colours; those beside the model's file by default, else the numbers.
         protocol: How the model sees the picture; by default what stands beside the
             model's file, else the picture's own size, at most 1000 pixels long.

@@ -67,6 +67,7 @@ TRAIN_GROUPS = {
     ),
 }
 _DATA_OPTIONS = ("num_classes", "class_names", "class_colors", "label_offset", "ignore_label")
+_MODEL_HELP = "a .keras file, or the name of a published checkpoint"
 _METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
     ("crop_size", 2): ("HEIGHT", "WIDTH"),
     ("scale_range", 2): ("LOWEST", "HIGHEST"),
@@ -93,7 +94,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     evaluate = add("evaluate", "score a model, or stored predictions, on a data set")
     source = evaluate.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model", help="a .keras file")
+    source.add_argument("--model", help=_MODEL_HELP)
     source.add_argument("--predictions", help="a folder with one PNG per image")
     _add_data_options(evaluate)
     _add_precision_option(evaluate)
@@ -114,7 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "images", nargs="+", metavar="IMAGE", help="an image, a folder of images, or a pattern"
     )
-    predict.add_argument("--model", required=True, help="a .keras file")
+    predict.add_argument("--model", required=True, help=_MODEL_HELP)
     predict.add_argument(
         "--output", default="predictions", help="folder of the results (default: predictions)"
     )
@@ -134,7 +135,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_crf_option(predict)
 
     export = add("export", "write a SavedModel for TensorFlow Serving")
-    export.add_argument("--model", required=True, help="a .keras file")
+    export.add_argument("--model", required=True, help=_MODEL_HELP)
     export.add_argument("--output", required=True, help="a new folder, such as models/pdanet/1")
     _add_precision_option(export)
     _add_protocol_options(export)
