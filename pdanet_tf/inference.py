@@ -606,7 +606,7 @@ def predict(
     you keep it.
 
     Args:
-        image: As `Predictor.predict` takes it.
+        image: One image, as `Predictor.predict` takes it.
         model: See `Predictor`.
         classes: See `Predictor`.
         protocol: See `Predictor`.
@@ -632,7 +632,7 @@ def predict(
         if settings is not None:
             classes, protocol = classes or settings.classes, protocol or settings.protocol
         model = _load_unchanged(path, _version(path))
-    return _predictor(model, protocol, crf, classes).predict(image)
+    return _predictor(model, protocol, crf, classes).predict(read_pixels(image))
 
 
 def count_classes(model: keras.Model) -> int:

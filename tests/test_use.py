@@ -86,11 +86,9 @@ def test_a_predictor_takes_files_images_arrays_and_several(model, tmp_path):
     Image.fromarray(array[::-1, ::-1]).save(tmp_path / "turned.png", exif=exif)
     predictor = pdanet_tf.Predictor(model, classes=Classes.named(("cat", "dog", "rest")))
     expected = predictor.label_map(array)
-    with (
-        Image.open(tmp_path / "photo.png") as opened,
-        Image.open(tmp_path / "turned.png") as turned,
-    ):
-        several = [tmp_path / "photo.png", str(tmp_path / "turned.png"), opened, turned, array]
+    files = tmp_path / "photo.png", tmp_path / "turned.png"
+    with Image.open(files[0]) as opened, Image.open(files[1]) as turned:
+        several = [files[0], str(files[1]), opened, turned, array]
         for prediction in predictor.predict(several):
             np.testing.assert_array_equal(prediction.label_map, expected)
             np.testing.assert_array_equal(prediction.image, array)
@@ -107,7 +105,8 @@ def test_predict_keeps_models_until_their_files_change(model, tmp_path, monkeypa
     loads = []
 
     def load(path):
-        loads.append(path.name)
+        if path is not model:
+            loads.append(path.name)
         return model, None
 
     monkeypatch.setattr("pdanet_tf.inference.load_model", load)
@@ -123,12 +122,13 @@ def test_predict_keeps_models_until_their_files_change(model, tmp_path, monkeypa
 
 
 def test_threads_share_a_predictor(model):
-    images = [picture(24 + 8 * index, 40) for index in range(6)]
+    images = [picture(16 + 8 * index, 24) for index in range(4)]
     predictor = pdanet_tf.Predictor(model)
+    expected = list(map(pdanet_tf.Predictor(model).label_map, images))
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(predictor.label_map, images))
-    for image, label_map in zip(images, found, strict=True):
-        np.testing.assert_array_equal(label_map, pdanet_tf.Predictor(model).label_map(image))
+    for alone, among_others in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(among_others, alone)
 
 
 @pytest.fixture
@@ -363,7 +363,7 @@ def encode(image, kind, **options):
     return file.getvalue()
 
 
-def test_the_export_decodes_what_training_reads(cases):
+def test_the_export_decodes_what_training_reads(shared_cases):
     from pdanet_tf.export import decode_image
 
     rng = np.random.default_rng(0)
@@ -384,7 +384,7 @@ def test_the_export_decodes_what_training_reads(cases):
         np.testing.assert_array_equal(decode(encoded), expected)
     for encoded, message in (
         (encode(image.convert("CMYK"), "JPEG"), "CMYK"),
-        ((cases / "06_palette.bmp").read_bytes(), "24 or 32 bits"),
+        ((shared_cases / "06_palette.bmp").read_bytes(), "24 or 32 bits"),
         (encode(image, "WEBP"), "another format"),
         (b"", "another format"),
         (b"BM", "24 or 32 bits"),
@@ -400,7 +400,7 @@ def test_the_export_resizes_nearly_as_prediction_does():
     for size in ((90, 120), (180, 240), (120, 160), (64, 200)):
         found, expected = np.asarray(_resize(image, size)), resize_image(image, size)
         assert np.abs(found - expected).max() <= 2
-        assert np.abs(found - expected).mean() < 0.1
+        assert np.abs(found - expected).mean() < 0.2
 
 
 @pytest.mark.parametrize("views", [1, 3])

@@ -36,6 +36,7 @@ from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models import build_model
 from pdanet_tf.models.registry import find_model
+from pdanet_tf.models.segmentation import split_upsampling
 from pdanet_tf.optimizers import SGD
 from pdanet_tf.training.callbacks import (
     Checkpoints,
@@ -312,10 +313,13 @@ class _Run:
 
     def _batches(self, model: keras.Model, start_step: int) -> tf.data.Dataset:
         config = self.config
+        _, grid = split_upsampling(model)
         options: dict[str, Any] = {
             **self._batch_options(),
             "flip": config.flip,
             "label_stride": _label_stride(model),
+            # The label of a cell is that of the pixel in which prediction places the cell.
+            "label_start": None if grid is None else int(grid.first + 0.5),
             "pad_color": pixel_mean(config.normalization),
             "seed": config.seed,
             "start_step": start_step,
