@@ -1,6 +1,7 @@
 """One training run, from a configuration to checkpoints and a summary."""
 
 import dataclasses
+import errno
 import importlib.util
 import json
 import os
@@ -287,7 +288,7 @@ class _Run:
         self.folder.remove_leftovers()
         InferenceSettings(self.train.classes, self.protocol).save(self.folder.path)
         self.folder.save_config(config)
-        with self.train.errors():
+        with self._told_of_full_disks(), self.train.errors():
             model.fit(
                 batches,
                 initial_epoch=progress.epochs,
@@ -297,6 +298,20 @@ class _Run:
                 shuffle=False,  # the batches are
                 verbose=verbose,
             )
+
+    @contextmanager
+    def _told_of_full_disks(self) -> Iterator[None]:
+        """Turns TensorFlow's error when TensorBoard's logs find the disk full into an OSError."""
+        try:
+            yield
+        except tf.errors.ResourceExhaustedError as error:
+            if os.strerror(errno.ENOSPC) not in str(error):
+                raise  # memory
+            raise OSError(
+                errno.ENOSPC,
+                f"{os.strerror(errno.ENOSPC)}: TensorBoard's logs in {self.folder.path / 'logs'} "
+                f"could not be written. The last good checkpoint is {self.folder.last}.",
+            ) from error
 
     @property
     def _is_paper(self) -> bool:
