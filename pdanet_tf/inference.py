@@ -581,6 +581,22 @@ class Prediction:
             self.label_map.astype("uint8" if len(self.classes) <= 256 else "uint16")
         )
 
+    @property
+    def palette_image(self) -> Image.Image:
+        """The label map as a palette image: its indices are the classes, shown in their colours.
+
+        Raises:
+            ValueError: If there are more than 256 classes, the most that a palette holds.
+        """
+        if len(self.classes) > 256:
+            raise ValueError(
+                f"A palette holds 256 colours. Received: {len(self.classes)} classes; use "
+                "label_image"
+            )
+        image = Image.fromarray(self.label_map.astype("uint8"))
+        image.putpalette([value for color in self.classes.colors for value in color])
+        return image
+
     def areas(self) -> dict[str, float]:
         """Returns the share (0 to 1) of each class in the picture, largest first."""
         counts = np.bincount(self.label_map.ravel(), minlength=len(self.classes))

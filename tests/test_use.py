@@ -340,6 +340,21 @@ for file, label_map in zip(files, answer["label_map_bytes"].numpy()):
         pdanet_tf.export_saved_model(model, folder)
 
 
+def test_colors_on_the_command_line(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    Image.fromarray(picture(40, 56)).save(tmp_path / "photo.png")
+    command = ["predict", str(tmp_path / "photo.png"), "--model", str(tmp_path / "model.keras")]
+    command += ["--palette", "--output", str(tmp_path / "found"), "--class-colors"]
+    assert cli.main([*command, "#ff0000", "0,255,0"]) == 1
+    assert not (tmp_path / "found").exists()
+    assert cli.main([*command, "#ff0000", "0,255,0", "0,0,255"]) == 0
+    with Image.open(tmp_path / "found" / "photo_labels.png") as labels:
+        assert labels.mode == "P"
+        assert labels.getpalette()[:9] == [255, 0, 0, 0, 255, 0, 0, 0, 255]
+        found = np.asarray(labels)
+    np.testing.assert_array_equal(found, pdanet_tf.predict(picture(40, 56), model).label_map)
+
+
 def test_the_precision_is_chosen_by_the_user(model, tmp_path):
     model.save(tmp_path / "model.keras")
     Image.fromarray(picture(40, 56)).save(tmp_path / "photo.png")

@@ -20,10 +20,10 @@ from pdanet_tf.cli.images import Results, find_images
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.convert import load_torch_state_dict, read_torch_file, torch_stem
 from pdanet_tf.crf import CRFParameters
-from pdanet_tf.data import DataError, FolderDataset, SegmentationDataset
+from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDataset
 from pdanet_tf.evaluation import evaluate_predictions
 from pdanet_tf.files import whole_file
-from pdanet_tf.inference import InferenceSettings, load_model
+from pdanet_tf.inference import InferenceSettings, count_classes, load_model
 from pdanet_tf.models import with_dtype_policy
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.validation import validate_dataset
@@ -147,19 +147,25 @@ def _predict(
     output: str,
     precision: str | None,
     crf: list[str] | None,
+    palette: bool,
+    class_colors: list[str] | None,
     **options: Any,
 ) -> int:
     files = find_images(images)
     results = Results(Path(output), files, ("labels", "overlay"))
     loaded, settings = _load(model, precision)
-    protocol, classes = _take_protocol(model, options), settings.classes if settings else None
+    classes = settings.classes if settings else Classes.numbered(count_classes(loaded))
+    if class_colors is not None:
+        classes = classes.with_colors(class_colors)
+    protocol = _take_protocol(model, options)
     predictor = pdanet_tf.Predictor(loaded, protocol, _crf(crf), classes)
     failed = 0
     for file in files:
         try:
             results.check(file)  # before the work is done
             prediction = predictor.predict(file)
-            results.save(file, "labels", prediction.label_image)
+            labels = prediction.palette_image if palette else prediction.label_image
+            results.save(file, "labels", labels)
             results.save(file, "overlay", prediction.overlay)
         except DataError as error:
             failed += 1
@@ -178,6 +184,11 @@ def _export(model: str, output: str, precision: str | None, **options: Any) -> N
     protocol = _take_protocol(model, options)
     folder = pdanet_tf.export_saved_model(_load(model, precision)[0], output, protocol)
     print(f"The SavedModel is in {folder}")
+    if not folder.name.isdigit():
+        print(
+            "TensorFlow Serving loads folders whose name is a version number: it expects "
+            f"{folder}/1, say, and is given {folder} as the model's base path"
+        )
 
 
 def _convert(

@@ -40,6 +40,7 @@ TRAIN_GROUPS = {
         "data_dir",
         "num_classes",
         "class_names",
+        "class_colors",
         "label_offset",
         "ignore_label",
     ),
@@ -65,7 +66,7 @@ TRAIN_GROUPS = {
         "precision",
     ),
 }
-_DATA_OPTIONS = ("num_classes", "class_names", "label_offset", "ignore_label")
+_DATA_OPTIONS = ("num_classes", "class_names", "class_colors", "label_offset", "ignore_label")
 _METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
     ("crop_size", 2): ("HEIGHT", "WIDTH"),
     ("scale_range", 2): ("LOWEST", "HIGHEST"),
@@ -116,6 +117,17 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument("--model", required=True, help="a .keras file")
     predict.add_argument(
         "--output", default="predictions", help="folder of the results (default: predictions)"
+    )
+    predict.add_argument(
+        "--palette",
+        action="store_true",
+        help="write label maps as palette PNGs: the same numbers, shown in the classes' colours",
+    )
+    predict.add_argument(
+        "--class-colors",
+        nargs="+",
+        metavar="COLOR",
+        help="the classes' colours, each as '#ff8000' or '255,128,0'; by default the model's",
     )
     _add_precision_option(predict)
     _add_protocol_options(predict)

@@ -232,6 +232,7 @@ class _Run:
             config.data_dir,
             num_classes=config.num_classes,
             class_names=config.class_names,
+            class_colors=config.class_colors,
             label_offset=config.label_offset,
             ignore_label=config.ignore_label,
         )
