@@ -120,7 +120,9 @@ class TrainConfig:
     weights: str | None = _option(None, "file of initial weights")
     precision: str = _option("float32", "float32, mixed_bfloat16 or mixed_float16")
     seed: int = _option(0, "seed of everything random")
-    resume: bool = _option(False, "go on with the run in output_dir")
+    resume: bool = _option(
+        False, "go on with the run in output_dir, by its options; only epochs may be raised"
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
