@@ -568,7 +568,13 @@ def load_model(
         return model, None
     published = CHECKPOINTS.get(str(model))
     if published is None:
-        return load_keras_file(model), InferenceSettings.beside(model)
+        loaded, settings = load_keras_file(model), InferenceSettings.beside(model)
+        if settings is not None and len(settings.classes) != count_classes(loaded):
+            raise ValueError(
+                f"{Path(model).parent / SETTINGS_FILE}: expected the {count_classes(loaded)} "
+                f"classes of {Path(model).name}, found {len(settings.classes)}"
+            )
+        return loaded, settings
     loaded = build_model(
         published.model,
         published.num_classes,
@@ -668,10 +674,10 @@ def predict(
     if not isinstance(model, keras.Model):
         # A file is known by its whole path, a published checkpoint by its name.
         path = Path(model) if str(model) in CHECKPOINTS else Path(model).absolute()
-        settings = InferenceSettings.beside(path)
+        versions = _version(path), _version(path.parent / SETTINGS_FILE)
+        model, settings = _load_unchanged(path, *versions)
         if settings is not None:
             classes, protocol = classes or settings.classes, protocol or settings.protocol
-        model = _load_unchanged(path, _version(path))
     return _predictor(model, protocol, crf, classes).predict(read_pixels(image))
 
 
@@ -690,9 +696,11 @@ def _version(path: Path) -> tuple[int, int] | None:
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _load_unchanged(path: Path, version: tuple[int, int] | None) -> keras.Model:
-    """Loads a model's file, once for each version of it."""
-    return load_model(path)[0]
+def _load_unchanged(
+    path: Path, *_: tuple[int, int] | None
+) -> tuple[keras.Model, InferenceSettings | None]:
+    """Loads a model with its settings, once for the given versions of their files."""
+    return load_model(path)
 
 
 @functools.lru_cache(maxsize=_KEPT)

@@ -204,6 +204,15 @@ def test_strips_join_without_a_seam(model, monkeypatch):
     np.testing.assert_array_equal(Predictor(model).label_map(image, size), whole.argmax(-1))
 
 
+def test_settings_of_another_number_of_classes(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    InferenceSettings(Classes.numbered(2), Protocol()).save(tmp_path)
+    message = r"inference\.json: expected the 3 classes of model\.keras, found 2"
+    for use in (pdanet_tf.Predictor, lambda path: pdanet_tf.predict(picture(8, 8), path)):
+        with pytest.raises(ValueError, match=message):
+            use(tmp_path / "model.keras")
+
+
 def test_a_model_of_normalised_images_is_refused():
     bare = pdanet_tf.build_model("fcn_resnet18", num_classes=3, include_preprocessing=False)
     with pytest.raises(ValueError, match="include_preprocessing=True"):
