@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from pdanet_tf.data import load_dataset
     from pdanet_tf.evaluation import evaluate
     from pdanet_tf.export import export_saved_model
-    from pdanet_tf.inference import Protocol, predict
+    from pdanet_tf.inference import Prediction, Predictor, Protocol, predict
     from pdanet_tf.models import build_model, list_models
     from pdanet_tf.training.config import TrainConfig
     from pdanet_tf.training.train import train
 
 __all__ = [
+    "Prediction",
+    "Predictor",
     "Protocol",
     "TrainConfig",
     "__version__",
@@ -41,6 +43,8 @@ __all__ = [
 _find_function = lazy_attributes(
     __name__,
     {
+        "Prediction": "pdanet_tf.inference",
+        "Predictor": "pdanet_tf.inference",
         "Protocol": "pdanet_tf.inference",
         "TrainConfig": "pdanet_tf.training.config",
         "build_model": "pdanet_tf.models",

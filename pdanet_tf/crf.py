@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pdanet_tf.fields import check_fields
+
 # A probability of zero would have an infinite energy.
 _SMALLEST_PROBABILITY = 1e-8
 
@@ -27,7 +29,7 @@ class CRFParameters:
         gaussian_position_std: Its standard deviation over positions, in pixels.
 
     Raises:
-        ValueError: If there is less than one iteration, or another value is not positive.
+        ValueError: If a value has another type, or is not positive and finite.
     """
 
     iterations: int = 10
@@ -38,11 +40,7 @@ class CRFParameters:
     gaussian_position_std: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.iterations, int) or self.iterations < 1:
-            raise ValueError(
-                "iterations must be a whole number of at least 1. "
-                f"Received: iterations={self.iterations}"
-            )
+        check_fields(self)
         for name, value in dataclasses.asdict(self).items():
             if not 0 < value < math.inf:
                 raise ValueError(f"{name} must be positive and finite. Received: {name}={value}")

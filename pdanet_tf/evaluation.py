@@ -22,7 +22,7 @@ from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.folder import FolderDataset
 from pdanet_tf.data.readers import DataError, read_label
-from pdanet_tf.files import whole_file, write_atomically
+from pdanet_tf.files import read_json, whole_file, write_atomically
 from pdanet_tf.inference import Predictor, Protocol, count_classes, load_model
 from pdanet_tf.metrics import MeanIoU, Scores
 from pdanet_tf.visualization import draw_bar_chart
@@ -209,7 +209,7 @@ class _Store:
                     f"{folder} already holds files. Choose another folder for the predictions, or "
                     "resume=True to go on with those in it."
                 )
-            former = json.loads(note.read_text("utf-8")) if note.is_file() else {}
+            former = read_json(note) if note.is_file() else {}
             for name, value in origin.items():
                 if former.get(name) != value:
                     raise ValueError(

@@ -1,13 +1,13 @@
 """Models for TensorFlow Serving: encoded pictures in, encoded label maps out."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
+from pdanet_tf.files import whole_folder
 from pdanet_tf.inference import (
     VALUES_PER_STRIP,
     Protocol,
@@ -63,8 +63,8 @@ def export_saved_model(
             f"Received: KERAS_BACKEND={keras.backend.backend()}"
         )
     folder = Path(folder)
-    if folder.exists():
-        raise FileExistsError(f"{folder} already exists; choose another folder to export to.")
+    if folder.exists():  # before the model is loaded
+        raise FileExistsError(f"{folder}: already exists; choose a new folder")
     loaded, settings = load_model(model)
     if protocol is None:
         protocol = settings.protocol if settings is not None else Protocol()
@@ -88,13 +88,8 @@ def export_saved_model(
     archive = keras.export.ExportArchive()
     signature = tf.TensorSpec((None,), tf.string, name="image_bytes")
     archive.add_endpoint("serving_default", serve, input_signature=[signature])
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = folder.with_name(f".{os.getpid()}.{folder.name}")
-    try:
-        archive.write_out(beside, verbose=False)
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with whole_folder(folder) as temporary:
+        archive.write_out(temporary, verbose=False)
     return folder
 
 

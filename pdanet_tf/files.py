@@ -47,6 +47,25 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
         raise OSError(error.errno, _describe_full_disk(error, path, size)) from error
 
 
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yields a new folder to write to, which becomes `path` if the block ends without an error.
+
+    The temporary folder lies beside `path`; no other thread, process or machine has its name.
+
+    Raises:
+        FileExistsError: If there is something called `path`.
+    """
+    if path.exists() or path.is_symlink():
+        raise FileExistsError(f"{path}: already exists; choose a new folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(_ENDING, _prefix(path), path.parent) as parent:
+        temporary = Path(parent) / path.name
+        temporary.mkdir()
+        yield temporary
+        os.rename(temporary, path)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all, with the line ends that `text` has."""
     content = text.encode("utf-8")

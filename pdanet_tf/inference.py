@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import keras
 import numpy as np
@@ -18,17 +18,21 @@ from PIL import Image
 
 from pdanet_tf.crf import CRFParameters, dense_crf, import_densecrf
 from pdanet_tf.data.classes import Classes
-from pdanet_tf.data.readers import read_image, resize_image
+from pdanet_tf.data.readers import convert_picture, read_image, resize_image
 from pdanet_tf.fields import check_fields, from_mapping
 from pdanet_tf.files import one_line, read_json, write_atomically
 from pdanet_tf.layers.grid import CellGrid
 from pdanet_tf.layers.resizing import sampling_matrix
+from pdanet_tf.models import build_model
 from pdanet_tf.models.segmentation import NORMALIZED_IMAGE, split_upsampling
 from pdanet_tf.models.weights import load_keras_file
+from pdanet_tf.published import CHECKPOINTS
 from pdanet_tf.visualization import draw_overlay
 
 SETTINGS_FILE = "inference.json"
 VALUES_PER_STRIP = 2**24  # probabilities that are held at once: 64 MiB
+_KEPT = 4  # models that `predict` keeps
+ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -110,47 +114,108 @@ def _slices(side: int, crop: int, step: int) -> list[slice]:
 
 
 class Predictor:
-    """Computes probabilities and label maps of images of any size, one at a time.
+    """A model with all that is needed to segment images of any size with it.
+
+    It is made once and used for many images: the model is loaded and its graphs are traced at the
+    first. Several threads may use one predictor.
 
     Args:
         model: A model from RGB pixels (0 to 255) `(batch, height, width, 3)` to logits, or to a
-            dict with "logits". Logits of models of `build_model` are upsampled once, from the
-            backbone's size straight to the wanted one.
-        protocol: How the model sees an image.
+            dict with "logits"; a `.keras` file of one; or the name of a published checkpoint, see
+            `load_model`. Logits of models of `build_model` are upsampled once, from the backbone's
+            size straight to the wanted one.
+        protocol: How the model sees an image; by default what stands beside the model's file, else
+            the image's own size, at most 1000 pixels long.
         crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
+        classes: Names and colours of the classes; by default those beside the model's file, else
+            the numbers.
+
+    Attributes:
+        model: The model.
+        protocol: How it sees an image.
+        crf: Parameters of the CRF, or None.
+        classes: Names and colours of its classes.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ImportError: If `crf` is given and pydensecrf2 is not installed.
-        ValueError: If the model was built with `include_preprocessing=False`.
+        ValueError: If the file is no model, the number of classes is wrong, or the model was built
+            with `include_preprocessing=False`.
+
+    Example:
+        ```python
+        predictor = pdanet_tf.Predictor("runs/first/best.keras")
+        prediction = predictor.predict("photo.jpg")
+        prediction.overlay.save("overlay.png")
+        for prediction in predictor.predict(["a.jpg", "b.jpg"]):
+            print(prediction.areas())
+        ```
     """
 
     def __init__(
         self,
-        model: keras.Model,
+        model: keras.Model | str | os.PathLike[str],
         protocol: Protocol | None = None,
         crf: CRFParameters | None = None,
+        classes: Classes | None = None,
     ) -> None:
+        self.model, settings = load_model(model)
+        if settings is not None:
+            classes, protocol = classes or settings.classes, protocol or settings.protocol
+        self._num_classes = count_classes(self.model)
         self.protocol = protocol or Protocol()
+        self.classes = classes or Classes.numbered(self._num_classes)
         self.crf = crf
+        if len(self.classes) != self._num_classes:
+            raise ValueError(
+                f"The model has {self._num_classes} classes. Received: {len(self.classes)} classes"
+            )
         if crf is not None:
             import_densecrf()  # raises now, and not after the first image
-        self._num_classes = count_classes(model)
-        network, self._grid = split_pixel_model(model)
+        network, self._grid = split_pixel_model(self.model)
         self._logits, self._interpolate, self._probabilities = _compile(network)
 
-    def probabilities(self, image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+    @overload
+    def predict(self, images: ImageLike) -> "Prediction": ...
+    @overload
+    def predict(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> "list[Prediction]": ...
+    def predict(self, images: Any) -> Any:
+        """Segments an image, or several one after another.
+
+        Args:
+            images: A file, turned upright as its EXIF orientation says; one of Pillow's images,
+                likewise; or an array `(height, width, 3)`, uint8, RGB. Or a sequence of them, or an
+                array `(batch, height, width, 3)`.
+
+        Returns:
+            A prediction at the image's own size; for several a list of them.
+
+        Raises:
+            DataError: If a file is missing, truncated or no image.
+            ValueError: If an array has another shape or dtype.
+        """
+        if isinstance(images, list | tuple) or (
+            isinstance(images, np.ndarray) and images.ndim == 4
+        ):
+            return [self.predict(image) for image in images]
+        pixels = read_pixels(images)
+        return Prediction(self.label_map(pixels), pixels, self.classes)
+
+    def probabilities(self, image: ImageLike, size: tuple[int, int] | None = None) -> np.ndarray:
         """Returns the probability of every class for every pixel.
 
         Args:
-            image: `(height, width, 3)`, uint8, RGB.
+            image: One image, as `predict` takes it.
             size: (height, width) of the result; the image's by default.
 
         Returns:
             `(height, width, num_classes)`, float32.
 
         Raises:
-            ValueError: If the image has another shape or dtype.
+            DataError: If a file is missing, truncated or no image.
+            ValueError: If an array has another shape or dtype.
         """
+        image = read_pixels(image)
         views, size = self._views(image), size or image.shape[:2]
         strips = [self._mean(views, rows, size) for rows in self._strips(size)]
         probabilities = np.concatenate(strips)
@@ -158,7 +223,7 @@ class Predictor:
             return probabilities
         return dense_crf(resize_image(image, size), probabilities, self.crf)
 
-    def label_map(self, image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+    def label_map(self, image: ImageLike, size: tuple[int, int] | None = None) -> np.ndarray:
         """Returns the most probable class of every pixel, `(height, width)`, int32.
 
         The probabilities of the whole image are never held at once, unless a CRF refines them.
@@ -166,6 +231,7 @@ class Predictor:
         """
         if self.crf is not None:
             return self.probabilities(image, size).argmax(-1).astype("int32")
+        image = read_pixels(image)
         views, size = self._views(image), size or image.shape[:2]
         if len(views) == 1 and views[0].is_single:
             # The most probable class is that of the largest logit.
@@ -176,7 +242,6 @@ class Predictor:
         return np.concatenate([strip.argmax(-1) for strip in scores]).astype("int32")
 
     def _views(self, image: np.ndarray) -> list["_View"]:
-        _check_image(image)
         return [
             _View(
                 resize_image(image, working_size),
@@ -352,12 +417,26 @@ class _Span:
         return sampling_matrix(centres.astype("int32"), self.unit, size, grid, "float32")
 
 
-def _check_image(image: np.ndarray) -> None:
-    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
+def read_pixels(image: ImageLike) -> np.ndarray:
+    """Returns an image as `(height, width, 3)`, uint8, RGB.
+
+    Args:
+        image: As `Predictor.predict` takes it.
+
+    Raises:
+        DataError: If a file is missing, truncated or no image.
+        ValueError: If an array has another shape or dtype.
+    """
+    if isinstance(image, Image.Image):
+        return np.asarray(convert_picture(image, honour_orientation=True))
+    if not isinstance(image, np.ndarray):
+        return read_image(image, honour_orientation=True)
+    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(
             "An image must have the shape (height, width, 3), with the channels red, green and "
             f"blue, and dtype uint8. Received: shape={image.shape}, dtype={image.dtype}"
         )
+    return image
 
 
 def split_pixel_model(model: keras.Model) -> tuple[keras.Model, CellGrid | None]:
@@ -442,9 +521,13 @@ class InferenceSettings:
     def beside(cls, model_file: str | os.PathLike[str]) -> "InferenceSettings | None":
         """Reads the `inference.json` in the folder of a model's file; None if there is none.
 
+        A published checkpoint has the classes of its data set, and the reference's protocol.
+
         Raises:
             ValueError: If the file holds anything else; the message names it.
         """
+        if str(model_file) in CHECKPOINTS:
+            return cls(CHECKPOINTS[str(model_file)].classes, Protocol(short_edges=(450,)))
         path = Path(model_file).parent / SETTINGS_FILE
         if not path.is_file():
             return None
@@ -469,15 +552,37 @@ class InferenceSettings:
 def load_model(
     model: keras.Model | str | os.PathLike[str],
 ) -> tuple[keras.Model, InferenceSettings | None]:
-    """Loads a `.keras` file with the settings beside it; a model is handed back as it is.
+    """Loads a `.keras` file or a published checkpoint with its settings.
+
+    Args:
+        model: A `.keras` file; the name of a published checkpoint, one of
+            `pdanet_tf.published.CHECKPOINTS`, which is downloaded where it is not in the cache
+            (extra `torch`); or a model, which is returned as it is.
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ImportError: If a published checkpoint is named and PyTorch is not installed.
+        OSError: If it cannot be downloaded.
         ValueError: If the file is no model.
     """
     if isinstance(model, keras.Model):
         return model, None
-    return load_keras_file(model), InferenceSettings.beside(model)
+    published = CHECKPOINTS.get(str(model))
+    if published is None:
+        loaded, settings = load_keras_file(model), InferenceSettings.beside(model)
+        if settings is not None and len(settings.classes) != count_classes(loaded):
+            raise ValueError(
+                f"{Path(model).parent / SETTINGS_FILE}: expected the {count_classes(loaded)} "
+                f"classes of {Path(model).name}, found {len(settings.classes)}"
+            )
+        return loaded, settings
+    loaded = build_model(
+        published.model,
+        published.num_classes,
+        normalization=published.normalization,
+        weights=str(model),
+    )
+    return loaded, InferenceSettings.beside(model)
 
 
 @dataclass(frozen=True)
@@ -506,6 +611,22 @@ class Prediction:
             self.label_map.astype("uint8" if len(self.classes) <= 256 else "uint16")
         )
 
+    @property
+    def palette_image(self) -> Image.Image:
+        """The label map as a palette image: its indices are the classes, shown in their colours.
+
+        Raises:
+            ValueError: If there are more than 256 classes, the most that a palette holds.
+        """
+        if len(self.classes) > 256:
+            raise ValueError(
+                f"A palette holds 256 colours. Received: {len(self.classes)} classes; use "
+                "label_image"
+            )
+        image = Image.fromarray(self.label_map.astype("uint8"))
+        image.putpalette([value for color in self.classes.colors for value in color])
+        return image
+
     def areas(self) -> dict[str, float]:
         """Returns the share (0 to 1) of each class in the picture, largest first."""
         counts = np.bincount(self.label_map.ravel(), minlength=len(self.classes))
@@ -518,29 +639,31 @@ class Prediction:
 
 
 def predict(
-    image: str | os.PathLike[str] | np.ndarray,
+    image: ImageLike,
     model: keras.Model | str | os.PathLike[str],
     classes: Classes | None = None,
     protocol: Protocol | None = None,
     crf: CRFParameters | None = None,
 ) -> Prediction:
-    """Segments a picture.
+    """Segments an image.
+
+    The last few models are kept, so that further calls with them load and trace nothing; a file
+    that has changed is loaded again. `Predictor` takes several images, and keeps a model as long as
+    you keep it.
 
     Args:
-        image: A file, turned upright as its EXIF orientation says, or an array
-            `(height, width, 3)`, uint8, RGB.
-        model: A model from RGB pixels to logits, or a `.keras` file of one. Beside a file, the
-            settings that training wrote are used.
-        classes: Names and colours; those beside the model's file by default, else the numbers.
-        protocol: How the model sees the picture; by default what stands beside the
-            model's file, else the picture's own size, at most 1000 pixels long.
-        crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
+        image: One image, as `Predictor.predict` takes it.
+        model: See `Predictor`.
+        classes: See `Predictor`.
+        protocol: See `Predictor`.
+        crf: See `Predictor`.
 
     Returns:
-        The label map at the picture's size, and a picture with overlay and legend.
+        The label map at the image's size; the image with the classes laid over it, and a legend.
 
     Raises:
         DataError: If the file is missing, truncated or no image.
+        FileNotFoundError: If there is no such model file.
         ValueError: If an array has another shape or dtype, or the number of classes is wrong.
 
     Example:
@@ -549,16 +672,14 @@ def predict(
         prediction.overlay.save("overlay.png")
         ```
     """
-    loaded, settings = load_model(model)
-    if settings is not None:
-        classes, protocol = classes or settings.classes, protocol or settings.protocol
-    num_classes = count_classes(loaded)
-    if classes is None:
-        classes = Classes.numbered(num_classes)
-    if len(classes) != num_classes:
-        raise ValueError(f"The model has {num_classes} classes. Received: {len(classes)} classes")
-    pixels = image if isinstance(image, np.ndarray) else read_image(image, honour_orientation=True)
-    return Prediction(_predictor(loaded, protocol, crf).label_map(pixels), pixels, classes)
+    if not isinstance(model, keras.Model):
+        # A file is known by its whole path, a published checkpoint by its name.
+        path = Path(model) if str(model) in CHECKPOINTS else Path(model).absolute()
+        versions = _version(path), _version(path.parent / SETTINGS_FILE)
+        model, settings = _load_unchanged(path, *versions)
+        if settings is not None:
+            classes, protocol = classes or settings.classes, protocol or settings.protocol
+    return _predictor(model, protocol, crf, classes).predict(read_pixels(image))
 
 
 def count_classes(model: keras.Model) -> int:
@@ -567,9 +688,28 @@ def count_classes(model: keras.Model) -> int:
     return outputs.shape[-1]
 
 
-@functools.lru_cache(maxsize=1)
+def _version(path: Path) -> tuple[int, int] | None:
+    """Returns what changes when a file is written; None if there is no such file."""
+    if not path.is_file():
+        return None
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _load_unchanged(
+    path: Path, *_: tuple[int, int] | None
+) -> tuple[keras.Model, InferenceSettings | None]:
+    """Loads a model with its settings, once for the given versions of their files."""
+    return load_model(path)
+
+
+@functools.lru_cache(maxsize=_KEPT)
 def _predictor(
-    model: keras.Model, protocol: Protocol | None, crf: CRFParameters | None
+    model: keras.Model,
+    protocol: Protocol | None,
+    crf: CRFParameters | None,
+    classes: Classes | None,
 ) -> Predictor:
-    """Keeps the graphs of the last model, for those who predict one picture after another."""
-    return Predictor(model, protocol, crf)
+    """Keeps the graphs of the last models, for those who predict one image after another."""
+    return Predictor(model, protocol, crf, classes)

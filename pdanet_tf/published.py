@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 
 import keras
 
+from pdanet_tf.data.ade20k import ADE20K_CLASSES
+from pdanet_tf.data.classes import Classes
+
 _CSAIL = "http://sceneparsing.csail.mit.edu/model"
 
 
@@ -39,6 +42,7 @@ class PublishedCheckpoint:
         decoder: State dict of the heads.
         num_classes: Number of classes.
         normalization: How its pixels are normalised, see `pdanet_tf.layers.PixelNormalization`.
+        classes: Names and colours of its classes.
     """
 
     model: str
@@ -46,6 +50,7 @@ class PublishedCheckpoint:
     decoder: PublishedFile
     num_classes: int = 150
     normalization: str = "torch"
+    classes: Classes = ADE20K_CLASSES
 
 
 def _csail(

@@ -1,6 +1,8 @@
-"""Pictures of label maps, and charts of figures per class."""
+"""Images of label maps, and charts of figures per class."""
 
+import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -8,7 +10,11 @@ from PIL import Image, ImageDraw, ImageFont
 from pdanet_tf.data.classes import Classes, Color
 
 _OPACITY = 0.55
-_MOST_IN_LEGEND = 24
+_ROW_HEIGHT = 20  # of the legend, in pixels, beside images of up to 560 pixels
+_ROWS_PER_IMAGE = 28  # rows beside a larger one
+_LEAST_ROWS = 10  # of a column of the legend, however small the image is
+_MOST_COLUMNS = 3
+_LONGEST_NAME = 12  # in heights of a row; about 22 letters
 
 
 def colorize(label_map: np.ndarray, classes: Classes) -> np.ndarray:
@@ -29,20 +35,27 @@ def colorize(label_map: np.ndarray, classes: Classes) -> np.ndarray:
 def draw_overlay(image: np.ndarray, label_map: np.ndarray, classes: Classes) -> Image.Image:
     """Lays the colours of the classes over an image, with a legend by area at its right.
 
+    A background class (see `Classes.is_background`) and labels that are no class are not painted.
+    The legend has room for 30 classes or more; the rest is summed up in its last row.
+
     Args:
         image: `(height, width, 3)`, uint8, RGB.
         label_map: `(height, width)`, integers.
         classes: Names and colours.
 
     Returns:
-        A picture of the image's height, or of the legend's where that is taller.
+        An image of the given one's height, or of the legend's where that is taller.
     """
-    blend = (1 - _OPACITY) * image + _OPACITY * colorize(label_map, classes)
-    legend = _draw_legend(label_map, classes, row_height=max(16, min(36, image.shape[0] // 16)))
-    height = max(image.shape[0], legend.height)
-    sheet = Image.new("RGB", (image.shape[1] + legend.width, height), "white")
-    sheet.paste(Image.fromarray(blend.astype("uint8")), (0, 0))
-    sheet.paste(legend, (image.shape[1], 0))
+    unpainted = [index for index in range(len(classes)) if classes.is_background(index)]
+    painted = (label_map >= 0) & (label_map < len(classes)) & ~np.isin(label_map, unpainted)
+    original = Image.fromarray(image)
+    blend = Image.blend(original, Image.fromarray(colorize(label_map, classes)), _OPACITY)
+    legend = _draw_legend(label_map, classes, image.shape[0])
+    sheet = Image.new(
+        "RGB", (original.width + legend.width, max(original.height, legend.height)), "white"
+    )
+    sheet.paste(Image.composite(blend, original, Image.fromarray(painted)), (0, 0))
+    sheet.paste(legend, (original.width, 0))
     return sheet
 
 
@@ -82,32 +95,85 @@ def draw_bar_chart(
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def _draw_legend(label_map: np.ndarray, classes: Classes, row_height: int) -> Image.Image:
+def _draw_legend(label_map: np.ndarray, classes: Classes, image_height: int) -> Image.Image:
+    """Draws a swatch, a name and a share of the area for each class, the largest first."""
+    row = max(_ROW_HEIGHT, image_height // _ROWS_PER_IMAGE)
+    font = _font(round(0.6 * row))
+    entries = _legend_entries(label_map, classes)
+    column_length = max(_LEAST_ROWS, image_height // row - 1)
+    most = column_length * _MOST_COLUMNS
+    if len(entries) > most:
+        rest = entries[most - 1 :]
+        share = sum(share for _, _, share in rest)
+        entries = [*entries[: most - 1], ("white", f"and {len(rest)} more", share)]
+    columns = [
+        _draw_column(entries[start : start + column_length], row, font)
+        for start in range(0, len(entries), column_length)
+    ]
+    size = (sum(column.width for column in columns), max(column.height for column in columns))
+    legend = Image.new("RGB", size, "white")
+    left = 0
+    for column in columns:
+        legend.paste(column, (left, 0))
+        left += column.width
+    return legend
+
+
+def _legend_entries(
+    label_map: np.ndarray, classes: Classes
+) -> list[tuple[Color | str, str, float]]:
+    """Returns colour, name and share (0 to 1) of each class, the largest first, "no class" last."""
     inside = label_map[(label_map >= 0) & (label_map < len(classes))]
     counts = np.bincount(inside.ravel(), minlength=len(classes))
-    order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
-    rows = [
+    entries: list[tuple[Color | str, str, float]] = [
         (
-            classes.colors[index],
-            f"{classes.names[index]}  {100 * counts[index] / label_map.size:.1f}%",
+            "white" if classes.is_background(index) else classes.colors[index],
+            classes.names[index],
+            counts[index] / label_map.size,
         )
-        for index in order[:_MOST_IN_LEGEND]
+        for index in np.argsort(-counts, kind="stable").tolist()
+        if counts[index]
     ]
-    font = ImageFont.load_default(size=row_height * 0.6)
-    width = max((font.getlength(text) for _, text in rows), default=0)
-    legend = Image.new(
-        "RGB", (int(width + 2.2 * row_height), row_height * (len(rows) + 1)), "white"
+    if inside.size < label_map.size:
+        entries.append(("white", "no class", 1 - inside.size / label_map.size))
+    return entries
+
+
+def _draw_column(
+    entries: Sequence[tuple[Color | str, str, float]], row: int, font: ImageFont.FreeTypeFont
+) -> Image.Image:
+    """Draws one column of the legend: names flush left, shares flush right."""
+    names = [_shorten(name, font, _LONGEST_NAME * row) for _, name, _ in entries]
+    shares = [f"{100 * share:.1f}%" for _, _, share in entries]
+    name_width, share_width = (
+        round(max((font.getlength(text) for text in texts), default=0)) for texts in (names, shares)
     )
-    draw = ImageDraw.Draw(legend)
-    for index, (color, text) in enumerate(rows):
-        top = row_height * (index + 0.5)
-        swatch = (
-            row_height * 0.5,
-            top + row_height * 0.15,
-            row_height * 1.2,
-            top + row_height * 0.85,
-        )
-        draw.rectangle(swatch, fill=color, outline="black")
-        middle = top + row_height * 0.5
-        draw.text((row_height * 1.5, middle), text, fill="black", font=font, anchor="lm")
-    return legend
+    name_left = round(1.5 * row)
+    right = name_left + name_width + row + share_width
+    column = Image.new("RGB", (right + row // 2, row * (len(entries) + 1)), "white")
+    draw = ImageDraw.Draw(column)
+    for index, ((color, _, _), name, share) in enumerate(zip(entries, names, shares, strict=True)):
+        top, middle = row * (index + 0.5), row * (index + 1)
+        swatch = (row * 0.5, top + row * 0.15, row * 1.2, top + row * 0.85)
+        draw.rectangle(swatch, fill=color, outline="black", width=max(1, row // 20))
+        draw.text((name_left, middle), name, fill="black", font=font, anchor="lm")
+        draw.text((right, middle), share, fill="black", font=font, anchor="rm")
+    return column
+
+
+def _shorten(name: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """Returns a name in one line, cut where it is longer than so many pixels."""
+    name = " ".join(name[:200].split())
+    if font.getlength(name) <= width:
+        return name
+    while font.getlength(f"{name}…") > width:
+        name = name[:-1]
+    return f"{name.rstrip()}…"
+
+
+@functools.lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Returns DejaVu Sans, which has the letters of more languages than Pillow's own font."""
+    import matplotlib  # ships it
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)

@@ -233,6 +233,15 @@ class TestBadData:
             ({"name": "camvid"}, "set data_dir"),
             ({"name": "camvid", "data_dir": ".", "num_classes": 5}, "takes no num_classes"),
             ({"name": "folder", "data_dir": "."}, "needs num_classes or class_names"),
+            ({"name": "camvid", "data_dir": ".", "class_colors": ("#ff0000",)}, "class_colors"),
+            (
+                {"name": "folder", "data_dir": ".", "num_classes": 3, "class_colors": ("#ff0000",)},
+                "3 names and 1 colours",
+            ),
+            (
+                {"name": "folder", "data_dir": ".", "num_classes": 1, "class_colors": ("red",)},
+                "Received: 'red'",
+            ),
             ({"name": "folder", "data_dir": ".", "num_classes": 0}, "num_classes=0"),
             (
                 {"name": "folder", "data_dir": ".", "num_classes": 3, "class_names": ("a", "b")},

@@ -162,3 +162,32 @@ def test_training_models_are_placed_too():
     np.testing.assert_allclose(
         Predictor(coarse).probabilities(image), Predictor(model).probabilities(image), atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "place"), [({}, 4), ({"output_stride": 16}, 0), ({"model": "fcn32s_vgg16"}, 16)]
+)
+def test_training_takes_the_labels_where_prediction_places_the_cells(
+    options, place, make_folder, monkeypatch, tmp_path
+):
+    """A cell learns the label at 8 i + 4, as the reference's; else at its receptive field."""
+    given = {}
+
+    def batches(*_, **options):
+        given.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pdanet_tf.training.train.crop_batches", batches)
+    model = {"model": "fcn_resnet18", **options}
+    config = pdanet_tf.TrainConfig(
+        output_dir=str(tmp_path / "run"),
+        dataset="folder",
+        data_dir=str(make_folder()),
+        num_classes=3,
+        crop_size=(40, 40),
+        **model,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        pdanet_tf.train(config, verbose=0)
+    start = given["label_start"]
+    assert (given["label_stride"] // 2 if start is None else start) == place

@@ -88,20 +88,23 @@ def test_labels_are_taken_from_the_middle_of_their_cell(make_folder):
     np.testing.assert_array_equal(coarse, fine[:, 4::8, 4::8])
 
 
+@pytest.mark.parametrize("start", [None, 0, 7, 15])
 @pytest.mark.parametrize(
     ("crop_size", "stride"), [((20, 27), 8), ((36, 44), 32), ((13, 40), 5), ((33, 48), 16)]
 )
-def test_a_crop_need_not_be_a_multiple_of_the_stride(make_folder, crop_size, stride):
+def test_a_crop_need_not_be_a_multiple_of_the_stride(make_folder, crop_size, stride, start):
     dataset = open_folder(make_folder(size=(24, 40)))
     options = {"crop_size": crop_size, "batch_size": 3}
-    images, coarse = take(crops_of(dataset, label_stride=stride, **options), 1)[0]
+    batches = crops_of(dataset, label_stride=stride, label_start=start, **options)
+    images, coarse = take(batches, 1)[0]
     same, fine = take(crops_of(dataset, label_stride=1, **options), 1)[0]
     np.testing.assert_array_equal(images, same)
     assert images.shape == (3, *crop_size, 3)
     rows, columns = (-(-side // stride) for side in crop_size)
     assert coarse.shape == (3, rows, columns)
     for sample, row, column in np.ndindex(coarse.shape):
-        y, x = stride * row + stride // 2, stride * column + stride // 2
+        first = stride // 2 if start is None else start
+        y, x = stride * row + first, stride * column + first
         inside = y < crop_size[0] and x < crop_size[1]
         assert coarse[sample, row, column] == (fine[sample, y, x] if inside else 255)
 
@@ -317,6 +320,18 @@ def test_labels_at_other_strides(awkward, stride):
         assert labels.shape[1:] == (images.shape[1] // stride, images.shape[2] // stride)
 
 
+def test_whole_images_have_labels_from_any_start(awkward):
+    for (images, coarse), (same, fine) in zip(
+        take(whole_images_of(awkward, label_stride=16, label_start=3), 3),
+        take(whole_images_of(awkward, label_stride=1), 3),
+        strict=True,
+    ):
+        height, width = same.shape[1:3]
+        np.testing.assert_array_equal(images[:, :height, :width], same)
+        found = coarse[:, : len(range(3, height, 16)), : len(range(3, width, 16))]
+        np.testing.assert_array_equal(found, fine[:, 3::16, 3::16])
+
+
 def test_labels_are_thinned_out_from_the_middle_of_their_cell():
     label = np.arange(20 * 30).reshape(20, 30)
     rows, columns = np.arange(20)[::-1], np.arange(30)
@@ -376,6 +391,7 @@ def test_a_program_ends_while_it_holds_batches():
         ({"scale_range": (0.0, 1.0)}, "scale_range"),
         ({"color_jitter": 1.5}, "color_jitter=1.5"),
         ({"label_stride": 0}, "label_stride=0"),
+        ({"label_start": -1}, "label_start=-1"),
     ],
 )
 def test_bad_crop_arguments(make_folder, options, message):
@@ -391,6 +407,7 @@ def test_bad_crop_arguments(make_folder, options, message):
         ({"short_edges": (300, 0)}, r"short_edges=\(300, 0\)"),
         ({"max_size": 0}, "max_size=0"),
         ({"label_stride": 0}, "label_stride=0"),
+        ({"label_start": -1}, "label_start=-1"),
     ],
 )
 def test_bad_whole_image_arguments(awkward, options, message):

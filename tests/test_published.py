@@ -8,9 +8,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import pdanet_tf
-from pdanet_tf import published
+from pdanet_tf import cli, published
+from pdanet_tf.data import ADE20K_CLASSES, Classes
+from pdanet_tf.inference import InferenceSettings, Protocol, load_model
 from pdanet_tf.published import CHECKPOINTS, PublishedCheckpoint, PublishedFile, fetch
 from tests import golden_models as golden
 
@@ -105,6 +108,8 @@ def test_a_checkpoint_of_another_model_is_not_downloaded(model, arguments, messa
 def test_a_name_that_is_almost_right():
     with pytest.raises(FileNotFoundError, match=f"Did you mean .*{NAME}"):
         pdanet_tf.build_model("pspnet_resnet18", weights="ade20k-resnet18dilated-ppm")
+    with pytest.raises(FileNotFoundError, match=f"Did you mean .*{NAME}"):
+        load_model("ade20k-resnet18dilated-ppm")
 
 
 class TestPyTorchCheckpoints:
@@ -120,13 +125,33 @@ class TestPyTorchCheckpoints:
 
         return lambda name, state: offer_state(server.folder / name, state)
 
-    def test_weights_by_name(self, offer_state, monkeypatch):
+    @pytest.fixture
+    def offer_checkpoint(self, offer_state, monkeypatch):
         parts = {
             part: golden.draw(shapes) for part, shapes in golden.layout("pspnet_deepsup").items()
         }
         files = {part: offer_state(f"{part}_epoch_20.pth", state) for part, state in parts.items()}
         checkpoint = PublishedCheckpoint("pspnet_resnet18", **files)
         monkeypatch.setitem(CHECKPOINTS, NAME, checkpoint)
+
+    @pytest.mark.usefixtures("offer_checkpoint")
+    def test_from_an_image_to_an_overlay_by_name(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        image = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype("uint8")
+        Image.fromarray(image).save("photo.png")
+        # Settings of another model, in the folder where the command is run.
+        InferenceSettings(Classes.numbered(3), Protocol()).save(tmp_path)
+        assert cli.main(["predict", "photo.png", "--model", NAME, "--short-edges", "40"]) == 0
+        printed = capsys.readouterr().out
+        assert InferenceSettings.beside(NAME) == InferenceSettings(ADE20K_CLASSES, Protocol((450,)))
+        expected = pdanet_tf.predict(image, NAME, protocol=Protocol((40,)))
+        assert expected.classes == ADE20K_CLASSES
+        assert next(iter(expected.areas())) in printed
+        with Image.open("predictions/photo_overlay.png") as overlay:
+            np.testing.assert_array_equal(overlay, expected.overlay)
+
+    @pytest.mark.usefixtures("offer_checkpoint")
+    def test_weights_by_name(self):
         expected = golden.reference_model("pspnet_deepsup").get_weights()
         model = pdanet_tf.build_model("pspnet_resnet18", weights=NAME, aux_head=True)
         for found, wanted in zip(model.get_weights(), expected, strict=True):

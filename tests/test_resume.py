@@ -16,6 +16,7 @@ import threading
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pdanet_tf import cli, train
 from pdanet_tf.data import FolderDataset
@@ -379,6 +380,16 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(data, whole, tmp_pat
     assert Progress.of(tmp_path / "run" / "last.keras").epochs == 0
     resume(config.output_dir, verbose=0)
     assert_same_run(tmp_path / "run", whole)
+
+
+def test_logs_that_find_the_disk_full_are_told(run, monkeypatch):
+    def fail(self, epoch, logs=None):
+        raise tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device")
+
+    monkeypatch.setattr(keras.callbacks.TensorBoard, "on_epoch_end", fail)
+    with pytest.raises(OSError, match=r"No space left .* logs in .*logs could not be written"):
+        resume(run, verbose=0, epochs=3)
+    assert Progress.of(run / "last.keras").epochs == 3
 
 
 def test_a_file_over_the_limit_names_itself_and_its_size(tmp_path):

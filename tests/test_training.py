@@ -318,7 +318,9 @@ def test_the_command_line_from_training_to_export(config, tmp_path, capsys):
         "scene_0_labels.png",
         "scene_0_overlay.png",
     ]
-    assert cli.main(["predict", photo, photo, "--model", best]) == 1
+    namesake = photo.replace("train", "validation")
+    assert cli.main(["predict", photo, namesake, "--model", best]) == 1
+    assert "same name" in capsys.readouterr().err
     short = ["--model", best, "--max-size", "0"]
     assert cli.main(["predict", photo, *short]) == 1
     assert "--max-size 0" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import sys
 import typing
 from collections import Counter
 from collections.abc import Sequence
@@ -15,14 +16,14 @@ from rich.table import Table
 
 import pdanet_tf
 from pdanet_tf.benchmark import Case, run_benchmark
+from pdanet_tf.cli.images import Results, find_images
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.convert import load_torch_state_dict, read_torch_file, torch_stem
 from pdanet_tf.crf import CRFParameters
-from pdanet_tf.data import FolderDataset, SegmentationDataset
-from pdanet_tf.data.readers import image_size
+from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDataset
 from pdanet_tf.evaluation import evaluate_predictions
 from pdanet_tf.files import whole_file
-from pdanet_tf.inference import InferenceSettings, load_model
+from pdanet_tf.inference import InferenceSettings, count_classes, load_model
 from pdanet_tf.models import with_dtype_policy
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.validation import validate_dataset
@@ -146,32 +147,48 @@ def _predict(
     output: str,
     precision: str | None,
     crf: list[str] | None,
+    palette: bool,
+    class_colors: list[str] | None,
     **options: Any,
-) -> None:
-    stems = [Path(image).stem for image in images]
-    if len(set(stems)) < len(stems):
-        raise ValueError("Two pictures have the same name; predict them into different folders.")
-    for image in images:
-        image_size(image)  # raises before anything is written
+) -> int:
+    files = find_images(images)
+    results = Results(Path(output), files, ("labels", "overlay"))
     loaded, settings = _load(model, precision)
-    protocol, parameters = _take_protocol(model, options), _crf(crf)
-    classes = settings.classes if settings else None
-    for image, stem in zip(images, stems, strict=True):
-        prediction = pdanet_tf.predict(image, loaded, classes, protocol, parameters)
-        for name, picture in (
-            ("labels", prediction.label_image),
-            ("overlay", prediction.overlay),
-        ):
-            _save(picture, Path(output) / f"{stem}_{name}.png")
+    classes = settings.classes if settings else Classes.numbered(count_classes(loaded))
+    if class_colors is not None:
+        classes = classes.with_colors(class_colors)
+    protocol = _take_protocol(model, options)
+    predictor = pdanet_tf.Predictor(loaded, protocol, _crf(crf), classes)
+    failed = 0
+    for file in files:
+        try:
+            results.check(file)  # before the work is done
+            prediction = predictor.predict(file)
+            labels = prediction.palette_image if palette else prediction.label_image
+            results.save(file, "labels", labels)
+            results.save(file, "overlay", prediction.overlay)
+        except DataError as error:
+            failed += 1
+            print(f"pdanet-tf: error: {error}", file=sys.stderr)
+            continue
         areas = ", ".join(f"{name} {100 * area:.0f}%" for name, area in prediction.areas().items())
-        print(f"{image}: {areas}")
-    print(f"The label maps and overlays are in {output}")
+        print(f"{file}: {areas}")
+    if failed < len(files):
+        print(f"The label maps and overlays are in {output}")
+    if failed:
+        print(f"pdanet-tf: {failed} of {len(files)} images were not segmented", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _export(model: str, output: str, precision: str | None, **options: Any) -> None:
     protocol = _take_protocol(model, options)
     folder = pdanet_tf.export_saved_model(_load(model, precision)[0], output, protocol)
     print(f"The SavedModel is in {folder}")
+    if not folder.name.isdigit():
+        print(
+            "TensorFlow Serving loads folders whose name is a version number: it expects "
+            f"{folder}/1, say, and is given {folder} as the model's base path"
+        )
 
 
 def _convert(

@@ -40,6 +40,7 @@ TRAIN_GROUPS = {
         "data_dir",
         "num_classes",
         "class_names",
+        "class_colors",
         "label_offset",
         "ignore_label",
     ),
@@ -65,7 +66,8 @@ TRAIN_GROUPS = {
         "precision",
     ),
 }
-_DATA_OPTIONS = ("num_classes", "class_names", "label_offset", "ignore_label")
+_DATA_OPTIONS = ("num_classes", "class_names", "class_colors", "label_offset", "ignore_label")
+_MODEL_HELP = "a .keras file, or the name of a published checkpoint"
 _METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
     ("crop_size", 2): ("HEIGHT", "WIDTH"),
     ("scale_range", 2): ("LOWEST", "HIGHEST"),
@@ -92,7 +94,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     evaluate = add("evaluate", "score a model, or stored predictions, on a data set")
     source = evaluate.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model", help="a .keras file")
+    source.add_argument("--model", help=_MODEL_HELP)
     source.add_argument("--predictions", help="a folder with one PNG per image")
     _add_data_options(evaluate)
     _add_precision_option(evaluate)
@@ -113,16 +115,27 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "images", nargs="+", metavar="IMAGE", help="an image, a folder of images, or a pattern"
     )
-    predict.add_argument("--model", required=True, help="a .keras file")
+    predict.add_argument("--model", required=True, help=_MODEL_HELP)
     predict.add_argument(
         "--output", default="predictions", help="folder of the results (default: predictions)"
+    )
+    predict.add_argument(
+        "--palette",
+        action="store_true",
+        help="write label maps as palette PNGs: the same numbers, shown in the classes' colours",
+    )
+    predict.add_argument(
+        "--class-colors",
+        nargs="+",
+        metavar="COLOR",
+        help="the classes' colours, each as '#ff8000' or '255,128,0'; by default the model's",
     )
     _add_precision_option(predict)
     _add_protocol_options(predict)
     _add_crf_option(predict)
 
     export = add("export", "write a SavedModel for TensorFlow Serving")
-    export.add_argument("--model", required=True, help="a .keras file")
+    export.add_argument("--model", required=True, help=_MODEL_HELP)
     export.add_argument("--output", required=True, help="a new folder, such as models/pdanet/1")
     _add_precision_option(export)
     _add_protocol_options(export)

@@ -1,11 +1,14 @@
 """Names and colours of classes."""
 
+import dataclasses
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pdanet_tf.data.palette import Color, bright_colors, parse_color
 from pdanet_tf.fields import check_fields, shorten
 
-Color = tuple[int, int, int]
+_BACKGROUNDS = ("background", "void", "other", "unlabelled", "unlabeled")
 _LONGEST_NAME = 256  # in characters
 
 
@@ -57,15 +60,24 @@ class Classes:
 
     @classmethod
     def named(cls, names: list[str] | tuple[str, ...]) -> "Classes":
-        """Returns classes of the given names, in colours far apart."""
-        return cls(tuple(names), tuple(_spread_color(index) for index in range(len(names))))
+        """Returns classes of the given names, in bright colours far apart."""
+        return cls(tuple(names), bright_colors(len(names)))
 
+    def with_colors(self, colors: Sequence[str | Sequence[int]]) -> "Classes":
+        """Returns the same classes in other colours.
 
-def _spread_color(index: int) -> Color:
-    """Returns the colour that the Pascal VOC palette has for `index + 1` (0 is black there)."""
-    value, color = index + 1, [0, 0, 0]
-    for shift in range(7, -1, -1):
-        for channel in range(3):
-            color[channel] |= (value >> channel & 1) << shift
-        value >>= 3
-    return (color[0], color[1], color[2])
+        Args:
+            colors: One per class: `"#ff8000"`, `"255,128,0"`, or red, green and blue (0 to 255).
+
+        Raises:
+            ValueError: If there are more or fewer colours than classes, or one is no colour.
+        """
+        return dataclasses.replace(self, colors=tuple(parse_color(color) for color in colors))
+
+    def is_background(self, index: int) -> bool:
+        """Tells whether a class is called background, void, other, unlabelled or unlabeled.
+
+        Upper case and underscores do not count: "__background__" is one, too. Overlays leave
+        such a class unpainted.
+        """
+        return self.names[index].strip("_ ").lower() in _BACKGROUNDS

@@ -24,6 +24,7 @@ class CropRecipe:
     flip: bool
     color_jitter: float
     label_stride: int
+    label_start: int | None
     seed: int
 
     def sample(self, position: int) -> Sample:
@@ -41,7 +42,7 @@ class CropRecipe:
             columns = columns[::-1]
         if self.color_jitter:
             picture = jitter_colors(picture, self.color_jitter, rng)
-        label = thin_out(label, rows, columns, self.label_stride)
+        label = thin_out(label, rows, columns, self.label_stride, self.label_start)
         return Sample(np.asarray(picture), label, self.crop_size)
 
 

@@ -26,7 +26,7 @@ from pdanet_tf.data.readers import (
 )
 from pdanet_tf.data.statistics import SplitStatistics, judge_split
 
-_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _LABEL_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
 # What data sets call the splits.
 _SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val")}
@@ -245,7 +245,7 @@ class FolderDataset(SegmentationDataset):
 def _pair_files(root: Path, split: str) -> tuple[list[tuple[Path, Path]], list[Problem]]:
     """Returns images with their annotations, and what keeps others from having one."""
     problems: list[Problem] = []
-    images = _list_files(root / "images", split, _IMAGE_ENDINGS, problems)
+    images = _list_files(root / "images", split, IMAGE_ENDINGS, problems)
     labels = _list_files(root / "annotations", split, _LABEL_ENDINGS, problems)
     if images.files and labels.files:
         for name in sorted(images.files.keys() - labels.files.keys()):
@@ -302,7 +302,7 @@ def _without_partner(path: Path, others: _Listing, what: str, partner: str) -> P
     if beside is not None:
         text += f"; {beside.name} is not read as one"
         advice = f"Save the {partner} as PNG"
-        if partner == "annotation" and beside.suffix.lower() in _IMAGE_ENDINGS:
+        if partner == "annotation" and beside.suffix.lower() in IMAGE_ENDINGS:
             advice += ", made again: JPEG and the like change the numbers of the classes"
     elif printable(path.stem) != path.stem:
         text += "; its name is not UTF-8, so that it may differ from one that looks the same"
@@ -382,7 +382,7 @@ def _empty_split(folder: Path, endings: tuple[str, ...], found: _Listing, others
         advice = f"Move the files out of the sub-folders, so that they lie in {folder.name} itself"
     else:
         advice = f"Save the {kind} as PNG"
-        if any(path.suffix.lower() in _IMAGE_ENDINGS for path in found.others.values()):
+        if any(path.suffix.lower() in IMAGE_ENDINGS for path in found.others.values()):
             advice += ", made again: JPEG and the like change the numbers of the classes"
     return Problem(str(folder), "empty split", text, advice)
 

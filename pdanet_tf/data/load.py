@@ -1,6 +1,7 @@
 """Data sets by name."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from pdanet_tf.choices import DATASETS
@@ -20,6 +21,7 @@ def load_dataset(
     *,
     num_classes: int | None = None,
     class_names: tuple[str, ...] | None = None,
+    class_colors: Sequence[str | Sequence[int]] | None = None,
     label_offset: int = 0,
     ignore_label: int | None = None,
     strict: bool = True,
@@ -38,6 +40,8 @@ def load_dataset(
         num_classes: Number of classes of a "folder".
         class_names: Their names; by default "class 0" and so on. Either this or `num_classes` is
             needed for a "folder".
+        class_colors: One colour per class of a "folder": `"#ff8000"`, `"255,128,0"`, or red,
+            green and blue (0 to 255). By default bright ones, far apart.
         label_offset: For a "folder": 1 where its annotations begin at 1.
         ignore_label: For a "folder": the number in its annotations that stands for no class;
             None takes 255 where that is no class.
@@ -60,6 +64,7 @@ def load_dataset(
     given = {
         "num_classes": num_classes,
         "class_names": class_names,
+        "class_colors": class_colors,
         "label_offset": label_offset or None,
         "ignore_label": ignore_label,
     }
@@ -77,6 +82,8 @@ def load_dataset(
     if name == "camvid":
         return camvid(data_dir, split, strict=strict)
     classes = _folder_classes(num_classes, class_names)
+    if class_colors is not None:
+        classes = classes.with_colors(class_colors)
     return FolderDataset(data_dir, split, classes, label_offset, ignore_label, strict=strict)
 
 

@@ -29,6 +29,7 @@ class PaperRecipe:
         max_size: int,
         flip: bool,
         label_stride: int,
+        label_start: int | None,
         seed: int,
     ) -> None:
         self.dataset = dataset
@@ -37,6 +38,7 @@ class PaperRecipe:
         self.max_size = max_size
         self.flip = flip
         self.label_stride = label_stride
+        self.label_start = label_start
         self.seed = seed
         self._sizes = _read_sizes(dataset)
         portrait = self._sizes[:, 0] > self._sizes[:, 1]
@@ -81,7 +83,8 @@ class PaperRecipe:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             columns = label.shape[1] - 1 - columns
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(picture), thin_out(label, rows, columns, self.label_stride)
+        label = thin_out(label, rows, columns, self.label_stride, self.label_start)
+        return np.asarray(picture), label
 
 
 def _read_sizes(dataset: SegmentationDataset) -> np.ndarray:

@@ -28,6 +28,7 @@ def crop_batches(
     flip: bool = True,
     color_jitter: float = 0.4,
     label_stride: int = 8,
+    label_start: int | None = None,
     pad_color: Sequence[float] = (0.0, 0.0, 0.0),
     seed: int = 0,
     start_step: int = 0,
@@ -51,8 +52,10 @@ def crop_batches(
             all) to 1: factors go from 1 - color_jitter to 1 + color_jitter, the hue turns by up
             to color_jitter / 4 of the circle (torchvision's `ColorJitter`).
         label_stride: Every so many labels in both directions are kept: 8 for logits at 1/8. Cell
-            i has the label at label_stride * i + label_stride // 2, its middle; the last one has
-            the ignore label where `crop_size` is no multiple and its middle lies outside.
+            i has the label at pixel label_start + label_stride * i, or the ignore label where that
+            lies outside of the crop.
+        label_start: Row and column of the first label, at least 0: where the model's first cell is
+            centred. None takes the middle of the cell, label_stride // 2, as the reference does.
         pad_color: RGB, 0 to 255.
         seed: Seed of everything random.
         start_step: Number of the first batch: batches are the same as if all before had been
@@ -65,9 +68,19 @@ def crop_batches(
     Raises:
         ValueError: If an argument is out of range.
     """
-    check_crop_arguments(dataset, batch_size, crop_size, scale_range, color_jitter, label_stride)
+    check_crop_arguments(
+        dataset, batch_size, crop_size, scale_range, color_jitter, label_stride, label_start
+    )
     recipe = CropRecipe(
-        dataset, crop_size, short_edge, scale_range, flip, color_jitter, label_stride, seed
+        dataset,
+        crop_size,
+        short_edge,
+        scale_range,
+        flip,
+        color_jitter,
+        label_stride,
+        label_start,
+        seed,
     )
     ignored = dataset.ignore_label
     return _batches(recipe, batch_size, label_stride, pad_color, ignored, start_step, crop_size)
@@ -81,6 +94,7 @@ def paper_batches(
     max_size: int = 1000,
     flip: bool = True,
     label_stride: int = 8,
+    label_start: int | None = None,
     pad_color: Sequence[float] = (0.0, 0.0, 0.0),
     seed: int = 0,
     start_step: int = 0,
@@ -102,6 +116,7 @@ def paper_batches(
         max_size: Longest edge; the short edge is then shorter than drawn.
         flip: Whether to flip every other image from left to right.
         label_stride: Every so many labels in both directions are kept: 8 for logits at 1/8.
+        label_start: As in `crop_batches`.
         pad_color: RGB, 0 to 255: the pixel mean of the model's normalisation
             (`pdanet_tf.layers.pixel_mean`), so that the padding is zero behind it.
         seed: Seed of everything random.
@@ -126,9 +141,9 @@ def paper_batches(
         images, labels = next(iter(batches))
         ```
     """
-    check_paper_arguments(dataset, batch_size, short_edges, max_size, label_stride)
+    check_paper_arguments(dataset, batch_size, short_edges, max_size, label_stride, label_start)
     recipe = PaperRecipe(
-        dataset, batch_size, tuple(short_edges), max_size, flip, label_stride, seed
+        dataset, batch_size, tuple(short_edges), max_size, flip, label_stride, label_start, seed
     )
     ignored = dataset.ignore_label
     return _batches(recipe, batch_size, label_stride, pad_color, ignored, start_step)
@@ -199,9 +214,10 @@ def check_crop_arguments(
     scale_range: tuple[float, float],
     color_jitter: float,
     label_stride: int = 1,
+    label_start: int | None = None,
 ) -> None:
     """Raises `ValueError` if an argument of `crop_batches` is out of range."""
-    _check_common(dataset, batch_size, label_stride)
+    _check_common(dataset, batch_size, label_stride, label_start)
     if len(crop_size) != 2 or min(crop_size) < 1:
         raise ValueError(
             f"crop_size must be (height, width), both at least 1. "
@@ -222,9 +238,10 @@ def check_paper_arguments(
     short_edges: Sequence[int],
     max_size: int,
     label_stride: int = 1,
+    label_start: int | None = None,
 ) -> None:
     """Raises `ValueError` if an argument of `paper_batches` is out of range."""
-    _check_common(dataset, batch_size, label_stride)
+    _check_common(dataset, batch_size, label_stride, label_start)
     if not short_edges or min(short_edges) < 1 or max_size < 1:
         raise ValueError(
             "short_edges and max_size must be at least 1. "
@@ -232,7 +249,11 @@ def check_paper_arguments(
         )
 
 
-def _check_common(dataset: SegmentationDataset, batch_size: int, label_stride: int) -> None:
+def _check_common(
+    dataset: SegmentationDataset, batch_size: int, label_stride: int, label_start: int | None
+) -> None:
+    if label_start is not None and label_start < 0:
+        raise ValueError(f"label_start must be at least 0. Received: label_start={label_start}")
     if len(dataset) < 1:
         raise ValueError("There must be at least one image. Received: an empty data set")
     if batch_size < 1:

@@ -95,8 +95,25 @@ def read_image(path: FileLike, honour_orientation: bool = False) -> np.ndarray:
 
 def read_picture(path: FileLike, honour_orientation: bool = False) -> Image.Image:
     """Reads an image as `read_image` does; returns it as an RGB image of Pillow's."""
-    with _open(path) as image, _decoding(path, "image"):
-        rgb = _to_rgb(path, image)
+    with _open(path) as image:
+        return convert_picture(image, path, honour_orientation)
+
+
+def convert_picture(
+    image: Image.Image, name: FileLike = "image", honour_orientation: bool = False
+) -> Image.Image:
+    """Converts one of Pillow's images to RGB of 8 bits as `read_image` does.
+
+    Args:
+        image: The image; it is decoded in place if it is not yet.
+        name: What errors call it.
+        honour_orientation: See `read_image`.
+
+    Raises:
+        DataError: If the image is truncated or damaged, or its pixels have no known range.
+    """
+    with _decoding(name, "image"):
+        rgb = _to_rgb(name, image)
         orientation = _orientation(image) if honour_orientation else 1
         return rgb if orientation == 1 else rgb.transpose(_UPRIGHT[orientation])
 

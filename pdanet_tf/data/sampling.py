@@ -70,11 +70,19 @@ def nearest_indices(side: int, new_side: int, box: tuple[float, float] | None = 
     return np.asarray(resized)[0]
 
 
-def thin_out(label: np.ndarray, rows: np.ndarray, columns: np.ndarray, stride: int) -> np.ndarray:
-    """Returns every so many labels of the given rows and columns, each from its cell's middle.
+def thin_out(
+    label: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    stride: int,
+    start: int | None = None,
+) -> np.ndarray:
+    """Subsamples the given rows and columns of labels by `stride`.
+
+    The first label is that at `start`; None takes the middle of its cell, `stride // 2`.
 
     That is what the resized label, reduced by nearest neighbour, would hold; but most of it is
     never computed.
     """
-    middle = slice(stride // 2, None, stride)
-    return label[np.ix_(rows[middle], columns[middle])]
+    every = slice(stride // 2 if start is None else start, None, stride)
+    return label[np.ix_(rows[every], columns[every])]

@@ -5,7 +5,6 @@ archive. The regions make no scenes: to learn from, see `pdanet_tf.data.syntheti
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from rich.progress import track
 
 from pdanet_tf.data.ade20k import ADE20K_CLASSES
 from pdanet_tf.data.readers import PathLike
+from pdanet_tf.files import whole_folder
 
 
 class _Split(NamedTuple):
@@ -82,7 +82,7 @@ def write_stand_in(
     ):
         if value < lowest:
             raise ValueError(f"{name} must be at least {lowest}. Received: {name}={value}")
-    with _whole_folder(Path(root)) as folder:
+    with whole_folder(Path(root)) as folder:
         _write(folder, (num_training, num_validation), seed, progress)
     return Path(root)
 
@@ -116,20 +116,6 @@ def _write(folder: Path, counts: tuple[int, int], seed: int, progress: bool) -> 
 def _generator(seed: int, split: _Split, number: int = 0) -> np.random.Generator:
     """Returns the random numbers of a picture, numbered from 1, or of all sizes of a split."""
     return np.random.default_rng((seed, split.column, number))
-
-
-@contextmanager
-def _whole_folder(path: Path) -> Iterator[Path]:
-    """Yields a folder beside `path` to write to; it becomes `path` when all went well."""
-    if path.exists() or path.is_symlink():
-        raise FileExistsError(f"{path}: is there already; expected a folder that is yet to be made")
-    beside = path.with_name(f".{os.getpid()}.{path.name}")
-    beside.mkdir(parents=True)
-    try:
-        yield beside
-        beside.rename(path)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no model file at {path}")
+        raise FileNotFoundError(f"There is no model file at {path}{_near_checkpoints(path)}")
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: not a model in Keras' format (.keras), or a damaged one")
     try:
@@ -92,9 +92,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     if not path.is_file():
-        near = difflib.get_close_matches(str(path), CHECKPOINTS, n=2)
-        hint = f". Did you mean the published checkpoint {' or '.join(near)}?" if near else ""
-        raise FileNotFoundError(f"There is no weights file at {path}{hint}")
+        raise FileNotFoundError(f"There is no weights file at {path}{_near_checkpoints(path)}")
     if path.name.endswith(".keras"):
         saved = load_keras_file(path)
         _check_normalization(model, saved, path)
@@ -121,6 +119,12 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
             "weights must be a .keras or a .weights.h5 file, or the name of a published checkpoint "
             f"({', '.join(CHECKPOINTS)}). Received: {path}"
         )
+
+
+def _near_checkpoints(path: Path) -> str:
+    """Returns a question about published checkpoints of a similar name; "" if there are none."""
+    near = difflib.get_close_matches(str(path), CHECKPOINTS, n=2)
+    return f". Did you mean the published checkpoint {' or '.join(near)}?" if near else ""
 
 
 def load_published(model: keras.Model, checkpoint: str) -> None:

@@ -73,6 +73,9 @@ class TrainConfig:
     data_dir: str | None = _option(None, "folder of the data set")
     num_classes: int | None = _option(None, "number of classes of the data set 'folder'")
     class_names: tuple[str, ...] | None = _option(None, "names of the classes of 'folder'")
+    class_colors: tuple[str, ...] | None = _option(
+        None, "their colours, each as '#ff8000' or '255,128,0'; by default bright ones, far apart"
+    )
     label_offset: int = _option(0, "for 'folder': 1 where its annotations begin at 1")
     ignore_label: int | None = _option(
         None, "for 'folder': the annotations' number for no class; by default 255"
@@ -117,7 +120,9 @@ class TrainConfig:
     weights: str | None = _option(None, "file of initial weights")
     precision: str = _option("float32", "float32, mixed_bfloat16 or mixed_float16")
     seed: int = _option(0, "seed of everything random")
-    resume: bool = _option(False, "go on with the run in output_dir")
+    resume: bool = _option(
+        False, "go on with the run in output_dir, by its options; only epochs may be raised"
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

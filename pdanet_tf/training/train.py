@@ -1,6 +1,7 @@
 """One training run, from a configuration to checkpoints and a summary."""
 
 import dataclasses
+import errno
 import importlib.util
 import json
 import os
@@ -37,6 +38,7 @@ from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models import build_model
 from pdanet_tf.models.registry import find_model
+from pdanet_tf.models.segmentation import split_upsampling
 from pdanet_tf.optimizers import SGD
 from pdanet_tf.training.callbacks import (
     Checkpoints,
@@ -232,6 +234,7 @@ class _Run:
             config.data_dir,
             num_classes=config.num_classes,
             class_names=config.class_names,
+            class_colors=config.class_colors,
             label_offset=config.label_offset,
             ignore_label=config.ignore_label,
         )
@@ -288,7 +291,7 @@ class _Run:
         self.folder.remove_leftovers()
         InferenceSettings(self.train.classes, self.protocol).save(self.folder.path)
         self.folder.save_config(config)
-        with self.train.errors():
+        with self._told_of_full_disks(), self.train.errors():
             model.fit(
                 batches,
                 initial_epoch=progress.epochs,
@@ -298,6 +301,20 @@ class _Run:
                 shuffle=False,  # the batches are
                 verbose=verbose,
             )
+
+    @contextmanager
+    def _told_of_full_disks(self) -> Iterator[None]:
+        """Turns TensorFlow's error when TensorBoard's logs find the disk full into an OSError."""
+        try:
+            yield
+        except tf.errors.ResourceExhaustedError as error:
+            if os.strerror(errno.ENOSPC) not in str(error):
+                raise  # memory
+            raise OSError(
+                errno.ENOSPC,
+                f"{os.strerror(errno.ENOSPC)}: TensorBoard's logs in {self.folder.path / 'logs'} "
+                f"could not be written. The last good checkpoint is {self.folder.last}.",
+            ) from error
 
     @property
     def _is_paper(self) -> bool:
@@ -314,10 +331,13 @@ class _Run:
 
     def _batches(self, model: keras.Model, start_step: int) -> tf.data.Dataset:
         config = self.config
+        _, grid = split_upsampling(model)
         options: dict[str, Any] = {
             **self._batch_options(),
             "flip": config.flip,
             "label_stride": _label_stride(model),
+            # The label of a cell is that of the pixel in which prediction places the cell.
+            "label_start": None if grid is None else int(grid.first + 0.5),
             "pad_color": pixel_mean(config.normalization),
             "seed": config.seed,
             "start_step": start_step,

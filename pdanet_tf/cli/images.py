@@ -1,0 +1,117 @@
+"""The images that a command is given, and the files of its results."""
+
+import glob
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image, PngImagePlugin
+
+from pdanet_tf.data.folder import IMAGE_ENDINGS
+from pdanet_tf.data.problems import DataError
+from pdanet_tf.files import whole_file
+
+_SOURCE = "pdanet_tf source"  # key of the text in a result that tells its image
+
+
+def find_images(arguments: Iterable[str]) -> list[Path]:
+    """Returns the image files that arguments stand for, each once.
+
+    Args:
+        arguments: Files; folders, of which all images are taken, but not those of their
+            sub-folders; and patterns such as `photos/**/*.jpg`.
+
+    Raises:
+        DataError: If a folder holds no image, or a pattern matches none.
+    """
+    files: dict[Path, Path] = {}
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            found = _images_of(path.iterdir())
+            where = "this folder holds no image"
+        elif glob.has_magic(argument) and not path.exists():
+            found = _images_of(map(Path, glob.glob(argument, recursive=True)))
+            where = "no image matches this pattern"
+        else:
+            found, where = [path], ""
+        if not found:
+            raise DataError(f"{argument}: {where} ({', '.join(IMAGE_ENDINGS)})")
+        for file in found:
+            files.setdefault(file.resolve(), file)
+    return list(files.values())
+
+
+def _images_of(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
+
+
+class Results:
+    """Files of results in a folder: `NAME_labels.png` and `NAME_overlay.png` for an image NAME.
+
+    A result replaces an earlier one of the same image, and no other file: each holds a hash of its
+    image's path.
+
+    Args:
+        folder: The folder. It is made when the first result is written.
+        images: All images of the call.
+        kinds: What is written of each image, such as "labels".
+
+    Raises:
+        DataError: If two images have one name, or a result would replace an image.
+    """
+
+    def __init__(self, folder: Path, images: Sequence[Path], kinds: Sequence[str]) -> None:
+        self.folder = folder
+        self.kinds = kinds
+        owners: dict[str, Path] = {}
+        for image in images:
+            first = owners.setdefault(image.stem, image)
+            if first is not image:
+                raise DataError(
+                    f"{first} and {image} have the same name, and their results would go to one "
+                    "file. Segment them into different folders"
+                )
+        inputs = {image.resolve(): image for image in images}
+        for image in images:
+            for kind in kinds:
+                if (taken := self._path(image, kind).resolve()) in inputs:
+                    raise DataError(
+                        f"{inputs[taken]}: the result of {image} would replace this image. Choose "
+                        "another folder for the results"
+                    )
+
+    def _path(self, image: Path, kind: str) -> Path:
+        return self.folder / f"{image.stem}_{kind}.png"
+
+    def check(self, image: Path) -> None:
+        """Looks at the files that the results of an image would replace.
+
+        Raises:
+            DataError: If one of them is no earlier result of this image.
+        """
+        for path in (self._path(image, kind) for kind in self.kinds):
+            if path.exists() and _source_of(path) != _hash(image):
+                raise DataError(
+                    f"{path}: this file exists, and is no earlier result of {image}. Choose "
+                    "another folder for the results"
+                )
+
+    def save(self, image: Path, kind: str, picture: Image.Image) -> None:
+        """Writes a result, whole or not at all."""
+        text = PngImagePlugin.PngInfo()
+        text.add_text(_SOURCE, _hash(image))
+        with whole_file(self._path(image, kind)) as beside:
+            picture.save(beside, "PNG", pnginfo=text)
+
+
+def _hash(image: Path) -> str:
+    return hashlib.sha256(str(image.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _source_of(path: Path) -> str | None:
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get(_SOURCE)
+    except Exception:  # of any file that is no image
+        return None
