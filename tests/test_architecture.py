@@ -14,6 +14,7 @@ PACKAGE = Path(pdanet_tf.__file__).parent
 # From the ground up: a module may import from its own storey and from those below.
 STOREYS = (
     (
+        "pdanet_tf.catalog",
         "pdanet_tf.choices",
         "pdanet_tf.convert",
         "pdanet_tf.crf",

@@ -2,11 +2,14 @@
 
 import dataclasses
 import itertools
+import subprocess
+import sys
 
 import pytest
 
 import pdanet_tf
 from pdanet_tf import layers
+from pdanet_tf.catalog import model_names
 from pdanet_tf.choices import NORMALIZATIONS
 from pdanet_tf.cli.commands import COMMANDS
 from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
@@ -47,3 +50,21 @@ def test_only_what_was_typed_is_given_to_training():
 def test_messages_are_spelled_as_options(message, expected):
     names = ("output_dir", "resume", "epochs", "flip", "model")
     assert spell_as_options(message, names) == expected
+
+
+def test_models_are_listed_by_family_without_tensorflow():
+    script = (
+        "import sys\n"
+        "from pdanet_tf.cli import main\n"
+        "assert main(['models']) == 0\n"
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert lines[2] == "PDANet: a pyramid of dual attention"
+    assert lines[3].split() == ["pdanet_resnet18", "29.47", "M", "118", "MB"]
+    listed = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert listed == model_names()
+    assert done.stderr == ""

@@ -1,7 +1,6 @@
 """Every registered model goes through the same tests; a model that is not here fails one."""
 
 import contextlib
-import difflib
 import gc
 import itertools
 import pathlib
@@ -17,6 +16,8 @@ import tensorflow as tf
 
 import pdanet_tf
 from pdanet_tf import cli
+from pdanet_tf.catalog import FAMILIES as FAMILIES_IN_WORDS
+from pdanet_tf.catalog import model_names
 from pdanet_tf.layers import ConvBatchNorm
 from pdanet_tf.models import fold_batch_norm, with_dtype_policy
 from pdanet_tf.models.registry import find_model
@@ -269,6 +270,15 @@ def assert_close(found, expected, tolerance=1e-4):
 
 def test_every_model_is_tested():
     assert sorted(PARAMETERS) == pdanet_tf.list_models()
+
+
+def test_the_catalog_has_every_model_and_its_size():
+    assert model_names()[0] == "pdanet_resnet18"
+    assert sorted(model_names()) == pdanet_tf.list_models()
+    for family, entry in FAMILIES_IN_WORDS.items():
+        for backbone, count in entry.parameters.items():
+            # Which `test_exact_number_of_parameters` holds to the model.
+            assert count == PARAMETERS[f"{family}_{backbone}"][0](150)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -650,15 +660,48 @@ def test_bad_arguments(arguments, message):
         pdanet_tf.build_model(**arguments)
 
 
-def test_an_option_that_the_model_does_not_have():
-    with pytest.raises(TypeError, match="reduction"):
-        pdanet_tf.build_model("fcn_resnet18", reduction=4)
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("fcn_resnet18", "reduction", "no option 'reduction'. Options of its head: dropout"),
+        (
+            "pdanet_resnet18",
+            "reductions",
+            "Did you mean reduction? Options of its head: dropout, pool_scales, reduction, "
+            "channel_energy, factored_fusion",
+        ),
+        ("deeplabv3_resnet18", "rates", "Options of its head: dropout, dilation_rates"),
+        ("fcn8s_vgg16", "skips", "Options of its head: dropout"),
+        ("fcn_resnet18", "num_class", "Did you mean num_classes?"),
+    ],
+)
+def test_an_option_that_the_model_does_not_have(name, option, message, monkeypatch):
+    monkeypatch.setattr("pdanet_tf.models.build._build_backbone", None)  # which takes seconds
+    with pytest.raises(TypeError, match=re.escape(message) + "$" * message.startswith("no")):
+        pdanet_tf.build_model(name, **{option: 4})
 
 
-def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(ValueError, match="pspnet_resnet18") as caught:
-        pdanet_tf.build_model("pspnet-resnet18")
-    assert difflib.get_close_matches("pspnet-resnet18", str(caught.value).split())
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_option_is_known(name):
+    entry = find_model(name)
+    assert {"dropout", *entry.options} <= set(entry.option_names)
+    assert not {"backbone", "stages", "num_classes", "options"} & set(entry.option_names)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("pdanet", "pdanet_resnet18, pdanet_resnet34, pdanet_resnet50, pdanet_resnet101"),
+        ("PDANet_ResNet", "pdanet_resnet18, pdanet_resnet34, pdanet_resnet50, pdanet_resnet101"),
+        ("pspnet-resnet18", "pspnet_resnet18, "),
+        ("fcn8", "fcn8s_vgg16"),
+        ("nothing alike at all", "pdanet_resnet18, pdanet_resnet34"),
+        ("", "pdanet_resnet18, pdanet_resnet34"),
+    ],
+)
+def test_an_unknown_name_suggests_the_nearest(name, nearest):
+    with pytest.raises(ValueError, match=f"Did you mean: {nearest}"):
+        pdanet_tf.build_model(name)
 
 
 def test_an_image_without_three_channels():

@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
+        if command == "models":  # which needs neither Keras nor TensorFlow
+            import_module("pdanet_tf.cli.models_table").print_models()
+            return 0
         import_module("pdanet_tf.data.readers").set_pixel_limit()
         commands = import_module("pdanet_tf.cli.commands")
         return commands.COMMANDS[command](**options) or 0

@@ -12,11 +12,11 @@ from typing import Any
 import keras
 from PIL import Image
 from rich.console import Console
-from rich.table import Table
 
 import pdanet_tf
 from pdanet_tf.benchmark import Case, run_benchmark
 from pdanet_tf.cli.images import Results, find_images
+from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.convert import load_torch_state_dict, read_torch_file, torch_stem
 from pdanet_tf.crf import CRFParameters
@@ -25,7 +25,6 @@ from pdanet_tf.evaluation import evaluate_predictions
 from pdanet_tf.files import whole_file
 from pdanet_tf.inference import InferenceSettings, count_classes, load_model
 from pdanet_tf.models import with_dtype_policy
-from pdanet_tf.models.registry import find_model
 from pdanet_tf.validation import validate_dataset
 
 
@@ -256,13 +255,6 @@ def _benchmark(
         _save(benchmark.chart(), chart)
 
 
-def _models() -> None:
-    table = Table("name", "model")
-    for name in pdanet_tf.list_models():
-        table.add_row(name, find_model(name).description)
-    Console().print(table)
-
-
 COMMANDS = {
     "train": _train,
     "validate-data": _validate_data,
@@ -271,5 +263,5 @@ COMMANDS = {
     "export": _export,
     "convert": _convert,
     "benchmark": _benchmark,
-    "models": _models,
+    "models": print_models,
 }

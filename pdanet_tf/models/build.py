@@ -1,6 +1,9 @@
 """The one door to every model."""
 
+import difflib
+import inspect
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -67,7 +70,7 @@ def build_model(
     Raises:
         ValueError: If there is no such model, an argument is out of range, or the weights do
             not fit.
-        TypeError: If the model has no such option.
+        TypeError: If the model has no such option; the message lists those that it has.
         OSError: If a file is missing or cannot be downloaded.
 
     Example:
@@ -83,6 +86,7 @@ def build_model(
         raise ValueError(
             f"{', '.join(chosen)} is chosen when a backbone is built; here one is given."
         )
+    _check_options(name, entry, options)
     published = str(weights) in CHECKPOINTS
     if published:
         check_published(
@@ -109,6 +113,19 @@ def build_model(
     elif weights is not None:
         load_weights(model, weights)
     return model
+
+
+def _check_options(name: str, entry: ModelEntry, options: Mapping[str, Any]) -> None:
+    """Raises before a backbone is built, which takes seconds."""
+    known = entry.option_names
+    for option in options:
+        if option not in known:
+            everything = [*inspect.signature(build_model).parameters, *known]
+            near = difflib.get_close_matches(option, everything, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise TypeError(
+                f"{name} has no option {option!r}.{hint} Options of its head: {', '.join(known)}"
+            )
 
 
 def _build_backbone(

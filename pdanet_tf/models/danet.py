@@ -44,7 +44,7 @@ def danet_head(
     return layer(stages["C5"])
 
 
-@register_family(RESNETS)
+@register_family(RESNETS, danet_head)
 def danet(backbone: keras.Model, **options: Any) -> keras.Model:
     """DANet: dual attention over the whole image."""
     return segmentation_model("danet", backbone, danet_head, **options)

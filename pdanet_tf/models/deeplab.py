@@ -79,7 +79,7 @@ def atrous_head(
     return ScoreSum(name="scores")(scores)
 
 
-@register_family(_DENSE_VGG, hidden_filters=1024)
+@register_family(_DENSE_VGG, atrous_head, hidden_filters=1024)
 def deeplab_largefov(
     backbone: keras.Model,
     dilation_rates: Sequence[int] = (12,),
@@ -97,8 +97,8 @@ def deeplab_largefov(
     )
 
 
-@register_family(_DENSE_VGG, hidden_filters=1024)
-@register_family({"resnet101": RESNETS["resnet101"]}, hidden_filters=None)
+@register_family(_DENSE_VGG, atrous_head, hidden_filters=1024)
+@register_family({"resnet101": RESNETS["resnet101"]}, atrous_head, hidden_filters=None)
 def deeplabv2(
     backbone: keras.Model,
     dilation_rates: Sequence[int] = (6, 12, 18, 24),
@@ -162,7 +162,7 @@ def deeplabv3plus_head(
     return classify(x, num_classes, dropout)
 
 
-@register_family(RESNETS)
+@register_family(RESNETS, deeplabv3_head)
 def deeplabv3(
     backbone: keras.Model, dilation_rates: Sequence[int] | None = None, **options: Any
 ) -> keras.Model:
@@ -173,7 +173,7 @@ def deeplabv3(
     )
 
 
-@register_family(RESNETS)
+@register_family(RESNETS, deeplabv3plus_head)
 def deeplabv3plus(
     backbone: keras.Model, dilation_rates: Sequence[int] | None = None, **options: Any
 ) -> keras.Model:

@@ -26,7 +26,7 @@ def fcn_head(stages: Mapping[str, Any], num_classes: int, dropout: float) -> Any
     return classify(x, num_classes, dropout)
 
 
-@register_family(RESNETS)
+@register_family(RESNETS, fcn_head)
 def fcn(backbone: keras.Model, dropout: float = 0.0, **options: Any) -> keras.Model:
     """FCN: one convolution on dilated features, without dropout as in the reference."""
     return segmentation_model("fcn", backbone, fcn_head, dropout=dropout, **options)

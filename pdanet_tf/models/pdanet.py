@@ -42,7 +42,7 @@ def pdanet_head(
     return classify(x, num_classes, dropout)
 
 
-@register_family(RESNETS)
+@register_family(RESNETS, pdanet_head)
 def pdanet(backbone: keras.Model, **options: Any) -> keras.Model:
     """PDANet: a pyramid of dual attention."""
     return segmentation_model("pdanet", backbone, pdanet_head, **options)

@@ -36,7 +36,7 @@ def pspnet_head(
     return classify(x, num_classes, dropout)
 
 
-@register_family(RESNETS)
+@register_family(RESNETS, pspnet_head)
 def pspnet(backbone: keras.Model, **options: Any) -> keras.Model:
     """PSPNet: a pyramid of pooled scales."""
     return segmentation_model("pspnet", backbone, pspnet_head, **options)

@@ -59,6 +59,7 @@ def segnet_head(
 
 @register_family(
     {"vgg16": segnet_vgg16_encoder},
+    segnet_head,
     decoder=_VGG16_DECODER,
     kernel_size=3,
     activation="relu",
@@ -66,6 +67,7 @@ def segnet_head(
 )
 @register_family(
     {"basic": segnet_basic_encoder},
+    segnet_head,
     decoder=_BASIC_DECODER,
     kernel_size=7,
     activation=None,
