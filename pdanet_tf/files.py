@@ -1,27 +1,107 @@
-"""Files that are either whole or not there."""
+"""Files that are written whole or not at all, and JSON that is read with care."""
 
+import errno
+import glob
+import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file
+_ENDING = ".tmp"
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yields a path beside `path` to write to; it takes the place of `path` when all went well.
+def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
+    """Yields a path to write to; that file replaces `path` if the block ends without an error.
 
-    The path has the same ending, so that writers who look at it are content.
+    The temporary file has the name of `path`, because some writers choose the format from it. It
+    lies in a temporary folder beside `path`, whose name no other thread, process or machine has.
+    File and folder are flushed to the disk, so that a power cut leaves the former file or the new
+    one.
+
+    Args:
+        path: The file.
+        size: About how many bytes it will have, for the message when the disk is full.
+
+    Raises:
+        OSError: If the file cannot be written; when the disk is full, the message names the file,
+            the bytes that it needs and those that are free.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(_ENDING, _prefix(path), path.parent) as folder:
+            temporary = Path(folder) / path.name
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+        if os.name == "posix":  # elsewhere folders cannot be opened
+            _flush(path.parent)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise OSError(error.errno, _describe_full_disk(error, path, size)) from error
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all."""
-    with whole_file(path) as beside:
-        beside.write_text(text, "utf-8")
+    """Writes a text file, whole or not at all, with the line ends that `text` has."""
+    content = text.encode("utf-8")
+    with whole_file(path, len(content)) as temporary:
+        temporary.write_bytes(content)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes what `whole_file` could not, because its process was killed.
+
+    The caller makes sure that no other process is writing `path`.
+    """
+    for folder in path.parent.glob(f"{glob.escape(_prefix(path))}*{_ENDING}"):
+        shutil.rmtree(folder)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name[:40]}."  # a name has 255 bytes at most
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _describe_full_disk(error: OSError, path: Path, size: int | None) -> str:
+    needs = "" if size is None else f" It needs about {size:,} bytes;"
+    free = shutil.disk_usage(path.parent).free
+    kept = " The former file is unchanged." if path.exists() else ""
+    return (
+        f"{os.strerror(error.errno or errno.ENOSPC)}: {path} could not be written.{needs} "
+        f"{free:,} bytes are free in {path.parent}.{kept}"
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON file that holds an object.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no JSON in UTF-8, or holds something else; the message names it.
+    """
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON in UTF-8: {one_line(error)}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return content
+
+
+def one_line(error: Exception, length: int = 200) -> str:
+    """Returns the message of an error, shortened to one line of at most `length` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= length else f"{text[: length - 3]}..."

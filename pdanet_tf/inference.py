@@ -18,13 +18,14 @@ from PIL import Image
 from pdanet_tf.crf import CRFParameters, dense_crf, import_densecrf
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.readers import read_image, resize_image
-from pdanet_tf.files import write_atomically
+from pdanet_tf.fields import check_fields, from_mapping
+from pdanet_tf.files import one_line, read_json, write_atomically
 from pdanet_tf.layers import BilinearResizeLike
 from pdanet_tf.models.segmentation import NORMALIZED_IMAGE
 from pdanet_tf.models.weights import load_keras_file
 from pdanet_tf.visualization import draw_overlay
 
-_SETTINGS_FILE = "inference.json"
+SETTINGS_FILE = "inference.json"
 VALUES_PER_STRIP = 2**24  # probabilities that are held at once: 64 MiB
 
 
@@ -47,7 +48,7 @@ class Protocol:
         stride: (rows, columns) from one window to the next; two thirds of a window by default.
 
     Raises:
-        ValueError: If a value is out of range.
+        ValueError: If a value has another type or is out of range.
     """
 
     short_edges: tuple[int, ...] | None = None
@@ -57,6 +58,7 @@ class Protocol:
     stride: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         edges = self.short_edges
         if (edges is not None and (not edges or min(edges) < 1)) or self.max_size < 1:
             raise ValueError(
@@ -412,31 +414,33 @@ class InferenceSettings:
             ],
             **dataclasses.asdict(self.protocol),
         }
-        write_atomically(Path(folder) / _SETTINGS_FILE, json.dumps(content, indent=2))
+        write_atomically(Path(folder) / SETTINGS_FILE, json.dumps(content, indent=2))
 
     @classmethod
     def beside(cls, model_file: str | os.PathLike[str]) -> "InferenceSettings | None":
-        """Reads the `inference.json` in the folder of a model's file; None if there is none."""
-        path = Path(model_file).parent / _SETTINGS_FILE
+        """Reads the `inference.json` in the folder of a model's file; None if there is none.
+
+        Raises:
+            ValueError: If the file holds anything else; the message names it.
+        """
+        path = Path(model_file).parent / SETTINGS_FILE
         if not path.is_file():
             return None
+        content = read_json(path)
         try:
-            content = json.loads(path.read_text("utf-8"))
-            entries = content.pop("classes")
-            protocol: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in content.items()
+            entries = content.pop("classes", None)
+            if not isinstance(entries, list) or not all(
+                isinstance(entry, dict) and entry.keys() == {"name", "color"} for entry in entries
+            ):
+                raise ValueError('"classes" must be a list of objects with "name" and "color"')
+            columns = {
+                field: [entry[key] for entry in entries]
+                for field, key in (("names", "name"), ("colors", "color"))
             }
-            return cls(
-                Classes(
-                    tuple(entry["name"] for entry in entries),
-                    tuple(tuple(entry["color"]) for entry in entries),
-                ),
-                Protocol(**protocol),
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(from_mapping(Classes, columns), from_mapping(Protocol, content))
+        except ValueError as error:
             raise ValueError(
-                f"{path}: not what training writes beside a model: {error!r}"
+                f"{path}: not what training writes beside a model: {one_line(error)}"
             ) from error
 
 

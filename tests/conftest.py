@@ -1,3 +1,4 @@
+import functools
 import os
 from pathlib import Path
 
@@ -42,26 +43,26 @@ def two_replicas():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
+def write_folder(root, count=3, size=(24, 32), splits=("train", "validation"), highest=2):
+    """Writes a data set of a few pictures of 3 classes, and returns its folder."""
+    rng = np.random.default_rng(0)
+    for split in splits:
+        for index in range(count):
+            label = rng.integers(0, highest + 1, (4, 4)).astype("uint8")
+            label.flat[0] = highest
+            label = np.asarray(Image.fromarray(label).resize(size[::-1], Image.NEAREST))
+            image = np.stack([label * 80] * 3, -1) + rng.integers(0, 20, (*size, 3))
+            for kind, array, ending in (
+                ("images", image.astype("uint8"), "jpg"),
+                ("annotations", label, "png"),
+            ):
+                path = root / kind / split / f"scene_{index}.{ending}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(path)
+    return root
+
+
 @pytest.fixture
 def make_folder(tmp_path):
-    """Writes a data set of a few pictures of 3 classes, and returns its folder."""
-
-    def make(count=3, size=(24, 32), splits=("train", "validation"), highest=2):
-        rng = np.random.default_rng(0)
-        root = tmp_path / "dataset"
-        for split in splits:
-            for index in range(count):
-                label = rng.integers(0, highest + 1, (4, 4)).astype("uint8")
-                label.flat[0] = highest
-                label = np.asarray(Image.fromarray(label).resize(size[::-1], Image.NEAREST))
-                image = np.stack([label * 80] * 3, -1) + rng.integers(0, 20, (*size, 3))
-                for kind, array, ending in (
-                    ("images", image.astype("uint8"), "jpg"),
-                    ("annotations", label, "png"),
-                ):
-                    path = root / kind / split / f"scene_{index}.{ending}"
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(array).save(path)
-        return root
-
-    return make
+    """Writes a data set as `write_folder` does, and returns its folder."""
+    return functools.partial(write_folder, tmp_path / "dataset")

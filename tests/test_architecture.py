@@ -18,6 +18,7 @@ STOREYS = (
         "pdanet_tf.convert",
         "pdanet_tf.crf",
         "pdanet_tf.data",
+        "pdanet_tf.fields",
         "pdanet_tf.files",
         "pdanet_tf.fused",
         "pdanet_tf.gradients",

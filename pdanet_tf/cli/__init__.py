@@ -22,18 +22,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command and its options; those of the process by default.
 
     Returns:
-        The exit status: what the command returns, 0 if that is None, or 1 after an error of the
-        user's.
+        The exit status: what the command returns, 0 if that is None, 1 after an error of the
+        user's, or 130 after Ctrl-C.
     """
     options = vars(make_parser().parse_args(arguments))
     command = options.pop("command")
     keep_freed_memory(one_arena=True)
-    import_keras_quietly()
-    commands = import_module("pdanet_tf.cli.commands")
     try:
+        import_keras_quietly()
+        commands = import_module("pdanet_tf.cli.commands")
         return commands.COMMANDS[command](**options) or 0
     except (ValueError, OSError, ArithmeticError, ImportError, RuntimeError) as error:
         # Options of `train` that were not given are not among its options.
         names = {*options, *(itertools.chain(*TRAIN_GROUPS.values()) if command == "train" else ())}
         print(f"pdanet-tf: error: {spell_as_options(str(error), names)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as error:
+        print(f"pdanet-tf: {str(error) or 'Interrupted.'}", file=sys.stderr)
+        return 130

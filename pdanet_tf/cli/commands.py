@@ -69,8 +69,11 @@ def _load(model_file: str, precision: str | None) -> tuple[keras.Model, Inferenc
 
 
 def _train(**options: Any) -> None:
-    lists = {name: tuple(value) for name, value in options.items() if isinstance(value, list)}
-    result = pdanet_tf.train(pdanet_tf.TrainConfig(**{**options, **lists}))
+    if options.pop("resume", False):
+        folder = options.pop("output_dir", pdanet_tf.TrainConfig.output_dir)
+        result = pdanet_tf.training.resume(folder, **options)
+    else:
+        result = pdanet_tf.train(pdanet_tf.TrainConfig(**options))
     Console().print(result.evaluation.table())
     print(f"The best model is {result.best}")
 

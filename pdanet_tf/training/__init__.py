@@ -9,15 +9,17 @@ from pdanet_tf.lazy import lazy_attributes
 from pdanet_tf.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from pdanet_tf.training.callbacks import NonFiniteLossError
-    from pdanet_tf.training.train import TrainResult
+    from pdanet_tf.training.callbacks import NonFiniteLossError, TrainingInterrupted
+    from pdanet_tf.training.train import TrainResult, resume
 
-__all__ = ["NonFiniteLossError", "TrainConfig", "TrainResult"]
+__all__ = ["NonFiniteLossError", "TrainConfig", "TrainResult", "TrainingInterrupted", "resume"]
 
 __getattr__ = lazy_attributes(
     __name__,
     {
         "NonFiniteLossError": "pdanet_tf.training.callbacks",
         "TrainResult": "pdanet_tf.training.train",
+        "TrainingInterrupted": "pdanet_tf.training.callbacks",
+        "resume": "pdanet_tf.training.train",
     },
 )

@@ -1,11 +1,10 @@
 """What happens between the steps of a training run."""
 
-import csv
 import dataclasses
 import json
 import math
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import numpy as np
 
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.evaluation import Evaluation, evaluate_predictor
-from pdanet_tf.files import whole_file, write_atomically
+from pdanet_tf.files import one_line, whole_file
 from pdanet_tf.inference import Predictor, Protocol
+from pdanet_tf.training.run_folder import RunFolder
 
 MONITOR = "val_mean_iou"
 _PROGRESS_ENTRY = "pdanet_tf_progress.json"  # in the .keras file, which is a zip archive
@@ -81,83 +81,126 @@ class StopOnNonFinite(keras.callbacks.Callback):
                 )
 
 
+class TrainingInterrupted(KeyboardInterrupt):
+    """Training was stopped by Ctrl-C; the message says what was kept and how to go on."""
+
+
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come; it is kept inside the checkpoint, so that the two always agree.
+    """How far a run has come; it is kept inside each checkpoint, so that the two always agree.
 
     Attributes:
+        origin: What the run was started with, see `run_folder.make_origin`.
         epochs: Number of epochs that are done.
         best_score: Highest score so far.
+        best_epochs: Number of epochs after which the model had that score.
+        history: The figures of every epoch that is done.
     """
 
+    origin: dict[str, Any]
     epochs: int = 0
     best_score: float = -math.inf
+    best_epochs: int = 0
+    history: tuple[dict[str, float], ...] = ()
 
     @classmethod
     def of(cls, checkpoint: Path) -> "Progress":
         """Reads the progress from a checkpoint that `Checkpoints` wrote.
 
         Raises:
+            FileNotFoundError: If there is no such file.
             ValueError: If the file is no such checkpoint.
         """
         try:
             with zipfile.ZipFile(checkpoint) as archive:
-                return cls(**json.loads(archive.read(_PROGRESS_ENTRY)))
-        except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{checkpoint}: not a checkpoint of a run: {error!r}") from error
+                content = json.loads(archive.read(_PROGRESS_ENTRY))
+            return cls(**{**content, "history": tuple(content["history"])})
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # damaged archives raise errors of many kinds
+            raise ValueError(
+                f"{checkpoint}: not a checkpoint of a run: {one_line(error)}"
+            ) from error
+
+    def after_epoch(self, logs: Mapping[str, Any]) -> "Progress":
+        """Returns the progress after one more epoch, of which Keras' logs tell."""
+        score = float(logs[MONITOR])
+        row = {"epoch": self.epochs, **{name: float(logs[name]) for name in sorted(logs)}}
+        is_better = score > self.best_score
+        is_best = is_better or not self.best_epochs  # the first may be NaN
+        return dataclasses.replace(
+            self,
+            epochs=self.epochs + 1,
+            best_score=score if is_better else self.best_score,
+            best_epochs=self.epochs + 1 if is_best else self.best_epochs,
+            history=(*self.history, row),
+        )
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Keeps the last state of training, and the best model for use.
+    """Keeps the last state of training, the best model for use, and the history.
 
-    Both are written whole or not at all.
+    Each file is written whole or not at all, in an order that makes the last state the only one
+    that counts: the best model and the history are derived from it, and made again if the process
+    was killed before they were written.
 
     Args:
-        last: File of the model as it is trained, with the optimizer's state and the progress.
-        best: File of the model with the highest score so far.
+        folder: Where they are written.
         for_use: Turns the trained model into the one that is saved as best.
         progress: How far the run has come.
     """
 
     def __init__(
         self,
-        last: Path,
-        best: Path,
+        folder: RunFolder,
         for_use: Callable[[keras.Model], keras.Model],
         progress: Progress,
     ) -> None:
         super().__init__()
-        self.last = last
-        self.best = best
+        self.folder = folder
         self.for_use = for_use
         self.progress = progress
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Saves the initial state, so that there is always a good checkpoint."""
-        if not self.last.exists():
+        """Saves the initial state, so that there is always a good checkpoint; mends the others."""
+        if not self.folder.last.exists():
             self._save_last()
+        if self.progress.epochs and not self._has_best():
+            # Killed in between, the last state is the best. Where the file was lost, it is the
+            # best that is left.
+            self.progress = dataclasses.replace(
+                self.progress,
+                best_score=self.progress.history[-1][MONITOR],
+                best_epochs=self.progress.epochs,
+            )
+            self._save_best()
+        self.folder.save_history(self.progress.history)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Saves the model if it is the best so far, and the state."""
-        score = (logs or {})[MONITOR]
-        if score > self.progress.best_score or not self.best.exists():
-            with whole_file(self.best) as beside:
-                self.for_use(self.model).save(beside)
-        self.progress = Progress(epoch + 1, max(score, self.progress.best_score))
+        """Saves the state, the model if it is the best so far, and the history."""
+        self.progress = self.progress.after_epoch(logs or {})
         self._save_last()
+        if self.progress.best_epochs == self.progress.epochs:
+            self._save_best()
+        self.folder.save_history(self.progress.history)
+
+    def _has_best(self) -> bool:
+        try:
+            return Progress.of(self.folder.best).epochs == self.progress.best_epochs
+        except (FileNotFoundError, ValueError):
+            return False
 
     def _save_last(self) -> None:
-        with whole_file(self.last) as beside:
-            self.model.save(beside)
-            with zipfile.ZipFile(beside, "a") as archive:
+        self._save(self.model, self.folder.last)
+
+    def _save_best(self) -> None:
+        self._save(self.for_use(self.model), self.folder.best)
+
+    def _save(self, model: keras.Model, path: Path) -> None:
+        optimizer = getattr(model, "optimizer", None)  # only a compiled model has one
+        variables = [*model.variables, *(optimizer.variables if optimizer else ())]
+        size = sum(math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in variables)
+        with whole_file(path, size) as temporary:
+            model.save(temporary)
+            with zipfile.ZipFile(temporary, "a") as archive:
                 archive.writestr(_PROGRESS_ENTRY, json.dumps(dataclasses.asdict(self.progress)))
-
-
-def cut_history(history: Path, epochs: int) -> None:
-    """Removes the rows of a `history.csv` that lie behind the checkpoint."""
-    if not history.is_file():
-        return
-    with history.open(newline="") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    kept = [row for row in rows if row and int(row[0]) < epochs]
-    write_atomically(history, "".join(",".join(row) + "\n" for row in [header, *kept] if row))

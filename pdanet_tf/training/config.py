@@ -1,10 +1,14 @@
 """Everything that determines a training run."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pdanet_tf.choices import PRECISIONS
+from pdanet_tf.fields import check_fields, from_mapping
+from pdanet_tf.files import one_line, read_json
 
 # What each recipe takes for options that are not given, and which options the others do not have.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -47,9 +51,15 @@ class TrainConfig:
 
     Options that are None are chosen by the recipe (see `resolved`), the data set or the model.
 
+    Lists are taken for tuples, paths for text, and NumPy's numbers for Python's.
+
+    With `resume=True` a value that equals the option's default counts as not given, and is taken
+    from the run: `TrainConfig(output_dir=..., resume=True)` suffices. See
+    `pdanet_tf.training.resume`.
+
     Raises:
-        ValueError: If a value is out of range, or does not go with the recipe; the message names
-            it.
+        ValueError: If a value has another type, is out of range, or requires another recipe; the
+            message names it.
 
     Example:
         ```python
@@ -110,6 +120,7 @@ class TrainConfig:
     resume: bool = _option(False, "go on with the run in output_dir")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         lowest = {
             "epochs": 1,
             "steps_per_epoch": 1,
@@ -155,6 +166,20 @@ class TrainConfig:
             defaults["crop_size"] = _SYNTHETIC_CROP_SIZE
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **missing)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "TrainConfig":
+        """Reads the `config.json` of a run.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file holds anything else; the message names it.
+        """
+        content = read_json(Path(path))
+        try:
+            return from_mapping(cls, content)
+        except ValueError as error:
+            raise ValueError(f"{path}: not the config.json of a run: {one_line(error)}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all values under their names, ready for JSON."""

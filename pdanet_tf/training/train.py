@@ -1,9 +1,14 @@
 """One training run, from a configuration to checkpoints and a summary."""
 
+import dataclasses
 import importlib.util
 import json
+import os
 import platform
+import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +29,7 @@ from pdanet_tf.data.pipeline import (
 )
 from pdanet_tf.data.watched import WatchedDataset
 from pdanet_tf.evaluation import Evaluation, evaluate
-from pdanet_tf.files import write_atomically
+from pdanet_tf.files import one_line, write_atomically
 from pdanet_tf.inference import InferenceSettings, Protocol
 from pdanet_tf.layers import pixel_mean
 from pdanet_tf.losses import SegmentationCrossEntropy
@@ -36,10 +41,17 @@ from pdanet_tf.training.callbacks import (
     Checkpoints,
     Progress,
     StopOnNonFinite,
+    TrainingInterrupted,
     Validation,
-    cut_history,
 )
 from pdanet_tf.training.config import TrainConfig
+from pdanet_tf.training.lock import locked, refuse_workers
+from pdanet_tf.training.run_folder import (
+    RunFolder,
+    check_same_run,
+    describe_data,
+    make_origin,
+)
 from pdanet_tf.version import __version__
 from pdanet_tf.weights import assign_weights
 
@@ -68,7 +80,9 @@ def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
     In `config.output_dir` it leaves `best.keras` (the best model, for use), `last.keras` (the
     last state, for `resume`), `history.csv`, TensorBoard logs in `logs` (if TensorBoard is
     installed: extra `tensorboard`), `config.json`, `inference.json`, and at the end
-    `summary.json`.
+    `summary.json`. The folder is locked while the run lasts.
+
+    With `config.resume` it goes on with the run in that folder; see `resume`.
 
     Args:
         config: What to train, on what, and how.
@@ -79,11 +93,16 @@ def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
 
     Raises:
         DataError: If something is wrong with the data; before anything is written.
-        FileExistsError: If `output_dir` holds a run and `resume` is off.
+        FileExistsError: If `output_dir` holds a run and `resume` is off, or if another process
+            trains there.
+        FileNotFoundError: If there is no run to resume.
         NonFiniteLossError: If the loss is infinite or not a number; the last good checkpoint
             stays.
+        OSError: If a file cannot be written, such as on a full disk; the last checkpoint stays.
         RuntimeError: If Keras runs on another backend than TensorFlow.
-        ValueError: If an option does not fit the model, the data or the devices.
+        TrainingInterrupted: A KeyboardInterrupt that says what was kept and how to go on.
+        ValueError: If an option does not fit the model, the data, the devices or the run that is
+            resumed, or if TF_CONFIG names several workers.
 
     Example:
         ```python
@@ -91,18 +110,97 @@ def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
         print(pdanet_tf.train(config).evaluation.scores.mean_iou)
         ```
     """
+    if config.resume:
+        given = {
+            field.name: getattr(config, field.name)
+            for field in dataclasses.fields(config)
+            if field.name not in ("output_dir", "resume")
+            and getattr(config, field.name) != field.default
+        }
+        return resume(config.output_dir, verbose, **given)
+    with _owned(RunFolder(config.output_dir)):
+        return _train(config, verbose)
+
+
+def resume(
+    output_dir: str | os.PathLike[str], verbose: int | str = "auto", **given: Any
+) -> TrainResult:
+    """Goes on with the run in a folder, from its last checkpoint.
+
+    The run's `config.json` says everything else. A run that was killed ends as it would have
+    without: everything random depends on the seed and the step alone. `history.csv` and
+    `best.keras` are written again where they do not agree with the checkpoint, and temporary files
+    of the killed process are removed. If the run has no checkpoint yet, it starts.
+
+    A run may be continued for more epochs than it was started with. The learning rate then
+    follows the polynomial over the new number of epochs from the current step on,
+    `learning_rate * (1 - step / (epochs * steps_per_epoch)) ** power`, and reaches 0 at the new
+    end; at the step of the change it jumps up to that curve.
+
+    Args:
+        output_dir: Folder of the run.
+        verbose: As in `keras.Model.fit`.
+        **given: Options of `TrainConfig` that the run is expected to have. Only `data_dir` (the
+            data were moved) and `epochs` (more of them) may differ from the run's.
+
+    Returns:
+        The same as `train`.
+
+    Raises:
+        FileNotFoundError: If there is no run.
+        ValueError: If options differ from the run's, or the data do (classes, numbers and names of
+            the images): all differences are named. If a file of the run is damaged or foreign.
+        OSError: The others are those of `train`.
+
+    Example:
+        ```python
+        pdanet_tf.training.resume("runs/first", epochs=30)
+        ```
+    """
+    folder = RunFolder(output_dir)
+    folder.check_run()  # before the folder would be made
+    with _owned(folder):
+        return _train(folder.resumed_config(given), verbose)
+
+
+@contextmanager
+def _owned(folder: RunFolder) -> Iterator[None]:
+    """Locks a run's folder, and says how to go on if the user interrupts."""
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
             "Training needs Keras' TensorFlow backend. "
             f"Received: KERAS_BACKEND={keras.backend.backend()}"
         )
+    refuse_workers(os.environ)
+    if folder.path.exists() and not folder.path.is_dir():
+        raise FileExistsError(f"output_dir={folder.path} is a file")
+    try:
+        with locked(folder.path):
+            yield
+    except KeyboardInterrupt:
+        raise TrainingInterrupted(_describe_interrupt(folder)) from None
+
+
+def _describe_interrupt(folder: RunFolder) -> str:
+    if not folder.last.exists():
+        return "Interrupted before the first checkpoint: nothing was kept. Start again as before."
+    done, epochs = Progress.of(folder.last).epochs, TrainConfig.load(folder.config).epochs
+    path = str(folder.path)
+    return (
+        f"Interrupted. {folder.last} keeps the state after epoch {done} of {epochs}.\n"
+        f"To go on: pdanet-tf train --resume --output-dir {shlex.quote(path)} "
+        f"(in Python: pdanet_tf.training.resume({path!r}))"
+    )
+
+
+def _train(config: TrainConfig, verbose: int | str) -> TrainResult:
     started = time.monotonic()
     run = _Run(config)
     run.check()
     run.fit(verbose)
-    evaluation = evaluate(run.best, run.validation, run.protocol, progress=bool(verbose))
+    evaluation = evaluate(run.folder.best, run.validation, run.protocol, progress=bool(verbose))
     summary = run.summarise(evaluation, time.monotonic() - started)
-    return TrainResult(run.best, evaluation, summary)
+    return TrainResult(run.folder.best, evaluation, summary)
 
 
 class _Run:
@@ -115,12 +213,12 @@ class _Run:
         self.protocol = Protocol(
             (config.short_edge,) if config.short_edge else None, config.max_size
         )
-        self.folder = Path(config.output_dir)
-        self.best = self.folder / "best.keras"
-        self.last = self.folder / "last.keras"
-        self.history = self.folder / "history.csv"
-        self.config_file = self.folder / "config.json"
+        self.folder = RunFolder(config.output_dir)
         self.steps = config.steps_per_epoch or max(1, len(self.train) // config.batch_size)
+        # A resumed run keeps it.
+        self.config = dataclasses.replace(config, steps_per_epoch=self.steps)
+        self.data = describe_data(self.train, self.validation)
+        self.progress = Progress(make_origin(self.config, self.data))
         gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
         self.strategy = tf.distribute.MirroredStrategy(gpus or ["CPU:0"])
 
@@ -138,14 +236,18 @@ class _Run:
 
     def check(self) -> None:
         """Looks at the folder, the devices and the data."""
-        if self.config.resume and not self.last.is_file():
-            raise FileNotFoundError(f"There is no run to resume: {self.last} does not exist.")
-        if self.config.resume:
-            self._check_same_config()
-        if not self.config.resume and self.last.exists():
+        if self.is_resumed:
+            self.progress = Progress.of(self.folder.last)
+            check_same_run(self.folder, self.progress.origin, self.config, self.data)
+        elif self.folder.last.exists():
             raise FileExistsError(
-                f"{self.folder} already holds a run. Choose another output_dir, or resume=True "
-                "to go on with it."
+                f"{self.folder.path} already holds a run. Choose another output_dir, or "
+                "resume=True to go on with it."
+            )
+        elif self.folder.best.exists():
+            raise FileExistsError(
+                f"{self.folder.best} exists without {self.folder.last.name}, which resuming would "
+                "need, and training would write over it. Choose another output_dir."
             )
         replicas = self.strategy.num_replicas_in_sync
         if self.config.batch_size % replicas:
@@ -153,8 +255,6 @@ class _Run:
                 f"batch_size must be a multiple of the number of devices, {replicas}. "
                 f"Received: batch_size={self.config.batch_size}"
             )
-        if self.folder.exists() and not self.folder.is_dir():
-            raise FileExistsError(f"output_dir={self.folder} is a file")
         has_resnet = self._has_resnet()  # raises if there is no such model
         if self.config.stem is not None and not has_resnet:
             raise ValueError(
@@ -166,43 +266,33 @@ class _Run:
         self.train.check()
         self.validation.check()
 
-    def _check_same_config(self) -> None:
-        """Raises if a run would be resumed as another one: its schedule could not go on."""
-        former = json.loads(self.config_file.read_text("utf-8"))
-        current = json.loads(json.dumps(self.config.to_dict()))
-        for name in former.keys() - {"resume", "output_dir", "data_dir"}:
-            if former[name] != current.get(name):
-                raise ValueError(
-                    f"The run in {self.folder} was started with {name}={former[name]!r}; it "
-                    f"cannot be resumed with {name}={current.get(name)!r}"
-                )
+    @property
+    def is_resumed(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return self.config.resume and self.folder.last.exists()
 
     def fit(self, verbose: int | str) -> None:
         """Builds or loads the model, and trains it; nothing is written before both could be."""
-        config = self.config
+        config, progress = self.config, self.progress
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
-            model = keras.saving.load_model(self.last) if config.resume else self._compiled_model()
+            model = self._loaded_model(verbose) if self.is_resumed else self._compiled_model()
             model.jit_compile = self._uses_xla()
         self._check_batch_norm(model)
-        progress = Progress.of(self.last) if config.resume else Progress()
         # Everything random is a function of the seed and the step, also where a run goes on.
         step = progress.epochs * self.steps
         batches = self._batches(model, step)
         _seed_dropout(model, config.seed, step)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        InferenceSettings(self.train.classes, self.protocol).save(self.folder)
-        if config.resume:
-            cut_history(self.history, progress.epochs)
-        else:
-            write_atomically(self.config_file, json.dumps(config.to_dict(), indent=2) + "\n")
+        self.folder.remove_leftovers()
+        InferenceSettings(self.train.classes, self.protocol).save(self.folder.path)
+        self.folder.save_config(config)
         with self.train.errors():
             model.fit(
                 batches,
                 initial_epoch=progress.epochs,
                 epochs=config.epochs,
                 steps_per_epoch=self.steps,
-                callbacks=self._callbacks(progress),
+                callbacks=self._callbacks(),
                 shuffle=False,  # the batches are
                 verbose=verbose,
             )
@@ -284,13 +374,9 @@ class _Run:
         if config.aux_head:
             loss = {"logits": loss, "aux_logits": SegmentationCrossEntropy(ignored)}
             metrics = {"logits": metrics}
-        schedule = keras.optimizers.schedules.PolynomialDecay(
-            config.learning_rate,
-            decay_steps=config.epochs * self.steps,
-            end_learning_rate=0.0,
-            power=config.power,
+        optimizer: Any = SGD(
+            self._schedule(), config.momentum, config.nesterov, config.weight_decay
         )
-        optimizer: Any = SGD(schedule, config.momentum, config.nesterov, config.weight_decay)
         if config.precision == "mixed_float16":
             # Keras would wrap it by itself, but not again when the file is loaded.
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -304,6 +390,49 @@ class _Run:
             jit_compile=False,  # see `_uses_xla`
         )
         return model
+
+    def _schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
+        config = self.config
+        return keras.optimizers.schedules.PolynomialDecay(
+            config.learning_rate,
+            decay_steps=config.epochs * self.steps,
+            end_learning_rate=0.0,
+            power=config.power,
+        )
+
+    def _loaded_model(self, verbose: int | str) -> keras.Model:
+        """Loads the last state, with the schedule of as many epochs as are wanted now."""
+        path, steps = self.folder.last, self.progress.epochs * self.steps
+        try:
+            model = keras.saving.load_model(path)
+            done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+        except Exception as error:  # damaged files raise errors of many kinds
+            raise ValueError(
+                f"{path}: the checkpoint cannot be loaded: {one_line(error)}"
+            ) from error
+        # Where the loss is scaled, steps that overflow do not count.
+        if done > steps or (done < steps and self.config.precision != "mixed_float16"):
+            raise ValueError(
+                f"{path}: the optimizer has done {done} steps, but {self.progress.epochs} epochs "
+                f"of this run are {steps}"
+            )
+        former = float(model.optimizer.learning_rate)
+        model.optimizer.learning_rate = self._schedule()
+        if verbose:
+            self._say_how_it_goes_on(former, float(model.optimizer.learning_rate))
+        return model
+
+    def _say_how_it_goes_on(self, former_rate: float, rate: float) -> None:
+        text = (
+            f"Going on with {self.folder.path} after epoch {self.progress.epochs} of "
+            f"{self.config.epochs}."
+        )
+        if rate != former_rate:
+            text += (
+                f" For the new number of epochs the learning rate goes on at {rate:.3g} instead of "
+                f"{former_rate:.3g}, and falls to 0 at the end."
+            )
+        Console(stderr=True).print(text, soft_wrap=True, markup=False, highlight=False)
 
     def _uses_xla(self) -> bool:
         """Tells whether XLA compiles the step: on one GPU, where crops of one size do it once.
@@ -324,19 +453,19 @@ class _Run:
                 f"constant. Received: batch_size={self.config.batch_size} on {replicas} device(s)"
             )
 
-    def _callbacks(self, progress: Progress) -> list[keras.callbacks.Callback]:
+    def _callbacks(self) -> list[keras.callbacks.Callback]:
         callbacks: list[keras.callbacks.Callback] = [
-            StopOnNonFinite(self.last),
+            StopOnNonFinite(self.folder.last),
             Validation(self.validation, self.protocol),
-            Checkpoints(self.last, self.best, self._for_use, progress),
-            keras.callbacks.CSVLogger(self.history, append=self.config.resume),
+            Checkpoints(self.folder, self._for_use, self.progress),
         ]
         if importlib.util.find_spec("tensorboard") is None:
             Console(stderr=True).print(
                 "No TensorBoard logs: install the extra 'tensorboard' to have them."
             )
         else:
-            callbacks.append(keras.callbacks.TensorBoard(self.folder / "logs", write_graph=False))
+            logs = self.folder.path / "logs"
+            callbacks.append(keras.callbacks.TensorBoard(logs, write_graph=False))
         return callbacks
 
     def _for_use(self, trained: keras.Model) -> keras.Model:
@@ -363,7 +492,7 @@ class _Run:
             "classes": list(self.train.classes.names),
             "validation": evaluation.to_dict(),
         }
-        write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        write_atomically(self.folder.summary, json.dumps(summary, indent=2) + "\n")
         return summary
 
 

@@ -1,0 +1,142 @@
+"""The fields of a dataclass, checked against its annotations."""
+
+import dataclasses
+import math
+import operator
+import os
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+_LARGEST = 2**63  # of an integer: what 64 bits hold
+_NAMES = {int: "integer", float: "finite number", str: "string", bool: "boolean"}
+_LONGEST = 100  # value in a message, in characters
+
+
+def check_fields(instance: Any) -> None:
+    """Replaces each field of a dataclass by its value converted to the annotated type.
+
+    It is meant for `__post_init__`, and knows `int`, `float`, `bool`, `str`, tuples of them, and
+    `... | None`.
+
+    Raises:
+        ValueError: If a field has another type; the message names it.
+    """
+    for name, hint in typing.get_type_hints(type(instance)).items():
+        object.__setattr__(instance, name, convert_field(name, getattr(instance, name), hint))
+
+
+def convert_field(name: str, value: Any, hint: Any) -> Any:
+    """Converts a value to an annotated type.
+
+    Integers are taken for `float`, lists and arrays for tuples, paths for `str`, and NumPy's
+    numbers for Python's. Booleans are no numbers, and text is never parsed.
+
+    Args:
+        name: Name of the value, for the message.
+        value: The value.
+        hint: The annotated type.
+
+    Raises:
+        ValueError: If the value has another type, is not finite, or exceeds 64 bits.
+    """
+    try:
+        return _convert(value, hint)
+    except (TypeError, OverflowError):
+        raise ValueError(
+            f"{name} must be {_describe(hint)}. Received: {name}={shorten(value)} "
+            f"({type(value).__name__})"
+        ) from None
+
+
+def from_mapping(cls: type, content: Mapping[str, Any]) -> Any:
+    """Builds a dataclass from the content of a JSON object.
+
+    Raises:
+        ValueError: If a name is unknown or missing, or a value is wrong.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    unknown = sorted(content.keys() - fields.keys())
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in content
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if unknown or missing:
+        found = [f"unknown: {', '.join(map(shorten, unknown))}"] if unknown else []
+        found += [f"missing: {', '.join(missing)}"] if missing else []
+        raise ValueError("; ".join(found))
+    return cls(**content)
+
+
+def shorten(value: Any) -> str:
+    """Returns the representation of a value on one line of bounded length."""
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        return f"an integer of {value.bit_length()} bits"  # its digits may be too many for Python
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    """Returns the converted value; raises TypeError or OverflowError."""
+    if isinstance(hint, types.UnionType):  # `... | None`
+        (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
+        return None if value is None else _convert(value, hint)
+    if typing.get_origin(hint) is tuple:
+        return _convert_tuple(value, typing.get_args(hint))
+    if hint is bool:
+        return bool(_only(value, bool, np.bool_))
+    if hint is str:
+        return str(os.fspath(_only(value, str, os.PathLike)))
+    if isinstance(value, bool | np.bool_):
+        raise TypeError
+    if hint is int:
+        number = operator.index(value)
+        if isinstance(value, np.ndarray) or not -_LARGEST <= number < _LARGEST:
+            raise OverflowError
+        return number
+    if hint is float:
+        real = float(_only(value, float, int, np.floating, np.integer))
+        if not math.isfinite(real):
+            raise OverflowError
+        return real
+    return _only(value, hint)
+
+
+def _convert_tuple(value: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    values = _only(value, tuple, list, np.ndarray)
+    hints = [parts[0]] * len(values) if parts[-1] is ... else list(parts)
+    if len(values) != len(hints):
+        raise TypeError
+    return tuple(_convert(each, hint) for each, hint in zip(values, hints, strict=True))
+
+
+def _only(value: Any, *kinds: Any) -> Any:
+    if not isinstance(value, kinds):
+        raise TypeError
+    return value
+
+
+def _describe(hint: Any) -> str:
+    """Returns what is expected, in words."""
+    if isinstance(hint, types.UnionType):
+        return " or ".join(
+            "None" if part is type(None) else _describe(part) for part in typing.get_args(hint)
+        )
+    if typing.get_origin(hint) is tuple:
+        return f"a sequence of {_describe_parts(hint)}"
+    name = _NAMES.get(hint, getattr(hint, "__name__", str(hint)))
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _describe_parts(hint: Any) -> str:
+    part, *more = typing.get_args(hint)
+    count = "" if more[-1:] == [...] else f"{len(more) + 1} "
+    if typing.get_origin(part) is tuple:
+        return f"{count}sequences of {_describe_parts(part)}"
+    return f"{count}{_NAMES.get(part, part)}s"

@@ -1,0 +1,181 @@
+"""The files of a run."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pdanet_tf.data.dataset import SegmentationDataset
+from pdanet_tf.fields import convert_field, shorten
+from pdanet_tf.files import remove_leftovers, write_atomically
+from pdanet_tf.inference import SETTINGS_FILE
+from pdanet_tf.training.config import TrainConfig
+
+# What a run may be resumed with otherwise than it was started.
+_FREE = ("output_dir", "data_dir", "resume", "epochs")
+
+
+class RunFolder:
+    """The folder of a run, and the names of its files.
+
+    Attributes:
+        path: The folder.
+        best: The model with the highest validation score, for use.
+        last: The last state of training, for resuming.
+        history: The figures of every epoch.
+        config: The run's `TrainConfig`.
+        summary: Scores, versions and devices, at the end.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.best = self.path / "best.keras"
+        self.last = self.path / "last.keras"
+        self.history = self.path / "history.csv"
+        self.config = self.path / "config.json"
+        self.summary = self.path / "summary.json"
+
+    def remove_leftovers(self) -> None:
+        """Removes temporary files of a process that was killed; the folder must be locked."""
+        settings = self.path / SETTINGS_FILE
+        for file in (self.best, self.last, self.history, self.config, self.summary, settings):
+            remove_leftovers(file)
+
+    def save_config(self, config: TrainConfig) -> None:
+        """Writes `config.json`."""
+        content = {**config.to_dict(), "resume": False}
+        write_atomically(self.config, json.dumps(content, indent=2) + "\n")
+
+    def save_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Writes `history.csv`, with a row for each epoch; without rows there is no such file."""
+        if not rows:
+            self.history.unlink(missing_ok=True)
+            return
+        names = dict.fromkeys(name for row in rows for name in row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(names), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.history, text.getvalue())
+
+    def check_run(self) -> None:
+        """Raises `FileNotFoundError` if there is no run to resume."""
+        if not self.config.is_file():
+            raise FileNotFoundError(
+                f"The run cannot be resumed: {self.config} is missing."
+                if self.last.exists()
+                else f"There is no run to resume: {self.last} does not exist."
+            )
+
+    def resumed_config(self, given: Mapping[str, Any]) -> TrainConfig:
+        """Returns the configuration with which the folder's run goes on.
+
+        Args:
+            given: Options that were asked for; those that are None count as not given.
+
+        Raises:
+            ValueError: If `config.json` is damaged, or the options are not the run's; all that
+                differ are named, in the order of `TrainConfig`.
+        """
+        former = TrainConfig.load(self.config).resolved()
+        hints = typing.get_type_hints(TrainConfig)
+        unknown = [name for name in given if name not in hints]
+        if unknown:
+            raise ValueError(f"TrainConfig has no option {', '.join(unknown)}")
+        asked = {
+            name: convert_field(name, given[name], hint)
+            for name, hint in hints.items()
+            if given.get(name) is not None
+        }
+        different = [
+            f"{name}={shorten(getattr(former, name))}, not {shorten(value)}"
+            for name, value in asked.items()
+            if name not in _FREE and value != getattr(former, name)
+        ]
+        epochs = asked.get("epochs", former.epochs)
+        if epochs < former.epochs:
+            different.append(f"epochs={former.epochs}, not {epochs} (more are possible, not fewer)")
+        if different:
+            raise ValueError(
+                f"The run in {self.path} was started with {'; '.join(different)}. Leave these "
+                "options out to go on with it, or choose another output_dir."
+            )
+        return dataclasses.replace(
+            former,
+            epochs=epochs,
+            data_dir=asked.get("data_dir", former.data_dir),
+            output_dir=str(self.path),
+            resume=True,
+        )
+
+
+def describe_data(train: SegmentationDataset, validation: SegmentationDataset) -> dict[str, Any]:
+    """Returns what a run's schedule, batches and scores depend on, ready for JSON.
+
+    The images are represented by their number and a hash of their names, in order; what the files
+    hold is not compared.
+    """
+    return {
+        "classes": list(train.classes.names),
+        "label for no class": train.ignore_label,
+        "training images": len(train),
+        "hash of the training images' names": _hash_names(train),
+        "validation images": len(validation),
+        "hash of the validation images' names": _hash_names(validation),
+    }
+
+
+def _hash_names(dataset: SegmentationDataset) -> str:
+    names = json.dumps([dataset.name(index) for index in range(len(dataset))])
+    return hashlib.sha256(names.encode()).hexdigest()[:16]
+
+
+def check_same_run(
+    folder: RunFolder, origin: Mapping[str, Any], config: TrainConfig, data: Mapping[str, Any]
+) -> None:
+    """Raises if a checkpoint belongs to another run, or to other data.
+
+    Args:
+        folder: The run's folder.
+        origin: What the checkpoint was made with, see `make_origin`.
+        config: What `config.json` says.
+        data: What `describe_data` says now.
+
+    Raises:
+        ValueError: If anything differs; the message names all of it.
+    """
+    current = make_origin(config, data)
+    different = _differences(origin["config"], current["config"])
+    if different:
+        raise ValueError(
+            f"{folder.config} and {folder.last} belong to different runs: {different}. Restore "
+            "the file that was changed."
+        )
+    different = _differences(origin["data"], current["data"])
+    if different:
+        raise ValueError(
+            f"The run in {folder.path} was started on other data: {different}. Restore the data, "
+            f"or start another run in another folder, from weights={str(folder.best)!r} if it "
+            "should begin with what this one has learnt."
+        )
+
+
+def make_origin(config: TrainConfig, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a checkpoint tells of its run: the options that are fixed, and the data."""
+    options = {name: value for name, value in config.to_dict().items() if name not in _FREE}
+    return json.loads(json.dumps({"config": options, "data": dict(data)}))
+
+
+def _differences(former: Any, current: Mapping[str, Any]) -> str:
+    former = former if isinstance(former, dict) else {}
+    return "; ".join(
+        f"{name} was {shorten(former.get(name))}, and is {shorten(value)}"
+        for name, value in current.items()
+        if former.get(name) != value
+    )
