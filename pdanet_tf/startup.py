@@ -67,7 +67,7 @@ def keep_freed_memory(one_arena: bool = False) -> bool:
     settings = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1}  # -1 becomes the largest size
     if one_arena:
         settings[_M_ARENA_MAX] = 1
-    return all([mallopt(name, value) for name, value in settings.items()])  # 1 if it succeeds
+    return all(mallopt(name, value) for name, value in settings.items())  # each 1 if it succeeds
 
 
 def import_keras_quietly() -> None:

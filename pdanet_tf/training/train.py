@@ -37,8 +37,10 @@ from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models import build_model
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.optimizers import SGD
+from pdanet_tf.training.announce import Report, describe_run
 from pdanet_tf.training.callbacks import (
     Checkpoints,
+    KeepFreedMemory,
     Progress,
     StopOnNonFinite,
     TrainingInterrupted,
@@ -84,9 +86,13 @@ def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
 
     With `config.resume` it goes on with the run in that folder; see `resume`.
 
+    On a CPU it has the process keep freed memory, which takes up to half of a step's time; see
+    `pdanet_tf.startup.keep_freed_memory`.
+
     Args:
         config: What to train, on what, and how.
-        verbose: As in `keras.Model.fit`.
+        verbose: 0 prints nothing; 2 prints what is trained, and a line per epoch; 1 and "auto"
+            also show progress bars, if standard error is a terminal.
 
     Returns:
         The best model's file, its scores, and the summary.
@@ -139,7 +145,7 @@ def resume(
 
     Args:
         output_dir: Folder of the run.
-        verbose: As in `keras.Model.fit`.
+        verbose: As in `train`.
         **given: Options of `TrainConfig` that the run is expected to have. Only `data_dir` (the
             data were moved) and `epochs` (more of them) may differ from the run's.
 
@@ -286,16 +292,31 @@ class _Run:
         self.folder.remove_leftovers()
         InferenceSettings(self.train.classes, self.protocol).save(self.folder.path)
         self.folder.save_config(config)
-        with self.train.errors():
+        report = self._report(model, verbose)
+        with self.train.errors(), report:
             model.fit(
                 batches,
                 initial_epoch=progress.epochs,
                 epochs=config.epochs,
                 steps_per_epoch=self.steps,
-                callbacks=self._callbacks(),
+                callbacks=[*self._callbacks(bool(verbose)), *([report] if verbose else [])],
                 shuffle=False,  # the batches are
-                verbose=verbose,
+                verbose=0,  # Keras' bar writes control characters into files, too
             )
+
+    def _report(self, model: keras.Model, verbose: int | str) -> Report:
+        """Says what is about to be trained, and returns what will tell the progress."""
+        if verbose:
+            lines = describe_run(
+                self.config,
+                {"train": self.train, "validation": self.validation},
+                model,
+                self.strategy.extended.worker_devices,
+                self.progress.epochs,
+                _has_tensorboard(),
+            )
+            print("\n".join(lines), flush=True)
+        return Report(self.config.epochs, self.steps, with_bar=verbose != 2)
 
     @property
     def _is_paper(self) -> bool:
@@ -453,19 +474,17 @@ class _Run:
                 f"constant. Received: batch_size={self.config.batch_size} on {replicas} device(s)"
             )
 
-    def _callbacks(self) -> list[keras.callbacks.Callback]:
+    def _callbacks(self, shows_progress: bool) -> list[keras.callbacks.Callback]:
         callbacks: list[keras.callbacks.Callback] = [
             StopOnNonFinite(self.folder.last),
-            Validation(self.validation, self.protocol),
+            Validation(self.validation, self.protocol, shows_progress),
             Checkpoints(self.folder, self._for_use, self.progress),
         ]
-        if importlib.util.find_spec("tensorboard") is None:
-            Console(stderr=True).print(
-                "No TensorBoard logs: install the extra 'tensorboard' to have them."
-            )
-        else:
+        if _has_tensorboard():
             logs = self.folder.path / "logs"
             callbacks.append(keras.callbacks.TensorBoard(logs, write_graph=False))
+        if not tf.config.list_logical_devices("GPU"):
+            callbacks.append(KeepFreedMemory())
         return callbacks
 
     def _for_use(self, trained: keras.Model) -> keras.Model:
@@ -494,6 +513,10 @@ class _Run:
         }
         write_atomically(self.folder.summary, json.dumps(summary, indent=2) + "\n")
         return summary
+
+
+def _has_tensorboard() -> bool:
+    return importlib.util.find_spec("tensorboard") is not None
 
 
 def _label_stride(model: keras.Model) -> int:
