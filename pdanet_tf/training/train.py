@@ -7,7 +7,7 @@ import os
 import platform
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +76,11 @@ class TrainResult:
     summary: dict[str, Any]
 
 
-def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
+def train(
+    config: TrainConfig,
+    verbose: int | str = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> TrainResult:
     """Trains a model, on one GPU, several of one machine, or the CPU.
 
     In `config.output_dir` it leaves `best.keras` (the best model, for use), `last.keras` (the
@@ -93,6 +97,8 @@ def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
         config: What to train, on what, and how.
         verbose: 0 prints nothing; 2 prints what is trained, and a line per epoch; 1 and "auto"
             also show progress bars, if standard error is a terminal.
+        callbacks: What else happens in `keras.Model.fit`, after the run's own callbacks: at the
+            end of an epoch the files are written, and `logs` has "val_mean_iou".
 
     Returns:
         The best model's file, its scores, and the summary.
@@ -123,13 +129,16 @@ def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
             if field.name not in ("output_dir", "resume")
             and getattr(config, field.name) != field.default
         }
-        return resume(config.output_dir, verbose, **given)
+        return resume(config.output_dir, verbose, callbacks, **given)
     with _owned(RunFolder(config.output_dir)):
-        return _train(config, verbose)
+        return _train(config, verbose, callbacks)
 
 
 def resume(
-    output_dir: str | os.PathLike[str], verbose: int | str = "auto", **given: Any
+    output_dir: str | os.PathLike[str],
+    verbose: int | str = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **given: Any,
 ) -> TrainResult:
     """Goes on with the run in a folder, from its last checkpoint.
 
@@ -146,6 +155,7 @@ def resume(
     Args:
         output_dir: Folder of the run.
         verbose: As in `train`.
+        callbacks: As in `train`.
         **given: Options of `TrainConfig` that the run is expected to have. Only `data_dir` (the
             data were moved) and `epochs` (more of them) may differ from the run's.
 
@@ -166,7 +176,7 @@ def resume(
     folder = RunFolder(output_dir)
     folder.check_run()  # before the folder would be made
     with _owned(folder):
-        return _train(folder.resumed_config(given), verbose)
+        return _train(folder.resumed_config(given), verbose, callbacks)
 
 
 @contextmanager
@@ -199,11 +209,13 @@ def _describe_interrupt(folder: RunFolder) -> str:
     )
 
 
-def _train(config: TrainConfig, verbose: int | str) -> TrainResult:
+def _train(
+    config: TrainConfig, verbose: int | str, callbacks: Sequence[keras.callbacks.Callback]
+) -> TrainResult:
     started = time.monotonic()
     run = _Run(config)
     run.check()
-    run.fit(verbose)
+    run.fit(verbose, callbacks)
     evaluation = evaluate(run.folder.best, run.validation, run.protocol, progress=bool(verbose))
     summary = run.summarise(evaluation, time.monotonic() - started)
     return TrainResult(run.folder.best, evaluation, summary)
@@ -277,7 +289,7 @@ class _Run:
         """Whether there is a checkpoint to go on from."""
         return self.config.resume and self.folder.last.exists()
 
-    def fit(self, verbose: int | str) -> None:
+    def fit(self, verbose: int | str, callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
         """Builds or loads the model, and trains it; nothing is written before both could be."""
         config, progress = self.config, self.progress
         keras.utils.set_random_seed(config.seed)
@@ -299,7 +311,11 @@ class _Run:
                 initial_epoch=progress.epochs,
                 epochs=config.epochs,
                 steps_per_epoch=self.steps,
-                callbacks=[*self._callbacks(bool(verbose)), *([report] if verbose else [])],
+                callbacks=[
+                    *self._callbacks(bool(verbose)),
+                    *([report] if verbose else []),
+                    *callbacks,
+                ],
                 shuffle=False,  # the batches are
                 verbose=0,  # Keras' bar writes control characters into files, too
             )
