@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 .PHONY: demo test test-extras test-slow format clean
 
 demo: .venv/base
-	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
+	$(BIN)/python examples/demo.py "demo/$$(date +%Y-%m-%d_%H-%M-%S)"
 
 test: .venv/dev
 	$(BIN)/ruff check

@@ -1,17 +1,19 @@
-"""Draws a scene of the synthetic data set, to have a picture at hand.
+"""Draws a scene of the synthetic data set, to have an image at hand.
 
-python examples/draw_scene.py scene.png 7
+python examples/draw_scene.py scene.png 7            # the 8th scene of the validation split
+python examples/draw_scene.py scene.png 7 288 384    # the same, 288 x 384 instead of 144 x 192
 """
 
 import sys
 
 from PIL import Image
 
-import pdanet_tf
+from pdanet_tf.data import SyntheticDataset
 
 
-def main(output, index="0"):
-    image, _ = pdanet_tf.load_dataset("synthetic", "validation").read(int(index))
+def main(output, index="0", height="144", width="192"):
+    scenes = SyntheticDataset("validation", size=(int(height), int(width)))
+    image, _ = scenes.read(int(index))
     Image.fromarray(image).save(output)
 
 

@@ -108,7 +108,7 @@ def evaluate(
         dataset: Images and labels.
         protocol: How the model sees an image; by default what stands beside the model's file,
             else the image's own size, at most 1000 pixels long.
-        progress: Whether to show a progress bar.
+        progress: Whether to show a progress bar, if standard error is a terminal.
         crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
         predictions: A folder for the predicted label maps, `NAME.png` in the numbering of the
             data set's files: of ADE20K what the benchmark's server takes, 1 to 150. Each is
@@ -250,7 +250,7 @@ def evaluate_predictions(
     Args:
         folder: Holds `NAME.png` for every image of the data set.
         dataset: The labels.
-        progress: Whether to show a progress bar.
+        progress: Whether to show a progress bar, if standard error is a terminal.
 
     Returns:
         The scores.
@@ -288,13 +288,15 @@ def _score(
     pairs: Iterable[tuple[np.ndarray, np.ndarray]], dataset: SegmentationDataset, progress: bool
 ) -> Evaluation:
     metric = MeanIoU(dataset.num_classes, dataset.ignore_label)
+    console = Console(stderr=True)
     with Progress(
         TextColumn("evaluating"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not progress,
+        console=console,
+        disable=not (progress and console.is_terminal),
+        transient=True,
     ) as bar:
         for label, prediction in bar.track(pairs, total=len(dataset)):
             metric.update_state(label, prediction)

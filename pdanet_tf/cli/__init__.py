@@ -4,13 +4,13 @@
 """
 
 import itertools
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
 from pdanet_tf.cli.spelling import spell_as_options
+from pdanet_tf.startup import import_keras_quietly, keep_freed_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,13 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = vars(make_parser().parse_args(arguments))
     command = options.pop("command")
-    # TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    keep_freed_memory(one_arena=True)
     try:
         if command == "models":  # which needs neither Keras nor TensorFlow
             import_module("pdanet_tf.cli.models_table").print_models()
             return 0
         import_module("pdanet_tf.data.readers").set_pixel_limit()
+        import_keras_quietly()
         commands = import_module("pdanet_tf.cli.commands")
         return commands.COMMANDS[command](**options) or 0
     except (ValueError, OSError, ArithmeticError, ImportError, RuntimeError) as error:

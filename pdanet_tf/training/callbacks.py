@@ -16,6 +16,7 @@ from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.evaluation import Evaluation, evaluate_predictor
 from pdanet_tf.files import one_line, whole_file
 from pdanet_tf.inference import Predictor, Protocol
+from pdanet_tf.startup import keep_freed_memory
 from pdanet_tf.training.run_folder import RunFolder
 
 MONITOR = "val_mean_iou"
@@ -31,12 +32,20 @@ class Validation(keras.callbacks.Callback):
 
     It adds `val_mean_iou` and `val_pixel_accuracy` to the logs, so it must come before the
     callbacks that read them.
+
+    Args:
+        dataset: The validation split.
+        protocol: How the model sees an image.
+        progress: Whether to show a progress bar, if standard error is a terminal.
     """
 
-    def __init__(self, dataset: SegmentationDataset, protocol: Protocol) -> None:
+    def __init__(
+        self, dataset: SegmentationDataset, protocol: Protocol, progress: bool = False
+    ) -> None:
         super().__init__()
         self.dataset = dataset
         self.protocol = protocol
+        self.progress = progress
         self.evaluation: Evaluation | None = None
         self._predictor: Predictor | None = None
 
@@ -44,10 +53,19 @@ class Validation(keras.callbacks.Callback):
         """Scores."""
         if self._predictor is None:
             self._predictor = Predictor(self.model, self.protocol)
-        self.evaluation = evaluate_predictor(self._predictor, self.dataset, progress=False)
+        self.evaluation = evaluate_predictor(self._predictor, self.dataset, self.progress)
         if logs is not None:
             logs[MONITOR] = self.evaluation.scores.mean_iou
             logs["val_pixel_accuracy"] = self.evaluation.scores.pixel_accuracy
+
+
+class KeepFreedMemory(keras.callbacks.Callback):
+    """Has glibc keep freed memory from the first batch on; see `keep_freed_memory`."""
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Makes the settings, in every epoch: they cost nothing."""
+        if batch == 0:
+            keep_freed_memory()
 
 
 class StopOnNonFinite(keras.callbacks.Callback):

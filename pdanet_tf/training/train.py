@@ -8,7 +8,7 @@ import os
 import platform
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +40,10 @@ from pdanet_tf.models import build_model
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.models.segmentation import split_upsampling
 from pdanet_tf.optimizers import SGD
+from pdanet_tf.training.announce import Report, describe_run
 from pdanet_tf.training.callbacks import (
     Checkpoints,
+    KeepFreedMemory,
     Progress,
     StopOnNonFinite,
     TrainingInterrupted,
@@ -77,7 +79,11 @@ class TrainResult:
     summary: dict[str, Any]
 
 
-def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
+def train(
+    config: TrainConfig,
+    verbose: int | str = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> TrainResult:
     """Trains a model, on one GPU, several of one machine, or the CPU.
 
     In `config.output_dir` it leaves `best.keras` (the best model, for use), `last.keras` (the
@@ -87,9 +93,15 @@ def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
 
     With `config.resume` it goes on with the run in that folder; see `resume`.
 
+    On a CPU it has the process keep freed memory, which takes up to half of a step's time; see
+    `pdanet_tf.startup.keep_freed_memory`.
+
     Args:
         config: What to train, on what, and how.
-        verbose: As in `keras.Model.fit`.
+        verbose: 0 prints nothing; 2 prints what is trained, and a line per epoch; 1 and "auto"
+            also show progress bars, if standard error is a terminal.
+        callbacks: What else happens in `keras.Model.fit`, after the run's own callbacks: at the
+            end of an epoch the files are written, and `logs` has "val_mean_iou".
 
     Returns:
         The best model's file, its scores, and the summary.
@@ -120,13 +132,16 @@ def train(config: TrainConfig, verbose: int | str = "auto") -> TrainResult:
             if field.name not in ("output_dir", "resume")
             and getattr(config, field.name) != field.default
         }
-        return resume(config.output_dir, verbose, **given)
+        return resume(config.output_dir, verbose, callbacks, **given)
     with _owned(RunFolder(config.output_dir)):
-        return _train(config, verbose)
+        return _train(config, verbose, callbacks)
 
 
 def resume(
-    output_dir: str | os.PathLike[str], verbose: int | str = "auto", **given: Any
+    output_dir: str | os.PathLike[str],
+    verbose: int | str = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **given: Any,
 ) -> TrainResult:
     """Goes on with the run in a folder, from its last checkpoint.
 
@@ -142,7 +157,8 @@ def resume(
 
     Args:
         output_dir: Folder of the run.
-        verbose: As in `keras.Model.fit`.
+        verbose: As in `train`.
+        callbacks: As in `train`.
         **given: Options of `TrainConfig` that the run is expected to have. Only `data_dir` (the
             data were moved) and `epochs` (more of them) may differ from the run's.
 
@@ -163,7 +179,7 @@ def resume(
     folder = RunFolder(output_dir)
     folder.check_run()  # before the folder would be made
     with _owned(folder):
-        return _train(folder.resumed_config(given), verbose)
+        return _train(folder.resumed_config(given), verbose, callbacks)
 
 
 @contextmanager
@@ -197,11 +213,13 @@ def _describe_interrupt(folder: RunFolder) -> str:
 
 
 @full_precision_floatx()
-def _train(config: TrainConfig, verbose: int | str) -> TrainResult:
+def _train(
+    config: TrainConfig, verbose: int | str, callbacks: Sequence[keras.callbacks.Callback]
+) -> TrainResult:
     started = time.monotonic()
     run = _Run(config)
     run.check()
-    run.fit(verbose)
+    run.fit(verbose, callbacks)
     evaluation = evaluate(run.folder.best, run.validation, run.protocol, progress=bool(verbose))
     summary = run.summarise(evaluation, time.monotonic() - started)
     return TrainResult(run.folder.best, evaluation, summary)
@@ -276,7 +294,7 @@ class _Run:
         """Whether there is a checkpoint to go on from."""
         return self.config.resume and self.folder.last.exists()
 
-    def fit(self, verbose: int | str) -> None:
+    def fit(self, verbose: int | str, callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
         """Builds or loads the model, and trains it; nothing is written before both could be."""
         config, progress = self.config, self.progress
         keras.utils.set_random_seed(config.seed)
@@ -291,15 +309,20 @@ class _Run:
         self.folder.remove_leftovers()
         InferenceSettings(self.train.classes, self.protocol).save(self.folder.path)
         self.folder.save_config(config)
-        with self._told_of_full_disks(), self.train.errors():
+        report = self._report(model, verbose)
+        with self._told_of_full_disks(), self.train.errors(), report:
             model.fit(
                 batches,
                 initial_epoch=progress.epochs,
                 epochs=config.epochs,
                 steps_per_epoch=self.steps,
-                callbacks=self._callbacks(),
+                callbacks=[
+                    *self._callbacks(bool(verbose)),
+                    *([report] if verbose else []),
+                    *callbacks,
+                ],
                 shuffle=False,  # the batches are
-                verbose=verbose,
+                verbose=0,  # Keras' bar writes control characters into files, too
             )
 
     @contextmanager
@@ -315,6 +338,20 @@ class _Run:
                 f"{os.strerror(errno.ENOSPC)}: TensorBoard's logs in {self.folder.path / 'logs'} "
                 f"could not be written. The last good checkpoint is {self.folder.last}.",
             ) from error
+
+    def _report(self, model: keras.Model, verbose: int | str) -> Report:
+        """Says what is about to be trained, and returns what will tell the progress."""
+        if verbose:
+            lines = describe_run(
+                self.config,
+                {"train": self.train, "validation": self.validation},
+                model,
+                self.strategy.extended.worker_devices,
+                self.progress.epochs,
+                _has_tensorboard(),
+            )
+            print("\n".join(lines), flush=True)
+        return Report(self.config.epochs, self.steps, with_bar=verbose != 2)
 
     @property
     def _is_paper(self) -> bool:
@@ -475,19 +512,17 @@ class _Run:
                 f"constant. Received: batch_size={self.config.batch_size} on {replicas} device(s)"
             )
 
-    def _callbacks(self) -> list[keras.callbacks.Callback]:
+    def _callbacks(self, shows_progress: bool) -> list[keras.callbacks.Callback]:
         callbacks: list[keras.callbacks.Callback] = [
             StopOnNonFinite(self.folder.last),
-            Validation(self.validation, self.protocol),
+            Validation(self.validation, self.protocol, shows_progress),
             Checkpoints(self.folder, self._for_use, self.progress),
         ]
-        if importlib.util.find_spec("tensorboard") is None:
-            Console(stderr=True).print(
-                "No TensorBoard logs: install the extra 'tensorboard' to have them."
-            )
-        else:
+        if _has_tensorboard():
             logs = self.folder.path / "logs"
             callbacks.append(keras.callbacks.TensorBoard(logs, write_graph=False))
+        if not tf.config.list_logical_devices("GPU"):
+            callbacks.append(KeepFreedMemory())
         return callbacks
 
     def _for_use(self, trained: keras.Model) -> keras.Model:
@@ -516,6 +551,10 @@ class _Run:
         }
         write_atomically(self.folder.summary, json.dumps(summary, indent=2) + "\n")
         return summary
+
+
+def _has_tensorboard() -> bool:
+    return importlib.util.find_spec("tensorboard") is not None
 
 
 def _label_stride(model: keras.Model) -> int:

@@ -1,0 +1,81 @@
+"""What `make demo` runs: PDANet trains on drawn scenes, is scored, segments one, is exported.
+
+python examples/demo.py demo/first
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from pdanet_tf.startup import import_keras_quietly, keep_freed_memory
+
+
+class Stages:
+    """Prints a line for each stage: what was done, how long it took, and where to look."""
+
+    def __init__(self):
+        self.started = self.previous = time.monotonic()
+
+    def done(self, what, look):
+        """Ends a stage."""
+        now = time.monotonic()
+        took, total = now - self.previous, now - self.started
+        print(
+            f"== {what} in {took:.0f} s, {total:.0f} s since the start. Look at {look}", flush=True
+        )
+        self.previous = now
+
+
+def main(folder):
+    stages = Stages()
+    # As the command line does: this is for the whole process, before TensorFlow is imported.
+    keep_freed_memory(one_arena=True)
+    import_keras_quietly()
+    import keras
+    import tensorflow as tf
+    from PIL import Image
+
+    import pdanet_tf
+
+    folder = Path(folder)
+    folder.mkdir(parents=True)
+    scene, best = folder / "scene.png", folder / "best.keras"
+    Image.fromarray(pdanet_tf.load_dataset("synthetic", "validation").read(1)[0]).save(scene)
+
+    def segment(output):
+        pdanet_tf.predict(scene, best).overlay.save(output)
+
+    def show_first_epoch(epoch, logs):
+        if epoch == 0:
+            segment(folder / "first_overlay.png")
+            stages.done("Trained for one epoch and segmented a scene", folder / "first_overlay.png")
+
+    config = pdanet_tf.TrainConfig(
+        output_dir=str(folder),
+        epochs=3,
+        steps_per_epoch=14,
+        batch_size=4,
+        learning_rate=0.03,
+        nesterov=True,
+        scale_range=(0.75, 1.5),
+        color_jitter=0,  # in drawn scenes colours tell the classes apart
+    )
+    first = keras.callbacks.LambdaCallback(on_epoch_end=show_first_epoch)
+    scores = pdanet_tf.train(config, callbacks=[first]).evaluation.scores
+    stages.done(f"Trained and scored, mean IoU {scores.mean_iou:.2f},", folder / "summary.json")
+
+    segment(folder / "overlay.png")
+    stages.done("Segmented the scene", folder / "overlay.png")
+
+    serving = folder / "serving" / "1"
+    pdanet_tf.export_saved_model(best, serving)
+    # TensorFlow alone answers, as TensorFlow Serving would.
+    served = tf.saved_model.load(str(serving)).signatures["serving_default"]
+    answer = served(image_bytes=tf.constant([scene.read_bytes()]))
+    labels = folder / "served_labels.png"
+    labels.write_bytes(answer["label_map_bytes"][0].numpy())
+    stages.done(f"Exported to {serving}, and asked it,", labels)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

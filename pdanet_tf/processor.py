@@ -1,0 +1,59 @@
+"""What the processor can do."""
+
+import platform
+import re
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+# Flags of x86 and of ARM ("Features") that stand for arithmetic in a precision.
+_NATIVE = {
+    "bfloat16": {"avx512_bf16", "amx_bf16", "bf16"},
+    "float16": {"avx512_fp16", "amx_fp16", "asimdhp"},
+}
+_VECTORS = (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("avx", "AVX"), ("asimd", "NEON"))
+
+
+def processor_flags(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
+    """Returns the processor's flags as Linux names them; none where they are not told."""
+    try:
+        text = cpuinfo.read_text("utf-8", errors="replace")
+    except OSError:
+        return frozenset()
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()
+
+
+def describe_processor(flags: frozenset[str] | None = None) -> str:
+    """Returns what the processor has, such as "x86_64 with AVX2, without bfloat16"."""
+    flags = processor_flags() if flags is None else flags
+    vectors = next((name for flag, name in _VECTORS if flag in flags), None)
+    if vectors is None:
+        return platform.machine() or "unknown processor"
+    has = [vectors, *(name for name, native in _NATIVE.items() if native & flags)]
+    lacks = [name for name, native in _NATIVE.items() if not native & flags]
+    text = f"{platform.machine()} with {', '.join(has)}"
+    return f"{text}, without {' and '.join(lacks)}" if lacks else text
+
+
+def slow_precision(
+    precision: str | None, training: bool = False, flags: frozenset[str] | None = None
+) -> str | None:
+    """Tells that a precision is slow on this processor. Where a GPU computes, do not ask.
+
+    Args:
+        precision: A dtype policy, such as "mixed_bfloat16"; None for float32.
+        training: Whether a model is trained, or only used.
+        flags: The processor's; by default those of this machine.
+
+    Returns:
+        A sentence, or None if the processor computes in that precision, or does not tell.
+    """
+    dtype = (precision or "float32").removeprefix("mixed_")
+    flags = processor_flags() if flags is None else flags
+    if dtype not in _NATIVE or not flags or _NATIVE[dtype] & flags:
+        return None
+    what = "training was eleven times slower" if training else "inference is slower"
+    return (
+        f"This processor has no arithmetic in {dtype} ({describe_processor(flags)}): in "
+        f"{precision} {what} than in float32 on such a one. Use float32."
+    )

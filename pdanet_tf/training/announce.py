@@ -1,0 +1,164 @@
+"""What a training run says: five lines before the first step, and its progress."""
+
+import os
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import keras
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from pdanet_tf.data.dataset import SegmentationDataset
+from pdanet_tf.processor import describe_processor, slow_precision
+from pdanet_tf.training.config import TrainConfig
+
+_SIZES_READ = 64  # reading the size of every image of a large data set takes long
+_MEAN_IOU = ("mean_iou", "logits_mean_iou")  # the second of a model with two outputs
+
+
+def describe_run(
+    config: TrainConfig,
+    splits: dict[str, SegmentationDataset],
+    model: keras.Model,
+    devices: Sequence[str],
+    first_epoch: int,
+    has_tensorboard: bool,
+) -> list[str]:
+    """Returns what a run says as it starts: data, model, devices, steps, and the results' folder.
+
+    Args:
+        config: The run, with everything filled in.
+        splits: The data set of each split.
+        model: What is trained.
+        devices: TensorFlow's names of the devices.
+        first_epoch: Number of epochs that were done before.
+        has_tensorboard: Whether logs for TensorBoard are written.
+
+    Returns:
+        The five lines, and a sixth if `config.precision` is slow on this processor.
+    """
+    classes = next(iter(splits.values())).num_classes
+    data = "; ".join(f"{name} {_describe_images(split)}" for name, split in splits.items())
+    on_cpu = not any("GPU" in device for device in devices)
+    places = ", ".join(device.rpartition("device:")[2] for device in devices)
+    if on_cpu:
+        places += f" ({os.cpu_count()} cores, {describe_processor()})"
+    crops = f" as crops of {_product(config.crop_size)}" if config.crop_size else ""
+    epochs = f"{config.epochs} epochs"
+    if first_epoch:
+        epochs = f"epochs {first_epoch + 1} to {config.epochs}"
+    logs = "TensorBoard logs" if has_tensorboard else "no TensorBoard logs without that package"
+    lines = [
+        f"Data: {config.dataset}, {classes} classes; {data} (height x width)",
+        f"Model: {config.model}, {model.count_params():,} parameters",
+        f"Devices: {places}; precision {config.precision}",
+        f"Steps: {config.steps_per_epoch} per epoch, {epochs}, "
+        f"{config.batch_size} images each{crops}",
+        f"Results: {config.output_dir} (best.keras, last.keras, history.csv; {logs})",
+    ]
+    slow = slow_precision(config.precision, training=True) if on_cpu else None
+    return [*lines, f"Note: {slow}"] if slow else lines
+
+
+def _describe_images(dataset: SegmentationDataset) -> str:
+    count = len(dataset)
+    step = -(-count // _SIZES_READ)
+    sizes = {dataset.size(index) for index in range(0, count, step)}
+    text = f"{count} images"
+    if not sizes:
+        return text
+    smallest, largest = (bound(sizes, key=lambda size: size[0] * size[1]) for bound in (min, max))
+    text += f", {_product(smallest)}"
+    if smallest != largest:
+        text += f" to {_product(largest)}"
+    return text if step == 1 or len(sizes) == 1 else f"{text} in a sample"
+
+
+def _product(size: Sequence[int]) -> str:
+    return " x ".join(map(str, size))
+
+
+class Report(keras.callbacks.Callback):
+    """Prints a line for every epoch; on a terminal also shows a bar of its steps.
+
+    It must come after the callbacks that score and save. Used as a context manager, it puts the
+    terminal in order again when training fails.
+
+    Args:
+        epochs: Number of epochs.
+        steps: Steps of each.
+        with_bar: Whether to show the bar, if standard error is a terminal.
+    """
+
+    def __init__(self, epochs: int, steps: int, with_bar: bool) -> None:
+        super().__init__()
+        self.epochs = epochs
+        self.steps = steps
+        self.console = Console(stderr=True)
+        self.with_bar = with_bar and self.console.is_terminal
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def __enter__(self) -> "Report":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts the bar."""
+        self._started = time.monotonic()
+        if self.with_bar:
+            self._bar = Progress(
+                TextColumn(f"Epoch {epoch + 1}/{self.epochs}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+                console=self.console,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=self.steps)
+            self._bar.start()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Moves the bar, and removes it after the last step: validation shows its own."""
+        if self._bar is None:
+            return
+        self._bar.update(self._task, completed=batch + 1, description=_describe_logs(logs))
+        if batch + 1 == self.steps:
+            self._stop()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Prints the line."""
+        seconds = time.monotonic() - self._started
+        print(
+            f"Epoch {epoch + 1}/{self.epochs}: {_describe_logs(logs)}, {seconds:.0f} s", flush=True
+        )
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _describe_logs(logs: dict[str, Any] | None) -> str:
+    logs = logs or {}
+    shown = [("loss", logs.get("loss"))]
+    shown += [("mean IoU", logs[name]) for name in _MEAN_IOU if name in logs]
+    shown.append(("validation mean IoU", logs.get("val_mean_iou")))
+    return ", ".join(f"{name} {value:.4f}" for name, value in shown if value is not None)
