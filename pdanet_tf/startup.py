@@ -118,7 +118,7 @@ def _without_log_lines() -> Iterator[None]:
 
 
 def _flush_standard_error() -> None:
-    if sys.stderr is not None and not sys.stderr.closed:
+    if sys.stderr is not None and not getattr(sys.stderr, "closed", False):
         sys.stderr.flush()
 
 
