@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-extras test-slow format clean
+.PHONY: demo test test-all format clean
 
 demo: .venv/base
 	$(BIN)/python examples/demo.py "demo/$$(date +%Y-%m-%d_%H-%M-%S)"
@@ -16,15 +16,10 @@ test: .venv/dev
 	$(BIN)/mypy
 	$(PYTEST)
 
-# The tests that need optional packages; one of them is compiled, which takes a C++ compiler.
-test-extras: .venv/extras
-	$(PYTEST) tests/test_crf.py tests/test_backbone_sources.py tests/test_models.py \
-		tests/test_published.py tests/test_compare_pytorch.py tests/test_dot_product.py \
-		tests/test_converters.py tests/test_damaged_files.py tests/test_mit_semseg.py \
-		-k 'crf or sources or PyTorch or other_backends or onnx or mit_semseg'
-
-test-slow: .venv/extras
-	$(PYTEST) -m slow
+# Everything: what `test` runs, the slow tests, and those of optional packages, one of which is
+# compiled and requires a C++ compiler.
+test-all: test .venv/extras
+	$(PYTEST) -m 'slow or extra'
 
 format: .venv/dev
 	$(BIN)/ruff check --fix

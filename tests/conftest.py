@@ -44,6 +44,34 @@ def _shared(name):
     return folder
 
 
+# Optional packages: a test that takes the fixture of one is marked "extra", and skipped without it.
+EXTRAS = {
+    "torch": "needs the extra 'torch'",
+    "pydensecrf": "needs pydensecrf2 (extra 'crf')",
+    "keras_hub": "needs the extra 'keras-hub'",
+    "keras_cv": "needs the extra 'keras-cv'",
+    "onnxruntime": "needs the extra 'onnx'",
+}
+
+
+def _package_fixture(name):
+    @pytest.fixture(name=name, scope="session")
+    def package():
+        return pytest.importorskip(name, reason=EXTRAS[name])
+
+    return package
+
+
+for _name in EXTRAS:
+    globals()[f"_{_name}"] = _package_fixture(_name)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if EXTRAS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker("extra")
+
+
 # One for the whole session: a second strategy would number its collective operations as the
 # first one did, and TensorFlow takes them for the same.
 @pytest.fixture(scope="session")

@@ -18,11 +18,6 @@ DEPTHS = {
 
 
 @pytest.fixture
-def keras_hub():
-    return pytest.importorskip("keras_hub", reason="needs the extra 'keras-hub'")
-
-
-@pytest.fixture
 def hub_resnet(keras_hub):
     """Builds a ResNet of KerasHub, every weight of it random."""
 
@@ -221,8 +216,7 @@ def test_a_backbone_of_keras_hub(hub_resnet, tmp_path):
     np.testing.assert_allclose(loaded(pixels), logits, atol=1e-5)
 
 
-def keras_cv_resnet(**options):
-    keras_cv = pytest.importorskip("keras_cv", reason="needs the extra 'keras-cv'")
+def keras_cv_resnet(keras_cv, **options):
     # `ResNet18V2Backbone()` is this, but asks its settings of the network.
     return keras_cv.models.ResNetV2Backbone(
         stackwise_filters=[64, 128, 256, 512],
@@ -233,8 +227,8 @@ def keras_cv_resnet(**options):
     )
 
 
-def test_a_backbone_of_keras_cv():
-    theirs = randomize(keras_cv_resnet(include_rescaling=False))
+def test_a_backbone_of_keras_cv(keras_cv):
+    theirs = randomize(keras_cv_resnet(keras_cv, include_rescaling=False))
     outputs = {
         level: theirs.get_layer(layer).output
         for level, layer in theirs.pyramid_level_inputs.items()
@@ -242,9 +236,9 @@ def test_a_backbone_of_keras_cv():
     check_model_on(theirs, keras.Model(theirs.input, outputs))
 
 
-def test_a_backbone_of_keras_cv_that_rescales():
+def test_a_backbone_of_keras_cv_that_rescales(keras_cv):
     with pytest.raises(ValueError, match=r"rescales them again in rescaling.*include_rescaling=F"):
-        pdanet_tf.backbones.as_backbone(keras_cv_resnet(include_rescaling=True))
+        pdanet_tf.backbones.as_backbone(keras_cv_resnet(keras_cv, include_rescaling=True))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from pytorch_twin import HEADS
 
 from pdanet_tf.benchmark import Case
 
+pytestmark = pytest.mark.extra
+
 
 @pytest.mark.parametrize("name", HEADS)
 def test_logits_are_equal(name):

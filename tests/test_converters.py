@@ -40,8 +40,7 @@ def assert_equal(model, convert):
         )
 
 
-def check_onnx(model, path):
-    runtime = pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
+def check_onnx(runtime, model, path):
     model(np.zeros((1, 8, 8, model.input.shape[-1])))  # Keras exports what has been called
     model.export(str(path), format="onnx", verbose=False)
     session = runtime.InferenceSession(str(path))
@@ -64,8 +63,8 @@ def check_litert(model, folder):
     assert_equal(model, run)
 
 
-def test_onnx_takes_the_head(tmp_path):
-    check_onnx(head(), tmp_path / "head.onnx")
+def test_onnx_takes_the_head(onnxruntime, tmp_path):
+    check_onnx(onnxruntime, head(), tmp_path / "head.onnx")
 
 
 def test_litert_takes_the_head(tmp_path):
@@ -74,8 +73,8 @@ def test_litert_takes_the_head(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["pdanet_resnet18", "danet_resnet18"])
-def test_onnx_takes_whole_models(name, tmp_path):
-    check_onnx(whole(name), tmp_path / "model.onnx")
+def test_onnx_takes_whole_models(onnxruntime, name, tmp_path):
+    check_onnx(onnxruntime, whole(name), tmp_path / "model.onnx")
 
 
 @pytest.mark.slow

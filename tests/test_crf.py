@@ -14,11 +14,6 @@ from pdanet_tf.crf import CRFParameters, dense_crf
 from pdanet_tf.inference import Predictor
 
 
-@pytest.fixture
-def pydensecrf():
-    return pytest.importorskip("pydensecrf", reason="pydensecrf2 (extra 'crf') is not installed")
-
-
 def brute_force(image, probabilities, parameters):
     """Mean field in float64, with one weight for each of all pairs of pixels."""
     height, width, num_classes = probabilities.shape

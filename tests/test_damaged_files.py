@@ -109,8 +109,7 @@ def check_weights(found, expected):
 @pytest.mark.parametrize(
     ("new_format", "change"), [(True, mutate), (True, mutate_inside), (False, mutate)]
 )
-def test_mutated_files_of_PyTorch(tmp_path, count, new_format, change):  # noqa: N802
-    torch = pytest.importorskip("torch", reason="reading .pth files needs the extra 'torch'")
+def test_mutated_files_of_PyTorch(torch, tmp_path, count, new_format, change):  # noqa: N802
     state = {
         "conv1.weight": torch.ones(2, 3, 3, 3),
         "bn1.running_var": torch.ones(2),

@@ -9,6 +9,7 @@ from pdanet_tf.convert import load_torch_backbone, load_torch_state_dict, read_t
 
 torch = pytest.importorskip("torch", reason="reading .pth files needs the extra 'torch'")
 models = pytest.importorskip("mit_semseg.models", reason="needs the package mit-semseg")
+pytestmark = pytest.mark.extra
 
 CLASSES = 7
 CHANNELS = {"resnet18": 512, "resnet50": 2048}

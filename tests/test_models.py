@@ -859,9 +859,7 @@ class TestPyTorchFiles:
     """Checkpoints as PyTorch writes them; needs PyTorch."""
 
     @pytest.fixture
-    def write(self, tmp_path):
-        torch = pytest.importorskip("torch", reason="reading .pth files needs the extra 'torch'")
-
+    def write(self, torch, tmp_path):
         def write(content, name="file.pth", **options):
             torch.save(content, tmp_path / name, **options)
             return str(tmp_path / name)

@@ -116,9 +116,7 @@ class TestPyTorchCheckpoints:
     """What is downloaded is read by PyTorch."""
 
     @pytest.fixture
-    def offer_state(self, server):
-        torch = pytest.importorskip("torch", reason="reading .pth files needs the extra 'torch'")
-
+    def offer_state(self, torch, server):
         def offer_state(name, state):
             torch.save({key: torch.from_numpy(np.array(a)) for key, a in state.items()}, name)
             return offer(server, name.name, name.read_bytes())
