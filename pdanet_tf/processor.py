@@ -46,14 +46,14 @@ def slow_precision(
         flags: The processor's; by default those of this machine.
 
     Returns:
-        A sentence, or None if the processor computes in that precision, or does not tell.
+        A note, or None if the processor computes in that precision, or does not tell.
     """
     dtype = (precision or "float32").removeprefix("mixed_")
     flags = processor_flags() if flags is None else flags
     if dtype not in _NATIVE or not flags or _NATIVE[dtype] & flags:
         return None
-    what = "training was eleven times slower" if training else "inference is slower"
+    cost = "training was eleven times slower" if training else "inference is slower"
     return (
-        f"This processor has no arithmetic in {dtype} ({describe_processor(flags)}): in "
-        f"{precision} {what} than in float32 on such a one. Use float32."
+        f"{precision}: {cost} than in float32 on a processor like this one, which does not compute "
+        f"in {dtype} ({describe_processor(flags)}). Use float32 here."
     )

@@ -133,9 +133,8 @@ AVX512 = AVX2 | {"avx512f", "avx512_bf16"}
 
 def test_a_precision_without_arithmetic_of_its_own_is_told():
     text = slow_precision("mixed_bfloat16", training=True, flags=AVX2)
-    assert "no arithmetic in bfloat16" in text
+    assert text.startswith("mixed_bfloat16: training was eleven times slower than in float32")
     assert "AVX2, without bfloat16 and float16" in text
-    assert "eleven times slower" in text
     assert "inference" in slow_precision("bfloat16", flags=AVX2)
     assert slow_precision("mixed_bfloat16", training=True, flags=AVX512) is None
     assert slow_precision("mixed_float16", flags=AVX512) is not None

@@ -11,9 +11,11 @@ import pdanet_tf
 from pdanet_tf import cli, train
 from pdanet_tf.data import Classes, DataError, FolderDataset
 from pdanet_tf.data.pipeline import paper_batches
+from pdanet_tf.data.synthetic import SyntheticDataset
 from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.optimizers import SGD
 from pdanet_tf.training import NonFiniteLossError, TrainConfig
+from pdanet_tf.training.announce import describe_run
 from pdanet_tf.training.callbacks import Progress, StopOnNonFinite
 from pdanet_tf.training.train import _Run
 
@@ -348,3 +350,67 @@ def test_help(command, capsys):
         cli.main([command, "--help"])
     assert stopped.value.code == 0
     assert f"pdanet-tf {command}" in capsys.readouterr().out
+
+
+def test_what_a_run_says_in_a_file(config, tmp_path, capsys):
+    """Without a terminal: five lines, one per epoch, no control characters."""
+    train(config(class_names=("one", "two", "three")))
+    told = capsys.readouterr()
+    lines = told.out.splitlines()
+    assert told.err == ""
+    assert lines[0] == (
+        "Data: folder, 3 classes; train 3 images, 24 x 32; validation 3 images, 24 x 32 "
+        "(height x width)"
+    )
+    assert lines[1] == "Model: fcn_resnet18, 11,925,827 parameters"
+    assert re.fullmatch(r"Devices: CPU:0 \(\d+ cores, .*\); precision float32", lines[2])
+    assert lines[3] == "Steps: 3 per epoch, 2 epochs, 2 images each as crops of 16 x 24"
+    assert lines[4].startswith(f"Results: {tmp_path / 'run'} (best.keras, ")
+    number = r"\d\.\d{4}"
+    for epoch, line in enumerate(lines[5:], 1):
+        assert re.fullmatch(
+            rf"Epoch {epoch}/2: loss {number}, mean IoU {number}, "
+            rf"validation mean IoU {number}, \d+ s",
+            line,
+        )
+    assert len(lines) == 7
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", told.out)
+
+
+def test_a_slow_precision_is_told_before_training(config, monkeypatch):
+    monkeypatch.setattr("pdanet_tf.processor.processor_flags", lambda: frozenset({"avx2"}))
+    model = keras.Sequential([keras.Input((1,))])
+    data = SyntheticDataset("train")
+
+    def describe(device):
+        options = config(precision="mixed_bfloat16").resolved()
+        return describe_run(options, {"train": data}, model, [device], 1, False)
+
+    lines = describe("/job:localhost/replica:0/task:0/device:CPU:0")
+    assert "AVX2, without bfloat16" in lines[2]
+    assert lines[3].startswith("Steps: 3 per epoch, epochs 2 to 2, ")
+    assert "eleven times slower" in lines[5]
+    assert len(describe("/device:GPU:0")) == 5
+
+
+def test_bars_on_a_terminal_leave_only_lines(config, monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes what it writes to for a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    train(config(epochs=1))
+    told = capsys.readouterr()
+    assert "Epoch 1/1" in told.err
+    assert "evaluating" in told.err
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", told.err)  # no colours
+    assert told.out.count("\n") == 6
+
+
+def test_a_callback_finds_the_files_of_its_epoch(config, tmp_path):
+    found = []
+
+    def look(epoch, logs):
+        found.append((Progress.of(tmp_path / "run" / "last.keras").epochs, logs["val_mean_iou"]))
+
+    train(config(), verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=look)])
+    scores = [float(row["val_mean_iou"]) for row in history(config())]
+    assert found == [(1, pytest.approx(scores[0])), (2, pytest.approx(scores[1]))]

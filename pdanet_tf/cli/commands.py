@@ -25,6 +25,7 @@ from pdanet_tf.evaluation import evaluate_predictions
 from pdanet_tf.files import whole_file
 from pdanet_tf.inference import InferenceSettings, count_classes, load_model
 from pdanet_tf.models import with_dtype_policy
+from pdanet_tf.processor import slow_precision
 from pdanet_tf.validation import validate_dataset
 
 
@@ -67,6 +68,9 @@ def _take_protocol(model_file: str | None, options: dict[str, Any]) -> pdanet_tf
 
 def _load(model_file: str, precision: str | None) -> tuple[keras.Model, InferenceSettings | None]:
     """Loads a model with the settings beside its file, in the precision that is asked for."""
+    slow = None if keras.distribution.list_devices("gpu") else slow_precision(precision)
+    if slow:
+        print(f"Note: {slow}", file=sys.stderr)
     loaded, settings = load_model(model_file)
     return (loaded if precision is None else with_dtype_policy(loaded, precision)), settings
 
