@@ -263,6 +263,7 @@ class TestPreparedDataset:
             PreparedDataset(both[0].folder, "test", ADE20K_CLASSES)
 
 
+@pytest.mark.slow
 def test_a_training_run(folder, official, data_dir, tmp_path):
     official(folder)
     prepare(data_dir, folder)

@@ -176,7 +176,7 @@ def test_the_command_tells_its_options_without_tensorflow(command):
 def test_building_and_running_print_nothing():
     script = (
         "import numpy as np, pdanet_tf\n"
-        "model = pdanet_tf.build_model()\n"
+        "model = pdanet_tf.build_model('fcn_resnet18', 3)\n"
         "model(np.zeros((1, 40, 56, 3), 'uint8'))\n"
         "model.predict(np.zeros((1, 41, 57, 3), 'uint8'), verbose=0)\n"
     )

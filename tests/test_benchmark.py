@@ -12,6 +12,7 @@ from pdanet_tf.operations import count_flops
 SIZE = (32, 40)
 
 
+@pytest.mark.slow
 def test_figures_of_two_cases(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")  # for the whole table
     arguments = ["benchmark", "--model", "fcn_resnet18", "--task", "predict", "train"]

@@ -67,6 +67,7 @@ def test_onnx_takes_the_head(onnxruntime, tmp_path):
     check_onnx(onnxruntime, head(), tmp_path / "head.onnx")
 
 
+@pytest.mark.slow
 def test_litert_takes_the_head(tmp_path):
     check_litert(head(), tmp_path / "head")
 

@@ -73,6 +73,7 @@ def serve(folder):
     return tf.io.decode_png(encoded[0])[..., 0]
 
 
+@pytest.mark.slow
 def test_the_same_numbers_under_another_keras_json(tmp_path):
     build("segnet_basic", aux_head=True).save(tmp_path / "given.keras")
     home = tmp_path / "home"

@@ -37,6 +37,7 @@ def test_model(name):
     assert largest_error(outputs, values["log_probs"]) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_jax_gives_the_same_numbers_where_tensorflow_cannot_be_imported():
     script = """
 import sys
@@ -167,13 +168,10 @@ def train_as_the_reference(name, dtype):
 
 # In float32 the rounding of eight steps hides what is measured; in float64 only a different
 # computation could be told from the reference's.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "loss_error", "update_error"),
-    [
-        pytest.param("fcn", 1e-6, 1e-6, marks=pytest.mark.slow),
-        ("pspnet_deepsup", 1e-6, 1e-6),
-        ("pdanet", 1e-3, 1e-3),
-    ],
+    [("fcn", 1e-6, 1e-6), ("pspnet_deepsup", 1e-6, 1e-6), ("pdanet", 1e-3, 1e-3)],
 )
 def test_training_in_float64(name, loss_error, update_error):
     losses, updates = train_as_the_reference(name, "float64")

@@ -18,7 +18,7 @@ import pdanet_tf
 from pdanet_tf import cli
 from pdanet_tf.catalog import FAMILIES as FAMILIES_IN_WORDS
 from pdanet_tf.catalog import model_names
-from pdanet_tf.layers import ConvBatchNorm
+from pdanet_tf.layers import ConvBatchNorm, bilinear_resize
 from pdanet_tf.models import fold_batch_norm, with_dtype_policy
 from pdanet_tf.models.registry import find_model
 from tests import golden_models as golden
@@ -196,11 +196,11 @@ def each(names, quick):
 
 QUICK = [name for name in FAMILIES if name not in TWINS]
 EVERY_FAMILY = each(FAMILIES, QUICK)
-# Families first, so that tests of the same model follow one another; and one with bottlenecks.
-EVERY_MODEL = each(
-    [*FAMILIES, *(name for name in PARAMETERS if name not in FAMILIES)],
-    [*QUICK, "pdanet_resnet50"],
-)
+# What is the same code for all: quickly with attention, a pyramid and factored fusion, and with
+# masks; with every family when slow tests are asked for.
+SEVERAL_FAMILIES = each(FAMILIES, ["pdanet_resnet18", "segnet_basic"])
+# Families first, so that tests of the same model follow one another.
+EVERY_MODEL = each([*FAMILIES, *(name for name in PARAMETERS if name not in FAMILIES)], QUICK)
 # Strides of the logits that are not upsampled, where it is not 8.
 STRIDES = {"deeplabv3plus": 4, "fcn16s": 16, "fcn32s": 32, "segnet": 1}
 # Rates that reach inside the features of small images. Wide ones see zeros alone, and the
@@ -309,7 +309,7 @@ def test_number_of_parameters_of_a_backbone(backbone, stem):
     assert model.count_params() == resnet(*BACKBONES[backbone], stem)
 
 
-@EVERY_FAMILY
+@SEVERAL_FAMILIES
 def test_one_graph_takes_every_size(model):
     run = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3))])
     for size in ((33, 47), (8, 64), (1, 1)):
@@ -321,7 +321,7 @@ def test_one_graph_takes_every_size(model):
             assert_close(found[key], logits)
 
 
-@EVERY_FAMILY
+@SEVERAL_FAMILIES
 def test_same_weights_with_and_without_upsampling_and_deep_supervision(model, folder):
     files = folder / "full.weights.h5", folder / "full.keras"
     model.save_weights(files[0])
@@ -331,7 +331,13 @@ def test_same_weights_with_and_without_upsampling_and_deep_supervision(model, fo
     images = pictures(1, 40, 56)
     expected = model(images)
     for key, logits in coarse(images).items():
-        assert_close(tf.image.resize(logits, (40, 56)), expected[key])
+        grid = model.get_layer(key).grid  # see tests/test_grids.py
+        upsampled = (
+            tf.image.resize(logits, (40, 56))
+            if grid is None
+            else bilinear_resize(logits, (40, 56), grid)
+        )
+        assert_close(upsampled, expected[key])
     stride = STRIDES.get(model.name.rpartition("_")[0], 8)
     for height, width in ((33, 47), (1, 1)):
         logits = coarse(pictures(1, height, width))["logits"]
@@ -350,7 +356,7 @@ def test_keras_file_loads_without_custom_objects(model, folder):
         assert_close(loaded(images)[key], logits, 1e-5)
 
 
-@EVERY_FAMILY
+@SEVERAL_FAMILIES
 def test_saved_model_round_trip(model, folder):
     model.export(folder / "exported", verbose=False)
     loaded = tf.saved_model.load(str(folder / "exported"))
@@ -360,7 +366,7 @@ def test_saved_model_round_trip(model, folder):
             assert_close(loaded.serve(images)[key], logits)
 
 
-@EVERY_FAMILY
+@SEVERAL_FAMILIES
 def test_folded_batch_norm_changes_nothing_but_rounding(model):
     before = [np.array(variable.numpy()) for variable in model.variables]
     with zero_kernels():
@@ -387,7 +393,7 @@ def policies(model):
     return [(type(layer), layer.dtype_policy.name) for layer in layers]
 
 
-@EVERY_FAMILY
+@SEVERAL_FAMILIES
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_keeps_logits_in_float32(model, policy):
     half = blank(model.name, aux_head=True, dtype=policy)
@@ -429,6 +435,7 @@ def test_masks_of_segnet_in_half_precision_are_those_of_float32(policy):
     assert folded.get_layer("basic").get_layer("block1_conv1").compute_dtype == "float32"
 
 
+@pytest.mark.slow
 def test_a_loaded_model_knows_which_layers_compute_scores(folder):
     build("pdanet_resnet18").save(folder / "model.keras")
     loaded = with_dtype_policy(keras.saving.load_model(folder / "model.keras"), "mixed_bfloat16")
@@ -475,7 +482,11 @@ def test_preprocessing_is_the_only_difference_that_it_makes():
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
-@pytest.mark.parametrize("backbone", [*BACKBONES, "vgg16"])
+@pytest.mark.parametrize(
+    "backbone",
+    ["resnet18", "resnet50", "vgg16"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet34", "resnet101")],
+)
 def test_dilated_features_subsampled_equal_those_of_the_strided_network(backbone, output_stride):
     """The atrous identity: dilation computes the strided network's features, and those between."""
     build_backbone = getattr(pdanet_tf.backbones, backbone)
@@ -521,6 +532,7 @@ def test_a_new_fcn8s_predicts_what_fcn32s_does():
     np.testing.assert_allclose(fine(images), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_new_context_module_hands_on_what_the_front_end_says():
     keras.utils.set_random_seed(0)
     plain = build("dilation_frontend_vgg16", upsample=False)

@@ -140,6 +140,7 @@ def test_windows_are_computed_once_and_forgotten(model, dataset, monkeypatch):
     assert calls == [(3, 16, 16, 3)] * 4  # those side by side at once
 
 
+@pytest.mark.slow
 def test_the_official_score_is_that_of_the_twin(model, dataset, tmp_path):
     """Sums over the set, an absent class counts as 0, label 0 does not count."""
     protocol = PROTOCOLS["several sizes"]

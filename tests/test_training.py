@@ -80,6 +80,7 @@ def test_a_run_leaves_checkpoints_logs_and_a_summary(config, tmp_path):
     assert model(np.zeros((1, 17, 9, 3))).shape == (1, 17, 9, 3)
 
 
+@pytest.mark.slow
 def test_the_optimizer_is_the_references_and_the_rate_falls_to_zero(config):
     config = config(learning_rate=0.5, power=0.9, weight_decay=0.25)
     train(config, verbose=0)
@@ -93,6 +94,7 @@ def test_the_optimizer_is_the_references_and_the_rate_falls_to_zero(config):
     assert float(schedule(6)) == 0
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_as_an_uninterrupted_one(config, tmp_path):
     options = {"recipe": "paper", "epochs": 3, "learning_rate": 1e-3, "dropout": 0.1}
     whole = config(output_dir=str(tmp_path / "whole"), **options)
@@ -168,6 +170,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_a_checkpoint(config,
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one(config, two_replicas, monkeypatch, tmp_path):
     monkeypatch.setattr("tensorflow.distribute.MirroredStrategy", lambda devices: two_replicas)
     result = train(config(batch_size=4), verbose=0)

@@ -48,10 +48,17 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
 
 @contextmanager
 def _nothing_left_out() -> Iterator[None]:
-    """Refuses a file that lacks layers, which Keras would leave at their random weights."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", ".*freshly-initialized")
+    """Refuses a file that lacks layers, which Keras would leave at their random weights.
+
+    Keras warns of them, also before it raises an error that says more.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         yield
+    for warning in caught:
+        if "freshly-initialized" in str(warning.message):
+            raise ValueError(str(warning.message))
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def _check_weights(model: keras.Model, path: Path) -> None:
