@@ -53,7 +53,7 @@ def main(folder):
     config = pdanet_tf.TrainConfig(
         output_dir=str(folder),
         epochs=3,
-        steps_per_epoch=14,
+        steps_per_epoch=16,
         output_stride=16,  # half of the time that the usual 8 takes
         learning_rate=0.03,
         nesterov=True,
