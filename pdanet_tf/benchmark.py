@@ -26,8 +26,6 @@ import keras
 import numpy as np
 from keras import ops
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from pdanet_tf.choices import BACKENDS, BENCHMARK_PRECISIONS, BENCHMARK_TASKS, PRECISIONS
@@ -37,6 +35,7 @@ from pdanet_tf.models import build_model
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.operations import count_flops
 from pdanet_tf.optimizers import SGD
+from pdanet_tf.progress import track
 from pdanet_tf.visualization import draw_bar_chart
 
 POLICIES = dict(zip(BENCHMARK_PRECISIONS, PRECISIONS, strict=True))
@@ -387,8 +386,7 @@ def run_benchmark(cases: Sequence[Case], rounds: int = 10, progress: bool = True
 def take_turns(runners: Sequence[Runner], rounds: int, progress: bool = True) -> list[list[float]]:
     """Lets every runner take a step in every round; returns the seconds by runner and round."""
     times: list[list[float]] = [[] for _ in runners]
-    console = Console(stderr=True)
-    for _ in track(range(rounds), "Rounds", console=console, disable=not progress):
+    for _ in track(range(rounds), "Rounds", rounds, progress):
         for runner, seconds in zip(runners, times, strict=True):
             seconds.append(runner.step())
     return times

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +19,7 @@ from pdanet_tf.data.examination import Examination, examine_all
 from pdanet_tf.data.problems import Problem, Severity, group_problems, list_group
 from pdanet_tf.data.statistics import SplitStatistics, judge_split
 from pdanet_tf.files import write_atomically
+from pdanet_tf.progress import track
 from pdanet_tf.visualization import draw_bar_chart
 
 _SEVERITIES: tuple[Severity, ...] = ("fatal", "warning", "note")
@@ -176,8 +175,7 @@ def validate_dataset(
             examine_all(split.examine, len(split), workers),
             f"reading {name}",
             len(split),
-            console=Console(stderr=True),
-            disable=not progress,
+            progress,
         ):
             statistics[name].add(found)
             of_files += [*found.problems, *seen.duplicates(name, found)]

@@ -26,6 +26,7 @@ STOREYS = (
         "pdanet_tf.layers",
         "pdanet_tf.lazy",
         "pdanet_tf.operations",
+        "pdanet_tf.progress",
         "pdanet_tf.processor",
         "pdanet_tf.published",
         "pdanet_tf.startup",

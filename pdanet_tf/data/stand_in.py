@@ -15,12 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
-from rich.console import Console
-from rich.progress import track
 
 from pdanet_tf.data.ade20k import ADE20K_CLASSES
 from pdanet_tf.data.readers import PathLike
 from pdanet_tf.files import whole_folder
+from pdanet_tf.progress import track
 
 
 class _Split(NamedTuple):
@@ -100,9 +99,8 @@ def _write(folder: Path, counts: tuple[int, int], seed: int, progress: bool) -> 
         pixels = track(
             pool.map(lambda picture: picture.write(folder, noise), pictures),
             "Drawing",
-            total=len(pictures),
-            console=Console(stderr=True),
-            disable=not progress,
+            len(pictures),
+            progress,
         )
         object_info = _object_info(pictures, np.stack(list(pixels)))
     for name, text in (
