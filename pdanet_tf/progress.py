@@ -1,5 +1,7 @@
-"""Progress bars, where somebody can see them."""
+"""Progress: a bar on a terminal, a plain line in a log."""
 
+import sys
+import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -10,14 +12,18 @@ _Item = TypeVar("_Item")
 
 
 def track(items: Iterable[_Item], text: str, total: int, show: bool = True) -> Iterator[_Item]:
-    """Yields items, and shows a bar of them on standard error if that is a terminal.
+    """Yields items, and tells on standard error how many of them are done.
 
     Args:
         items: The items.
-        text: What stands before the bar.
+        text: What is done with them.
         total: Number of items.
-        show: With False there is no bar in any case.
+        show: With False nothing is told.
     """
     console = Console(stderr=True)
-    hidden = not (show and console.is_terminal)
-    yield from rich.progress.track(items, text, total, console=console, disable=hidden)
+    if show and not console.is_terminal:
+        started = time.monotonic()
+        yield from items
+        print(f"{text}: {total} in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
+        return
+    yield from rich.progress.track(items, text, total, console=console, disable=not show)

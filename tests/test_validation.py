@@ -433,7 +433,7 @@ def test_the_command_fails_where_something_is_fatal(broken, tmp_path, capsys):
         assert kind in shown.out
         assert str(file) in shown.out
     for split in ("train", "validation"):
-        assert re.search(rf"reading {split} .*100%", shown.err)
+        assert re.search(rf"reading {split}: \d+ in ", shown.err)
     assert len(json.loads(report.read_text())["problems"]) == len(expected)
     assert Image.open(chart).format == "PNG"
 
