@@ -486,10 +486,30 @@ def _compile(
     logits = tf.TensorSpec((None, None, None, count_classes(model)), "float32")
     matrix = tf.TensorSpec((None, None), "float32")
     return (
-        tf.function(compute_logits, input_signature=[images]),
-        tf.function(interpolate, input_signature=[logits, matrix, matrix]),
-        tf.function(compute_probabilities, input_signature=[logits, matrix, matrix]),
+        _graph(compute_logits, images),
+        _graph(interpolate, logits, matrix, matrix),
+        _graph(compute_probabilities, logits, matrix, matrix),
     )
+
+
+def _graph(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
+    """Returns a function in one graph of TensorFlow's, which is traced at the first call.
+
+    `tf.function` itself would warn of retracing from the third predictor on: it takes the functions
+    of all predictors for one.
+    """
+    import tensorflow as tf
+
+    @functools.cache
+    def trace() -> Any:
+        return tf.function(function, input_signature=signature).get_concrete_function()
+
+    def call(*tensors: Any) -> Any:
+        return trace()(
+            *(tf.convert_to_tensor(x, s.dtype) for x, s in zip(tensors, signature, strict=True))
+        )
+
+    return call
 
 
 @dataclass(frozen=True)

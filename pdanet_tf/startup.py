@@ -105,10 +105,12 @@ def _without_log_lines() -> Iterator[None]:
         with tempfile.TemporaryFile() as caught:
             _flush_standard_error()
             os.dup2(caught.fileno(), 2)
-            failed = True
+            failed = False
             try:
                 yield
-                failed = False
+            except Exception:
+                failed = True
+                raise
             finally:
                 _flush_standard_error()
                 os.dup2(standard_error, 2)

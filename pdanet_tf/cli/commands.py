@@ -1,6 +1,7 @@
 """What every command does."""
 
 import dataclasses
+import errno
 import itertools
 import sys
 import typing
@@ -10,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from PIL import Image
 from rich.console import Console
 
 import pdanet_tf
 from pdanet_tf.benchmark import Case, run_benchmark
-from pdanet_tf.cli.images import Results, find_images
+from pdanet_tf.cli.images import Results, check_outputs, find_images
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.convert import load_torch_state_dict, read_torch_file, torch_stem
@@ -86,13 +86,10 @@ def _train(**options: Any) -> None:
 
 
 def _validate_data(split: str | None, json: str | None, chart: str | None, **data: Any) -> int:
+    check_outputs(json, chart)
     names = ("train", "validation") if split is None else (split,)
     report = validate_dataset({name: _open(split=name, strict=False, **data) for name in names})
-    if json:
-        report.save(json)
-    if chart:
-        _save(report.chart(), chart)
-    Console().print(report.table())
+    _show(report, json, chart)
     print(spell_as_options(report.summary(), data))
     return 1 if report.fatal else 0
 
@@ -108,6 +105,9 @@ def _evaluate(
     resume: bool,
     **options: Any,
 ) -> None:
+    check_outputs(json, chart)
+    if resume and save_predictions is None:
+        raise ValueError("--resume requires --save-predictions, the folder of those so far")
     protocol = _take_protocol(model, options)
     dataset = _open(**options)
     if model is not None:
@@ -122,21 +122,22 @@ def _evaluate(
     else:
         if any((protocol, precision, crf is not None, save_predictions is not None, resume)):
             raise ValueError(
-                "Options of how a model predicts go with --model, not with --predictions"
+                "Options of how a model predicts require --model, and not --predictions"
             )
         if not isinstance(dataset, FolderDataset):
-            raise ValueError("--predictions needs a data set in a folder")
+            raise ValueError("--predictions requires a data set in a folder")
         evaluation = evaluate_predictions(str(predictions), dataset)
+    _show(evaluation, json, chart)
+
+
+def _show(report: Any, json: str | None, chart: str | None) -> None:
+    """Prints a report's table, and writes its figures and its chart where they are wanted."""
+    Console().print(report.table())
     if json:
-        evaluation.save(json)
+        report.save(json)
     if chart:
-        _save(evaluation.chart(), chart)
-    Console().print(evaluation.table())
-
-
-def _save(picture: Image.Image, path: str | Path) -> None:
-    with whole_file(Path(path)) as beside:
-        picture.save(beside)
+        with whole_file(Path(chart)) as temporary:
+            report.chart().save(temporary)
 
 
 def _open(dataset: str, **options: Any) -> SegmentationDataset:
@@ -154,7 +155,11 @@ def _predict(
     class_colors: list[str] | None,
     **options: Any,
 ) -> int:
-    files = find_images(images)
+    files, problems = find_images(images)
+    for problem in problems:
+        print(f"pdanet-tf: error: {problem}", file=sys.stderr)
+    if not files:
+        return 1
     results = Results(Path(output), files, ("labels", "overlay"))
     loaded, settings = _load(model, precision)
     classes = settings.classes if settings else Classes.numbered(count_classes(loaded))
@@ -170,7 +175,9 @@ def _predict(
             labels = prediction.palette_image if palette else prediction.label_image
             results.save(file, "labels", labels)
             results.save(file, "overlay", prediction.overlay)
-        except DataError as error:
+        except (DataError, OSError) as error:
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise  # the others would fare no better
             failed += 1
             print(f"pdanet-tf: error: {error}", file=sys.stderr)
             continue
@@ -180,7 +187,7 @@ def _predict(
         print(f"The label maps and overlays are in {output}")
     if failed:
         print(f"pdanet-tf: {failed} of {len(files)} images were not segmented", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if failed or problems else 0
 
 
 def _export(model: str, output: str, precision: str | None, **options: Any) -> None:
@@ -246,17 +253,13 @@ def _benchmark(
     size: list[list[int]] | None,
     **choices: Any,
 ) -> None:
+    check_outputs(json, chart)
     choices["size"] = [tuple(pair) for pair in size or [[304, 400]]]
     cases = [
         Case(**dict(zip(choices, values, strict=True)))
         for values in itertools.product(*choices.values())
     ]
-    benchmark = run_benchmark(cases, rounds)
-    Console().print(benchmark.table())
-    if json:
-        benchmark.save(json)
-    if chart:
-        _save(benchmark.chart(), chart)
+    _show(run_benchmark(cases, rounds), json, chart)
 
 
 COMMANDS = {

@@ -11,39 +11,72 @@ from pdanet_tf.data.folder import IMAGE_ENDINGS
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.files import whole_file
 
+_KINDS = ("_labels", "_overlay")
 _SOURCE = "pdanet_tf source"  # key of the text in a result that tells its image
 
 
-def find_images(arguments: Iterable[str]) -> list[Path]:
-    """Returns the image files that arguments stand for, each once.
+def find_images(arguments: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """Returns the image files that arguments stand for, each once, and what else they are.
+
+    Results of an earlier call are left out of folders and patterns.
 
     Args:
         arguments: Files; folders, of which all images are taken, but not those of their
             sub-folders; and patterns such as `photos/**/*.jpg`.
 
-    Raises:
-        DataError: If a folder holds no image, or a pattern matches none.
+    Returns:
+        The files, and a message for each folder or pattern without images.
     """
     files: dict[Path, Path] = {}
+    problems = []
     for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            found = _images_of(path.iterdir())
-            where = "this folder holds no image"
-        elif glob.has_magic(argument) and not path.exists():
-            found = _images_of(map(Path, glob.glob(argument, recursive=True)))
-            where = "no image matches this pattern"
-        else:
-            found, where = [path], ""
+        try:
+            found = _expand(argument)
+        except OSError as error:
+            problems.append(f"{argument}: cannot be read: {error.strerror}")
+            continue
         if not found:
-            raise DataError(f"{argument}: {where} ({', '.join(IMAGE_ENDINGS)})")
+            kind = "folder holds no image" if Path(argument).is_dir() else "pattern has no match"
+            problems.append(f"{argument}: this {kind} ({', '.join(IMAGE_ENDINGS)})")
         for file in found:
             files.setdefault(file.resolve(), file)
-    return list(files.values())
+    return list(files.values()), problems
+
+
+def _expand(argument: str) -> list[Path]:
+    path = Path(argument)
+    if path.is_dir():
+        return _images_of(path.iterdir())
+    if glob.has_magic(argument) and not path.exists():
+        return _images_of(map(Path, glob.glob(argument, recursive=True)))
+    return [path]
 
 
 def _images_of(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
+    return sorted(
+        path
+        for path in paths
+        if path.suffix.lower() in IMAGE_ENDINGS
+        and path.is_file()
+        and not (path.stem.endswith(_KINDS) and _source_of(path))
+    )
+
+
+def check_outputs(json: str | None, chart: str | None) -> None:
+    """Looks at the files that a command will write at its end, before its work begins.
+
+    Raises:
+        ValueError: If one is a folder or of another format, or would replace a file of another
+            kind.
+    """
+    if json is not None:
+        path = Path(json)
+        if path.is_dir() or (path.exists() and path.suffix.lower() != ".json"):
+            raise ValueError(f"--json {json}: exists, and is no .json file; choose another name")
+    if chart is not None:
+        endings = Image.registered_extensions()
+        if Path(chart).is_dir() or endings.get(Path(chart).suffix.lower()) not in Image.SAVE:
+            raise ValueError(f"--chart {chart}: expected an image file, such as chart.png")
 
 
 class Results:

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import types
 import typing
-from typing import Any
+from typing import Any, NoReturn
 
 from pdanet_tf.choices import (
     BACKENDS,
@@ -74,9 +74,16 @@ _METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and not the list of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Returns the parser; `command` in its result is the name of the command."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="pdanet-tf", description="Train, score and use models for scene segmentation."
     )
     parser.add_argument("--version", action="version", version=__version__)
