@@ -390,7 +390,8 @@ def test_what_a_run_says_in_a_file(config, tmp_path, capsys):
 
 def test_a_slow_precision_is_told_before_training(config, monkeypatch):
     monkeypatch.setattr("pdanet_tf.processor.processor_flags", lambda: frozenset({"avx2"}))
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     data = SyntheticDataset("train")
 
     def describe(device):
