@@ -81,7 +81,7 @@ def test_a_file_that_is_not_there(server):
 def test_an_error_of_the_network_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     url = "http://127.0.0.1:9/model/weights.pth"
-    with pytest.raises(OSError, match="refused. Check the network, or download") as caught:
+    with pytest.raises(OSError, match=r"refused\. Check the network, or download") as caught:
         fetch(PublishedFile(url))
     assert str(caught.value).count("127.0.0.1") == 1
     assert f"by hand to {tmp_path / 'pdanet_tf/model/weights.pth'}," in str(caught.value)
