@@ -217,21 +217,24 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
         ImportError: If PyTorch is not installed (extra `torch`).
         FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read.
         ValueError: If the file is damaged, holds anything but tensors by name, or holds weights
-            that are not finite; the message names the file.
+            that are no real or no finite numbers; the message names the file.
     """
     torch = import_torch()
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}")
+    with open(path, "rb"):
+        pass  # what follows would report a file without permission as a damaged one
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its file formats and of sparse tensors
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can lead PyTorch to raise anything
         raise ValueError(
-            f"{path}: not a state dict of PyTorch, a damaged one, or one that holds more than "
-            "tensors, which is refused, since reading it would execute code: save "
-            f"model.state_dict() alone{_reason(error)}"
+            f"{path}: not a state dict of PyTorch, or a damaged one{_reason(error)}. A file that "
+            "holds more than tensors, such as a whole model, is refused, since reading it would "
+            "execute code: save model.state_dict() alone"
         ) from error
     state = _unwrap(content)
     strange = (
@@ -279,7 +282,8 @@ def _reason(error: Exception) -> str:
     _, found, reason = str(error).partition("WeightsUnpickler error:")
     words = " ".join((reason if found else str(error)).split())
     reason = re.split(r"(?<=default)\. |Please use|Check the documentation|\. This is an", words)[0]
-    return f" ({reason.strip()[:200]})" if reason.strip() else ""
+    # Of a bare number or letter, such as a code in the file, nobody learns anything.
+    return f" ({reason.strip()[:200]})" if re.search(r"[A-Za-z]{2}", reason) else ""
 
 
 def import_torch() -> Any:

@@ -24,7 +24,11 @@ from pdanet_tf.files import one_line, read_json, write_atomically
 from pdanet_tf.layers.grid import CellGrid
 from pdanet_tf.layers.resizing import sampling_matrix
 from pdanet_tf.models import build_model
-from pdanet_tf.models.segmentation import NORMALIZED_IMAGE, split_upsampling
+from pdanet_tf.models.segmentation import (
+    NORMALIZED_IMAGE,
+    find_logits,
+    split_upsampling,
+)
 from pdanet_tf.models.weights import load_keras_file
 from pdanet_tf.published import CHECKPOINTS
 from pdanet_tf.visualization import draw_overlay
@@ -443,8 +447,10 @@ def split_pixel_model(model: keras.Model) -> tuple[keras.Model, CellGrid | None]
     """Splits a model of pixels as `split_upsampling` does.
 
     Raises:
-        ValueError: If the model was built with `include_preprocessing=False`.
+        ValueError: If the model was built with `include_preprocessing=False`, or is not one from
+            images to logits.
     """
+    find_logits(model, repr(model.name))
     if model.inputs[0].name == NORMALIZED_IMAGE:
         raise ValueError(
             f"The model {model.name!r} takes normalised images, not pixels: build it with "
@@ -583,13 +589,14 @@ def load_model(
         FileNotFoundError: If there is no such file.
         ImportError: If a published checkpoint is named and PyTorch is not installed.
         OSError: If it cannot be downloaded.
-        ValueError: If the file is no model.
+        ValueError: If the file is no model from images to logits.
     """
     if isinstance(model, keras.Model):
         return model, None
     published = CHECKPOINTS.get(str(model))
     if published is None:
         loaded, settings = load_keras_file(model), InferenceSettings.beside(model)
+        find_logits(loaded, str(model))
         if settings is not None and len(settings.classes) != count_classes(loaded):
             raise ValueError(
                 f"{Path(model).parent / SETTINGS_FILE}: expected the {count_classes(loaded)} "
@@ -703,9 +710,12 @@ def predict(
 
 
 def count_classes(model: keras.Model) -> int:
-    """Returns the number of classes that a model tells apart."""
-    outputs = model.output["logits"] if isinstance(model.output, dict) else model.output
-    return outputs.shape[-1]
+    """Returns the number of classes that a model tells apart.
+
+    Raises:
+        ValueError: If the model is not one from images to logits.
+    """
+    return find_logits(model, repr(model.name)).shape[-1]
 
 
 def _version(path: Path) -> tuple[int, int] | None:

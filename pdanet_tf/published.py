@@ -6,9 +6,11 @@ anything and mapped strictly name to name.
 """
 
 import hashlib
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 import keras
@@ -88,7 +90,7 @@ def fetch(file: PublishedFile) -> Path:
         Where it lies.
 
     Raises:
-        OSError: If it cannot be downloaded.
+        OSError: If it cannot be downloaded or stored.
         ValueError: If it has another hash than was published; it is then downloaded anew the
             next time.
     """
@@ -105,8 +107,16 @@ def fetch(file: PublishedFile) -> Path:
         raise ValueError(
             f"{file.url}: not the file that was published, or incomplete: {error}"
         ) from error
-    except Exception as error:  # of the network; Keras raises no other kind
-        raise OSError(f"{file.url} cannot be downloaded: {error}") from error
+    except Exception as error:  # of the network or the disk; Keras raises no other kind
+        # What Keras raises repeats the URL; its cause says what the network said.
+        cause = error.__context__ if isinstance(error.__context__, URLError) else error
+        if isinstance(cause, OSError) and cause.filename and not isinstance(cause, URLError):
+            raise OSError(f"{file.url} cannot be stored: {cause}") from error
+        home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+        raise OSError(
+            f"{file.url} cannot be downloaded: {_reason(cause)}. Check the network, or download "
+            f"the file by hand to {home / 'pdanet_tf' / folder / name}, and try again"
+        ) from error
     if file.sha256 is None:
         with open(path, "rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -116,3 +126,10 @@ def fetch(file: PublishedFile) -> Path:
             stacklevel=2,
         )
     return Path(path)
+
+
+def _reason(error: BaseException) -> str:
+    """Returns what the network said, on one line."""
+    if isinstance(error, URLError) and not isinstance(error, HTTPError):
+        error = error.reason if isinstance(error.reason, Exception) else OSError(error.reason)
+    return " ".join(str(error).split())

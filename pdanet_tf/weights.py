@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping
 import keras
 import numpy as np
 
+_MOST_LISTED = 10  # problems of each kind
+_NOT_REAL = "bcOSUmM"  # NumPy's kinds of dtypes that are no real numbers; bfloat16 is of kind V
+
 
 def assign_weights(model: keras.Model, arrays: Mapping[str, np.ndarray], source: str) -> None:
     """Assigns one array to each variable of a model, by the variable's path.
@@ -17,31 +20,63 @@ def assign_weights(model: keras.Model, arrays: Mapping[str, np.ndarray], source:
         source: Where the arrays come from, for the message.
 
     Raises:
-        ValueError: If there are missing, unexpected or misshapen arrays, all of which are listed;
-            or if an array holds what `check_numbers` refuses.
+        ValueError: If there are missing, unexpected or misshapen arrays, of which the first of
+            each kind are listed; or if an array holds what `check_numbers` refuses.
     """
     variables = {variable.path: variable for variable in model.weights}
-    problems = [
+    missing = [
         f"  missing: {path} {tuple(variables[path].shape)}"
         for path in variables
         if path not in arrays
     ]
-    problems += [
+    unexpected = [
         f"  unexpected: {path} {np.shape(arrays[path])}" for path in arrays if path not in variables
     ]
-    problems += [
-        f"  {path}: expected {tuple(variable.shape)}, found {np.shape(arrays[path])}"
+    shapes = {
+        path: (tuple(variable.shape), np.shape(arrays[path]))
         for path, variable in variables.items()
         if path in arrays and tuple(variable.shape) != np.shape(arrays[path])
+    }
+    misshapen = [
+        f"  {path}: expected {expected}, found {found}"
+        for path, (expected, found) in shapes.items()
     ]
-    if problems:
+    if missing or unexpected or misshapen:
+        reason = "" if missing or unexpected else _other_classes(shapes)
+        listed = [line for lines in (missing, unexpected, misshapen) for line in _shorten(lines)]
         raise ValueError(
-            f"The weights in {source} do not fit model {model.name!r}; nothing was loaded:\n"
-            + "\n".join(problems)
+            f"The weights in {source} do not fit model {model.name!r}; nothing was loaded:{reason}"
+            "\n" + "\n".join(listed)
         )
     check_numbers(arrays.items(), source)
     for path, variable in variables.items():
         variable.assign(arrays[path])
+
+
+def _shorten(lines: list[str]) -> list[str]:
+    more = len(lines) - _MOST_LISTED
+    return [*lines[:_MOST_LISTED], f"  ... and {more} more"] if more > 0 else lines
+
+
+def _other_classes(shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
+    """Returns what is to be done if only classifiers differ, in their number of classes.
+
+    Args:
+        shapes: The expected and the found shape of every misshapen array, by path.
+    """
+    counts = set()
+    for path, (expected, found) in shapes.items():
+        layer, _, _ = path.rpartition("/")
+        if not layer.endswith("classifier") or not found or expected[:-1] != found[:-1]:
+            return ""
+        counts.add((expected[-1], found[-1]))
+    if len(counts) != 1:
+        return ""
+    ((ours, theirs),) = counts
+    return (
+        f" the checkpoint has {theirs} classes, the model {ours}: build it with "
+        f"num_classes={theirs}"
+    )
 
 
 def check_numbers(arrays: Iterable[tuple[str, np.ndarray]], source: str) -> None:
@@ -52,9 +87,14 @@ def check_numbers(arrays: Iterable[tuple[str, np.ndarray]], source: str) -> None
         source: Where the arrays come from, for the message.
 
     Raises:
-        ValueError: If an array holds NaN or infinity, or a variance is below 0.
+        ValueError: If an array holds NaN or infinity, or no real numbers, or a variance is below 0.
     """
-    broken = [name for name, array in arrays if not _is_usable(name, array)]
+    broken = []
+    for name, array in arrays:
+        if array.dtype.kind in _NOT_REAL:
+            raise ValueError(f"{source}: expected real numbers. Received: {array.dtype} in {name}")
+        if not _is_usable(name, array):
+            broken.append(name)
     if broken:
         more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
         raise ValueError(

@@ -627,7 +627,8 @@ def test_stages_that_do_not_fit(name, strides, message):
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
 @pytest.mark.parametrize(("name", "stride"), [("deeplabv3plus_resnet18", 4), ("fcn8s_vgg16", 8)])
 def test_heads_that_join_stages_take_every_output_stride(name, stride, output_stride):
-    model = blank(name, output_stride=output_stride, upsample=False)
+    build_backbone = getattr(pdanet_tf.backbones, name.partition("_")[2])
+    model = blank(name, backbone=build_backbone(output_stride), upsample=False)
     assert model(pictures(1, 33, 47)).shape == (1, -(-33 // stride), -(-47 // stride), 5)
 
 
@@ -665,6 +666,15 @@ def test_options_of_the_attention_reach_it(name):
         ({"normalization": "imagenet"}, "normalization='imagenet'"),
         ({"dropout": 1.0}, "dropout=1.0"),
         ({"name": "pdanet_resnet81"}, "pdanet_resnet18"),
+        ({"name": None}, r"name must be a string.*None"),
+        ({"num_classes": "5"}, r"num_classes must be an integer.*num_classes='5' \(str\)"),
+        ({"num_classes": 2.5}, r"num_classes must be an integer.*num_classes=2.5 \(float\)"),
+        ({"dropout": "a"}, r"dropout must be a finite number.*dropout='a' \(str\)"),
+        ({"aux_head": "yes"}, "aux_head must be a boolean"),
+        ({"weights": 5}, "weights must be a string or None"),
+        ({"input_shape": ("a", None, 3)}, r"input_shape=\('a', None, 3\)"),
+        ({"output_stride": "16"}, "output_stride must be an integer or None"),
+        ({"backbone": "resnet50"}, "must be a Keras model.*'resnet50'"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -691,6 +701,27 @@ def test_an_option_that_the_model_does_not_have(name, option, message, monkeypat
     monkeypatch.setattr("pdanet_tf.models.build._build_backbone", None)  # which takes seconds
     with pytest.raises(TypeError, match=re.escape(message) + "$" * message.startswith("no")):
         pdanet_tf.build_model(name, **{option: 4})
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "message"),
+    [
+        ("segnet_basic", "output_stride", 16, "has no choice of output_stride.*: pdanet, pspnet, "),
+        ("segnet_vgg16", "backbone_weights", "imagenet", "has no choice of backbone_weights"),
+        ("fcn32s_vgg16", "stem", "deep", "has no choice of stem.*deeplabv3, deeplabv2_resnet101$"),
+        ("fcn8s_vgg16", "output_stride", 16, "always has output_stride=32.*output_stride=16"),
+        ("dilation_basic_vgg16", "output_stride", 32, "always has output_stride=8"),
+    ],
+)
+def test_an_option_that_the_backbone_does_not_have(name, option, value, message, monkeypatch):
+    monkeypatch.setattr("pdanet_tf.models.build._build_backbone", None)  # which takes seconds
+    with pytest.raises(ValueError, match=f"^{name} {message}"):
+        pdanet_tf.build_model(name, **{option: value})
+
+
+def test_the_published_output_stride_may_be_named():
+    model = blank("fcn32s_vgg16", output_stride=32, upsample=False)
+    assert model(pictures(1, 33, 47)).shape == (1, 2, 2, 5)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -727,6 +758,7 @@ def test_weights_that_do_not_fit_name_the_layer_and_both_shapes(tmp_path):
         blank("fcn_resnet18", num_classes=7, weights=tmp_path / "five.keras")
     assert "expected (1, 1, 128, 7), found (1, 1, 128, 5)" in str(caught.value)
     assert "five.keras" in str(caught.value)
+    assert "has 5 classes, the model 7: build it with num_classes=5\n" in str(caught.value)
     blank("fcn_resnet18").save_weights(tmp_path / "five.weights.h5")
     with pytest.raises(ValueError, match="classifier") as caught:
         blank("fcn_resnet18", num_classes=7, weights=tmp_path / "five.weights.h5")
@@ -737,6 +769,38 @@ def test_weights_that_do_not_fit_name_the_layer_and_both_shapes(tmp_path):
     (tmp_path / "weights.pkl").touch()
     with pytest.raises(ValueError, match=r"weights\.pkl"):
         blank("fcn_resnet18", weights=tmp_path / "weights.pkl")
+
+
+def test_of_weights_of_another_model_the_first_are_listed(tmp_path):
+    blank("segnet_basic").save(tmp_path / "segnet.keras")
+    with pytest.raises(ValueError, match="nothing was loaded:\n") as caught:
+        blank("fcn_resnet18", weights=tmp_path / "segnet.keras")
+    _, *lines = str(caught.value).splitlines()
+    assert len(lines) == 2 * 11 + 1  # the classifiers' kernels differ, too
+    assert [line for line in lines if "more" in line] == [
+        "  ... and 110 more",
+        "  ... and 30 more",
+    ]
+
+
+def test_paths_that_are_no_files(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"run is a folder, not a weights file$"):
+        blank("segnet_basic", weights=tmp_path / "run")
+    (tmp_path / "run/best.keras").touch()
+    with pytest.raises(IsADirectoryError, match=r"did you mean .*run/best\.keras\?"):
+        pdanet_tf.Predictor(tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match="is an architecture, without weights"):
+        pdanet_tf.Predictor("pdanet_resnet18")
+
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)  # as the superuser may read everything
+    for name in ("best.keras", "best.weights.h5"):
+        (tmp_path / name).touch()
+        with pytest.raises(PermissionError, match=name):
+            blank("segnet_basic", weights=tmp_path / name)
 
 
 def test_weights_of_another_normalization(tmp_path):
@@ -996,12 +1060,15 @@ class TestPyTorchFiles:
                 r"meta\.pth: a cannot be read",
             ),
             (write({"a": torch.tensor([np.nan])}, "nan.pth"), r"nan\.pth: .*finite.* a:"),
+            (write({"a": torch.ones(2) * 1j}, "complex.pth"), "expected real.*complex64 in a"),
+            (write({"a": torch.ones(2) > 0}, "bool.pth"), "expected real.*bool in a"),
             (write({"state_dict": {}}, "empty.pth"), r"empty\.pth: .*Received: nothing"),
         ):
             with pytest.raises(ValueError, match=message) as caught:
                 read(file)
             assert "\n" not in str(caught.value)
             assert "weights_only" not in str(caught.value)
+            assert not re.search(r"\(\d*\)", str(caught.value))  # a code of pickle's
         assert not (tmp_path / "executed").exists()
         with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
             read(tmp_path / "nowhere.pth")

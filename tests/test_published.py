@@ -78,6 +78,15 @@ def test_a_file_that_is_not_there(server):
         fetch(PublishedFile(f"{server.url}/nothing.pth"))
 
 
+def test_an_error_of_the_network_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    url = "http://127.0.0.1:9/model/weights.pth"
+    with pytest.raises(OSError, match=r"refused\. Check the network, or download") as caught:
+        fetch(PublishedFile(url))
+    assert str(caught.value).count("127.0.0.1") == 1
+    assert f"by hand to {tmp_path / 'pdanet_tf/model/weights.pth'}," in str(caught.value)
+
+
 def test_a_file_without_a_known_hash_is_used_with_a_warning(server):
     file = offer(server, "weights.pth", b"numbers")
     with pytest.warns(UserWarning, match=file.sha256):

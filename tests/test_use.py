@@ -254,6 +254,68 @@ def test_bad_predictions(model, tmp_path):
         pdanet_tf.predict(np.zeros((8, 8, 3), "float32"), model)
 
 
+def conv_model(*inputs, classes=4):
+    features = inputs[0] if len(inputs) == 1 else keras.layers.Add()(inputs)
+    return keras.Model(inputs, keras.layers.Conv2D(classes, 3, padding="same")(features))
+
+
+@pytest.mark.parametrize(
+    ("build", "received"),
+    [
+        (
+            lambda image: keras.Model(image, {"out": conv_model(image)(image)}),
+            r"to a dict of 'out' \(None, None, None, 4\)$",
+        ),
+        (
+            lambda image: keras.Model(image, keras.layers.GlobalAveragePooling2D()(image)),
+            r"from \(None, None, None, 3\) to \(None, 3\)$",
+        ),
+        (
+            lambda image: keras.Model(image, [conv_model(image)(image)]),
+            r"to a list of \(None, None, None, 4\)$",
+        ),
+        (
+            lambda _: conv_model(keras.Input((None, None, 1))),
+            r"from \(None, None, None, 1\) to",
+        ),
+        (
+            lambda _: keras.Sequential([keras.Input((7,)), keras.layers.Dense(3)]),
+            r"from \(None, 7\) to",
+        ),
+        (
+            lambda image: conv_model(image, keras.Input((None, None, 3))),
+            r"from \(None, None, None, 3\) and \(None, None, None, 3\) to",
+        ),
+        (lambda _: keras.Sequential([keras.layers.Conv2D(3, 1)]), "a Sequential whose inputs"),
+    ],
+)
+def test_sound_models_that_do_not_segment(build, received, tmp_path):
+    model = build(keras.Input((None, None, 3)))
+    for use in (
+        pdanet_tf.Predictor,
+        lambda each: pdanet_tf.export_saved_model(each, tmp_path / "1"),
+    ):
+        with pytest.raises(ValueError, match=f"^'{model.name}': expected a .*{received}"):
+            use(model)
+    if model.built:
+        model.save(tmp_path / "foreign.keras")
+        with pytest.raises(ValueError, match=rf"foreign\.keras: expected a .*{received}"):
+            pdanet_tf.predict(picture(8, 8), tmp_path / "foreign.keras")
+
+
+def test_a_sequential_model_segments(tmp_path):
+    conv = keras.layers.Conv2D(4, 3, padding="same")
+    model = keras.Sequential([keras.Input((None, None, 3)), conv])
+    model.save(tmp_path / "sequential.keras")
+    image = picture(16, 24)
+    expected = np.argmax(model(image[None].astype("float32"))[0], axis=-1)
+    prediction = pdanet_tf.predict(image, tmp_path / "sequential.keras")
+    np.testing.assert_array_equal(prediction.label_map, expected)
+    assert pdanet_tf.export_saved_model(model, tmp_path / "1").is_dir()
+    half = with_dtype_policy(model, "mixed_bfloat16")
+    assert pdanet_tf.predict(image, half).label_map.shape == (16, 24)
+
+
 def test_legend_names_the_largest_class_first():
     label_map = np.zeros((64, 64), "int32")
     label_map[:16] = 1

@@ -50,6 +50,10 @@ def as_backbone(model: keras.Model) -> keras.Model:
         ValueError: If the model does not name its stages, does not take images of 3 channels, or
             rescales its input, which the models here have normalised already.
     """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"A backbone must be a Keras model. Received: {model!r} ({type(model).__name__})"
+        )
     stages = _named_stages(model)
     if not stages:
         raise ValueError(

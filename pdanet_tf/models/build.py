@@ -8,11 +8,15 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS, as_backbone, imagenet_weights
+from pdanet_tf.backbones import RESNETS, as_backbone, imagenet_weights, vgg16
+from pdanet_tf.catalog import FAMILIES
+from pdanet_tf.fields import convert_field
 from pdanet_tf.layers.precision import dtype_policy
 from pdanet_tf.models.registry import ModelEntry, find_model
 from pdanet_tf.models.weights import check_published, load_published, load_weights
 from pdanet_tf.published import CHECKPOINTS
+
+_WITH_IMAGENET_WEIGHTS = (*RESNETS.values(), vgg16)
 
 
 def build_model(
@@ -52,9 +56,11 @@ def build_model(
             Energies, softmax and logits are float32 under every policy.
         backbone: A model to be used in place of the one that the name ends in: one that names
             its stages, see `pdanet_tf.backbones.as_backbone`. It takes normalised images.
-        output_stride: Stride of the features that are classified: 8 (the default), 16 or 32.
+        output_stride: Stride of the features that are classified: 8 (the default), 16 or 32, for
+            ResNets and for DeepLab on VGG16. FCN-32s to 8s are networks of stride 32, the dilated
+            context networks of stride 8; SegNet has no choice.
         stem: `"deep"` (the default, but for ImageNet's weights) or `"7x7"`, see
-            `pdanet_tf.backbones.resnet18`.
+            `pdanet_tf.backbones.resnet18`; for ResNets.
         backbone_weights: `"imagenet"` downloads the backbone's, see
             `pdanet_tf.backbones.imagenet_weights`: for ResNets with the 7 x 7 stem
             (extra `keras-hub`), for most of them with `stem="deep"` (extra `torch`), and for
@@ -68,8 +74,8 @@ def build_model(
         "aux_logits".
 
     Raises:
-        ValueError: If there is no such model, an argument is out of range, or the weights do
-            not fit.
+        ValueError: If there is no such model, an argument has another type or is out of range,
+            the model's backbone has no such option, or the weights do not fit.
         TypeError: If the model has no such option; the message lists those that it has.
         OSError: If a file is missing or cannot be downloaded.
 
@@ -80,18 +86,29 @@ def build_model(
         ```
     """
     entry = find_model(name)
-    given = {"output_stride": output_stride, "stem": stem, "backbone_weights": backbone_weights}
+    num_classes = convert_field("num_classes", num_classes, int)
+    include_preprocessing = convert_field("include_preprocessing", include_preprocessing, bool)
+    upsample = convert_field("upsample", upsample, bool)
+    aux_head = convert_field("aux_head", aux_head, bool)
+    weights = convert_field("weights", weights, str | None)
+    normalization = convert_field("normalization", normalization, str)
+    if "dropout" in options:
+        options["dropout"] = convert_field("dropout", options["dropout"], float)
+    given = {
+        "output_stride": convert_field("output_stride", output_stride, int | None),
+        "stem": convert_field("stem", stem, str | None),
+        "backbone_weights": convert_field("backbone_weights", backbone_weights, str | None),
+    }
     chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if backbone is not None and chosen:
         raise ValueError(
             f"{', '.join(chosen)} is chosen when a backbone is built; here one is given."
         )
     _check_options(name, entry, options)
-    published = str(weights) in CHECKPOINTS
-    if published:
-        check_published(
-            str(weights), model=name, num_classes=num_classes, normalization=normalization
-        )
+    _check_backbone_options(name, entry, chosen)
+    published = str(weights) if weights in CHECKPOINTS else None
+    if published is not None:
+        check_published(published, model=name, num_classes=num_classes, normalization=normalization)
     with dtype_policy(dtype):
         backbone = (
             _build_backbone(entry, normalization, **chosen)
@@ -108,8 +125,8 @@ def build_model(
             aux_head=aux_head,
             **{**entry.options, **options},
         )
-    if published:
-        load_published(model, str(weights))
+    if published is not None:
+        load_published(model, published)
     elif weights is not None:
         load_weights(model, weights)
     return model
@@ -126,6 +143,43 @@ def _check_options(name: str, entry: ModelEntry, options: Mapping[str, Any]) -> 
             raise TypeError(
                 f"{name} has no option {option!r}.{hint} Options of its head: {', '.join(known)}"
             )
+
+
+def _check_backbone_options(name: str, entry: ModelEntry, chosen: Mapping[str, Any]) -> None:
+    """Raises if the backbone is not built with an option, or not for the network of this name."""
+    for option, value in chosen.items():
+        if option == "output_stride" and value == entry.output_stride:
+            continue
+        if not _has_choice(entry, option):
+            always = (
+                f"{name} always has output_stride={entry.output_stride}"
+                if option == "output_stride" and entry.output_stride is not None
+                else f"{name} has no choice of {option}"
+            )
+            raise ValueError(
+                f"{always}. Received: {option}={value!r} with model={name!r}. Models that have a "
+                f"choice of {option}: {', '.join(_models_with(option))}"
+            )
+
+
+def _has_choice(entry: ModelEntry, option: str) -> bool:
+    """Tells whether a model has an option of the backbone."""
+    if option == "backbone_weights":
+        # A partial function knows what it is of.
+        return getattr(entry.backbone, "func", entry.backbone) in _WITH_IMAGENET_WEIGHTS
+    if option == "output_stride" and entry.output_stride is not None:
+        return False
+    return option in entry.backbone_options
+
+
+def _models_with(option: str) -> list[str]:
+    """Returns the families that have an option of the backbone; single models where not all do."""
+    listed = []
+    for family, described in FAMILIES.items():
+        names = [f"{family}_{backbone}" for backbone in described.parameters]
+        having = [name for name in names if _has_choice(find_model(name), option)]
+        listed += [family] if having == names else having
+    return listed
 
 
 def _build_backbone(

@@ -44,19 +44,19 @@ def _dilation(family: str, backbone: keras.Model, dropout: float = 0.5, **option
     return segmentation_model(family, backbone, dilation_head, dropout=dropout, **options)
 
 
-@register_family(_BACKBONE, dilation_head, context=None)
+@register_family(_BACKBONE, dilation_head, output_stride=8, context=None)
 def dilation_frontend(backbone: keras.Model, **options: Any) -> keras.Model:
     """Dilated front end: VGG16 without its last two pools."""
     return _dilation("dilation_frontend", backbone, **options)
 
 
-@register_family(_BACKBONE, dilation_head, context="basic")
+@register_family(_BACKBONE, dilation_head, output_stride=8, context="basic")
 def dilation_basic(backbone: keras.Model, **options: Any) -> keras.Model:
     """Dilated front end with the basic context module."""
     return _dilation("dilation_basic", backbone, **options)
 
 
-@register_family(_BACKBONE, dilation_head, context="large")
+@register_family(_BACKBONE, dilation_head, output_stride=8, context="large")
 def dilation_large(backbone: keras.Model, **options: Any) -> keras.Model:
     """Dilated front end with the large context module."""
     return _dilation("dilation_large", backbone, **options)

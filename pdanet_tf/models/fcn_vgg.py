@@ -76,19 +76,19 @@ def _fcn(
     )
 
 
-@register_family({"vgg16": vgg16}, fcn_vgg_head)
+@register_family({"vgg16": vgg16}, fcn_vgg_head, output_stride=32)
 def fcn32s(backbone: keras.Model, **options: Any) -> keras.Model:
     """FCN-32s: VGG16's fully connected layers as convolutions."""
     return _fcn("fcn32s", backbone, (), **options)
 
 
-@register_family({"vgg16": vgg16}, fcn_vgg_head)
+@register_family({"vgg16": vgg16}, fcn_vgg_head, output_stride=32)
 def fcn16s(backbone: keras.Model, **options: Any) -> keras.Model:
     """FCN-16s: FCN-32s with the scores of C4 added."""
     return _fcn("fcn16s", backbone, ("C4",), **options)
 
 
-@register_family({"vgg16": vgg16}, fcn_vgg_head)
+@register_family({"vgg16": vgg16}, fcn_vgg_head, output_stride=32)
 def fcn8s(backbone: keras.Model, **options: Any) -> keras.Model:
     """FCN-8s: FCN-16s with the scores of C3 added."""
     return _fcn("fcn8s", backbone, ("C4", "C3"), **options)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from pdanet_tf.catalog import model_names
+from pdanet_tf.fields import convert_field
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class ModelEntry:
         backbone: The function that builds the backbone.
         backbone_name: Its name.
         options: Options of the family that belong to the name.
+        output_stride: The only output stride of the network of this name; None where it is chosen.
     """
 
     family: Callable[..., keras.Model]
@@ -28,6 +30,12 @@ class ModelEntry:
     backbone: Callable[..., keras.Model]
     backbone_name: str
     options: Mapping[str, Any]
+    output_stride: int | None = None
+
+    @property
+    def backbone_options(self) -> list[str]:
+        """Names of the options that the backbone is built with."""
+        return [name for name in inspect.signature(self.backbone).parameters if name != "name"]
 
     @property
     def option_names(self) -> list[str]:
@@ -46,19 +54,26 @@ _MODELS: dict[str, ModelEntry] = {}
 
 
 def register_family(
-    backbones: Mapping[str, Callable[..., keras.Model]], head: Callable[..., Any], **options: Any
+    backbones: Mapping[str, Callable[..., keras.Model]],
+    head: Callable[..., Any],
+    *,
+    output_stride: int | None = None,
+    **options: Any,
 ) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
     """Makes a family known to `build_model`, on each backbone, as "family_backbone".
 
     Args:
         backbones: The function that builds each backbone, by name.
         head: The function from the backbone's stages to logits that the family uses.
+        output_stride: The family's only output stride; None where it is chosen.
         **options: Options of the family on these backbones.
     """
 
     def register(family: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
         for name, backbone in backbones.items():
-            _MODELS[f"{family.__name__}_{name}"] = ModelEntry(family, head, backbone, name, options)
+            _MODELS[f"{family.__name__}_{name}"] = ModelEntry(
+                family, head, backbone, name, options, output_stride
+            )
         return family
 
     return register
@@ -76,6 +91,7 @@ def find_model(name: str) -> ModelEntry:
         ValueError: If there is no such model; the message suggests names that begin so, and the
             nearest.
     """
+    name = convert_field("name", name, str)
     if name not in _MODELS:
         near = _near(name) or model_names()
         raise ValueError(f"There is no model named {name!r}. Did you mean: {', '.join(near)}?")

@@ -65,10 +65,10 @@ def segmentation_model(
     """
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1. Received: num_classes={num_classes}")
-    if len(input_shape) != 3 or input_shape[-1] != 3:
+    if not _is_image_shape(input_shape):
         raise ValueError(
             "input_shape must be (height, width, 3): images have 3 channels, red, green and "
-            f"blue. Received: input_shape={tuple(input_shape)}"
+            f"blue, and sides of at least 1, or None. Received: input_shape={input_shape}"
         )
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1). Received: dropout={dropout}")
@@ -97,6 +97,57 @@ def segmentation_model(
     )
 
 
+def _is_image_shape(shape: Any) -> bool:
+    if not isinstance(shape, tuple | list) or len(shape) != 3 or shape[-1] != 3:
+        return False
+    return all(side is None or (isinstance(side, int) and side > 0) for side in shape[:2])
+
+
+def find_logits(model: keras.Model, name: str) -> Any:
+    """Returns the output that holds the logits of a model, of whatever maker.
+
+    Args:
+        model: A model.
+        name: What it is called in the message, such as its file.
+
+    Returns:
+        A symbolic tensor `(batch, height, width, num_classes)`.
+
+    Raises:
+        ValueError: If the model is not functional (or a built `Sequential`), if its input is not
+            one image `(batch, height, width, 3)`, or if its output is neither logits nor a dict
+            with "logits".
+    """
+    try:
+        inputs = model.inputs
+        # The output of a `Sequential` is known only as a list.
+        output = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+    except (AttributeError, ValueError):  # a subclassed model, or one that was never built
+        raise ValueError(
+            f"{name}: expected a functional model from images to logits. Received: a "
+            f"{type(model).__name__} whose inputs and outputs are not known"
+        ) from None
+    logits = output.get("logits") if isinstance(output, dict) else output
+    shapes: list[Any] = [getattr(tensor, "shape", ()) for tensor in (*inputs, logits)]
+    if [len(shape) for shape in shapes] != [4, 4] or shapes[0][-1] != 3 or shapes[1][-1] is None:
+        raise ValueError(
+            f"{name}: expected a model from an image (batch, height, width, 3) to logits (batch, "
+            'height, width, num_classes), or to a dict with such "logits". Received: a model from '
+            f"{' and '.join(str(tuple(each.shape)) for each in inputs)} to {_describe(output)}"
+        )
+    return logits
+
+
+def _describe(output: Any) -> str:
+    """Returns the shapes of what a model returns, in words."""
+    if isinstance(output, dict):
+        parts = (f"{key!r} {tuple(tensor.shape)}" for key, tensor in output.items())
+        return f"a dict of {', '.join(parts)}"
+    if isinstance(output, list | tuple):
+        return f"a list of {', '.join(str(tuple(tensor.shape)) for tensor in output)}"
+    return str(tuple(output.shape))
+
+
 def placements(model: keras.Model) -> dict[str, CellGrid]:
     """Returns where logits, or stages, are placed in the image: at their receptive fields.
 
@@ -118,12 +169,15 @@ def split_upsampling(model: keras.Model) -> tuple[keras.Model, CellGrid | None]:
     """Splits off the layer that upsamples a model's logits, if it ends in one.
 
     Args:
-        model: A functional model from images to logits, or to a dict with "logits".
+        model: A functional model, or a `Sequential`, from images to logits, or to a dict with
+            "logits".
 
     Returns:
         The rest of the model, and where its logits lie in the image; None where they are stretched
         over it.
     """
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs, model.outputs[0], name=model.name)
     last = next((layer for layer in model.layers if layer.name == "logits"), None)
     if isinstance(last, BilinearResizeLike):
         return keras.Model(model.input, last.input[0]), last.grid

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from pdanet_tf.catalog import model_names
 from pdanet_tf.convert import import_torch, load_torch_state_dict, read_torch_file
 from pdanet_tf.layers import PixelNormalization
 from pdanet_tf.published import CHECKPOINTS, fetch
@@ -26,11 +27,11 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read, or is a folder.
         ValueError: If the file is damaged, no model, or holds weights that are not finite.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no model file at {path}{_near_checkpoints(path)}")
+    _check_file(path, "model")
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: not a model in Keras' format (.keras), or a damaged one")
     try:
@@ -94,12 +95,12 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read, or is a folder.
         ValueError: If the file is damaged or of another kind, or its weights do not fit or are
             not finite. After a `.weights.h5` file some weights may have been loaded.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no weights file at {path}{_near_checkpoints(path)}")
+    _check_file(path, "weights")
     if path.name.endswith(".keras"):
         saved = load_keras_file(path)
         _check_normalization(model, saved, path)
@@ -128,9 +129,26 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         )
 
 
-def _near_checkpoints(path: Path) -> str:
-    """Returns a question about published checkpoints of a similar name; "" if there are none."""
-    near = difflib.get_close_matches(str(path), CHECKPOINTS, n=2)
+def _check_file(path: Path, kind: str) -> None:
+    """Raises if there is no file that can be read; the message says what may have been meant."""
+    if path.is_dir():
+        best = path / "best.keras"
+        hint = f": did you mean {best}?" if best.is_file() else ""
+        raise IsADirectoryError(f"{path} is a folder, not a {kind} file{hint}")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {kind} file at {path}{_near_names(path)}")
+    with open(path, "rb"):
+        pass  # Keras reports a file without permission as a damaged one.
+
+
+def _near_names(path: Path) -> str:
+    """Returns what is known of a name that is no file: an architecture, or nearly a checkpoint."""
+    if path.name in model_names():
+        return (
+            f": {path.name} is an architecture, without weights. Give a .keras file, or the name "
+            f"of a published checkpoint ({', '.join(CHECKPOINTS)})"
+        )
+    near = difflib.get_close_matches(path.name, CHECKPOINTS, n=2)
     return f". Did you mean the published checkpoint {' or '.join(near)}?" if near else ""
 
 
