@@ -54,11 +54,13 @@ from pdanet_tf.training.lock import locked, refuse_workers
 from pdanet_tf.training.run_folder import (
     RunFolder,
     check_same_run,
+    describe_config,
     describe_data,
     make_origin,
 )
 from pdanet_tf.version import __version__
 from pdanet_tf.weights import assign_weights
+from pdanet_tf.wording import quantity
 
 _LIBRARIES = (tf, keras, np, PIL)
 
@@ -89,7 +91,8 @@ def train(
     In `config.output_dir` it leaves `best.keras` (the best model, for use), `last.keras` (the
     last state, for `resume`), `history.csv`, TensorBoard logs in `logs` (if TensorBoard is
     installed: extra `tensorboard`), `config.json`, `inference.json`, and at the end
-    `summary.json`. The folder is locked while the run lasts.
+    `summary.json`. The folder is locked while the run lasts. `history.csv` counts epochs from 0,
+    as Keras' `CSVLogger` does; what is printed counts them from 1.
 
     With `config.resume` it goes on with the run in that folder; see `resume`.
 
@@ -464,16 +467,24 @@ class _Run:
         path, steps = self.folder.last, self.progress.epochs * self.steps
         try:
             model = keras.saving.load_model(path)
-            done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
         except Exception as error:  # damaged files raise errors of many kinds
+            # What Python itself says of wrong content, as of a list for an object, tells a user
+            # nothing.
+            is_plain = isinstance(error, ValueError | OSError)
+            reason = one_line(error) if is_plain else "what it says of the model is damaged"
+            raise ValueError(f"{path}: the checkpoint cannot be loaded: {reason}") from error
+        if getattr(model, "optimizer", None) is None:
             raise ValueError(
-                f"{path}: the checkpoint cannot be loaded: {one_line(error)}"
-            ) from error
+                f"{path}: the checkpoint cannot be loaded: it holds a model without an optimizer, "
+                f"as {self.folder.best.name} does, from which no run goes on. Put the run's own "
+                f"{path.name} in its place"
+            )
+        done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
         # Where the loss is scaled, steps that overflow do not count.
         if done > steps or (done < steps and self.config.precision != "mixed_float16"):
             raise ValueError(
-                f"{path}: the optimizer has done {done} steps, but {self.progress.epochs} epochs "
-                f"of this run are {steps}"
+                f"{path}: the optimizer has done {quantity(done, 'step')}, but "
+                f"{quantity(self.progress.epochs, 'epoch')} of this run must be {steps}"
             )
         former = float(model.optimizer.learning_rate)
         model.optimizer.learning_rate = self._schedule()
@@ -536,7 +547,7 @@ class _Run:
     def summarise(self, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
         """Writes `summary.json`, and returns what it holds."""
         summary = {
-            "config": self.config.to_dict(),
+            "config": describe_config(self.config),
             "seed": self.config.seed,
             "seconds": round(seconds, 1),
             "versions": {
