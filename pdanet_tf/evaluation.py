@@ -263,7 +263,8 @@ class _Store:
             found = file.info.get(_IMAGE_HASH)
         if found != _hash_image(image):
             raise DataError(
-                f"{path}: the stored prediction is not of this image, but of another one of that name and size. "
+                f"{path}: the stored prediction is not of this image, but of another one of that "
+                "name and size. "
                 "Choose another folder for the predictions, or remove the file"
             )
         return prediction

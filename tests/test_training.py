@@ -316,7 +316,7 @@ def test_values_out_of_range(wrong):
 def test_what_is_wrong_with_a_range_and_with_names_is_said():
     with pytest.raises(ValueError, match="scale_range must be in the order lowest, highest"):
         TrainConfig(scale_range=(2.0, 0.5))
-    with pytest.raises(ValueError, match="class_names must differ. More than once: 'cat'"):
+    with pytest.raises(ValueError, match=r"class_names must differ\. More than once: 'cat'"):
         TrainConfig(class_names=("cat", "dog", "cat"))
     TrainConfig(dropout=0.0, momentum=1.0, color_jitter=1.0, scale_range=(1, 1), output_stride=32)
 
