@@ -264,8 +264,7 @@ class _Store:
         if found != _hash_image(image):
             raise DataError(
                 f"{path}: the stored prediction is not of this image, but of another one of that "
-                "name and size. "
-                "Choose another folder for the predictions, or remove the file"
+                "name and size. Choose another folder for the predictions, or remove the file"
             )
         return prediction
 

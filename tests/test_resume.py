@@ -293,7 +293,7 @@ def test_files_of_another_run_are_told_from_the_runs_own(run, data, tmp_path):
     ):
         resume(run, verbose=0)
     for entry, message in (
-        ("config.json", "cannot be loaded: what it says of the model is damaged"),
+        ("config.json", "cannot be loaded: the file is damaged"),
         ("pdanet_tf_progress.json", "run: what it says of how far the run has come is damaged"),
     ):
         replace_entry(run / "best.keras", run / "last.keras", entry, "[1, 2]")

@@ -8,6 +8,7 @@ import os
 import platform
 import shlex
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -468,10 +469,10 @@ class _Run:
         try:
             model = keras.saving.load_model(path)
         except Exception as error:  # damaged files raise errors of many kinds
-            # What Python itself says of wrong content, as of a list for an object, tells a user
-            # nothing.
-            is_plain = isinstance(error, ValueError | OSError)
-            reason = one_line(error) if is_plain else "what it says of the model is damaged"
+            # What Keras and Python say of wrong content, as of a list for an object, tells a
+            # user nothing.
+            is_plain = isinstance(error, ValueError | OSError) and _describes_model(path)
+            reason = one_line(error) if is_plain else "the file is damaged"
             raise ValueError(f"{path}: the checkpoint cannot be loaded: {reason}") from error
         if getattr(model, "optimizer", None) is None:
             raise ValueError(
@@ -566,6 +567,15 @@ class _Run:
 
 def _has_tensorboard() -> bool:
     return importlib.util.find_spec("tensorboard") is not None
+
+
+def _describes_model(path: Path) -> bool:
+    """Tells whether a `.keras` file holds a `config.json` with a JSON object."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return isinstance(json.loads(archive.read("config.json")), dict)
+    except Exception:  # damaged archives raise errors of many kinds
+        return False
 
 
 def _label_stride(model: keras.Model) -> int:
