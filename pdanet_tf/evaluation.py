@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -22,12 +23,16 @@ from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.folder import FolderDataset
 from pdanet_tf.data.readers import DataError, read_label
+from pdanet_tf.data.statistics import check_split
 from pdanet_tf.files import read_json, whole_file, write_atomically
 from pdanet_tf.inference import Predictor, Protocol, count_classes, load_model
 from pdanet_tf.metrics import MeanIoU, Scores
 from pdanet_tf.visualization import draw_bar_chart
+from pdanet_tf.wording import quantity
 
 _ORIGIN_FILE = "origin.json"  # beside stored predictions
+_HASHED = ("weights", "names of the images", "sizes of the images")  # in that file
+_IMAGE_HASH = "image"  # key of the text in each stored prediction
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Evaluation:
     def table(self) -> Table:
         """Returns a table of the figures, to be printed by rich."""
         scores = self.scores
-        table = Table(title=f"{self.images} images")
+        table = Table(title=quantity(self.images, "image"))
         table.add_column("class")
         table.add_column("IoU", justify="right")
         table.add_column("labelled pixels", justify="right")
@@ -86,7 +91,7 @@ class Evaluation:
         """Draws the IoU of every class as a bar; an absent class has none."""
         scores = self.scores
         values = np.where(scores.present, scores.iou, np.nan).tolist()
-        title = f"mean IoU {scores.mean_iou:.4f}, {self.images} images"
+        title = f"mean IoU {scores.mean_iou:.4f}, {quantity(self.images, 'image')}"
         return draw_bar_chart(
             self.classes.names, values, title, "IoU (0 to 1)", self.classes.colors
         )
@@ -121,9 +126,10 @@ def evaluate(
 
     Raises:
         ValueError: If model and data set differ in their number of classes, or if predictions
-            of another model, precision or protocol would be resumed.
+            of another model, precision, protocol or of other images would be resumed.
         FileExistsError: If `predictions` holds files and `resume` is off.
-        DataError: If a file cannot be used.
+        DataError: If a file cannot be used, or no score of the data set means anything: no pixel
+            is labelled, or all annotations hold 0 and 255 for 0 and 1.
 
     Example:
         ```python
@@ -136,6 +142,7 @@ def evaluate(
     if protocol is None and settings is not None:
         protocol = settings.protocol
     _check_num_classes(loaded, dataset)
+    _check_labels(dataset)
     predictor = Predictor(loaded, protocol, crf)
     if predictions is None and resume:
         raise ValueError("resume=True needs the folder of the predictions so far.")
@@ -156,11 +163,11 @@ def evaluate_predictor(
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for index in range(len(dataset)):
             image, label = dataset.read(index)
-            prediction = None if store is None else store.read(index, label.shape)
+            prediction = None if store is None else store.read(index, image, label.shape)
             if prediction is None:
                 prediction = predictor.label_map(image, (label.shape[0], label.shape[1]))
                 if store is not None:
-                    store.write(index, prediction)
+                    store.write(index, image, prediction)
             yield label, prediction
 
     return _score(pairs(), dataset, progress)
@@ -171,6 +178,7 @@ def _origin(model: keras.Model, predictor: Predictor, dataset: SegmentationDatas
     digest = hashlib.sha256()
     for weight in model.weights:
         digest.update(np.asarray(keras.ops.convert_to_numpy(weight)).tobytes())
+    indices = range(len(dataset))
     origin = {
         "model": model.name,
         "weights": digest.hexdigest(),
@@ -179,12 +187,27 @@ def _origin(model: keras.Model, predictor: Predictor, dataset: SegmentationDatas
         "crf": None if predictor.crf is None else dataclasses.asdict(predictor.crf),
         "classes": dataset.classes.names,
         "label_offset": dataset.label_offset,
+        "number of images": len(dataset),
+        "names of the images": _hash_json([dataset.name(index) for index in indices]),
+        "sizes of the images": _hash_json([dataset.size(index) for index in indices]),
     }
     return json.loads(json.dumps(origin))
 
 
+def _hash_json(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _hash_image(image: np.ndarray) -> str:
+    digest = hashlib.sha256(str(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
 class _Store:
     """Predicted label maps in a folder, with a note of what they come from.
+
+    Each file also holds a hash of the pixels that it was predicted from, in a text chunk.
 
     Args:
         folder: The folder.
@@ -209,19 +232,23 @@ class _Store:
                     f"{folder} already holds files. Choose another folder for the predictions, or "
                     "resume=True to go on with those in it."
                 )
-            former = read_json(note) if note.is_file() else {}
-            for name, value in origin.items():
-                if former.get(name) != value:
-                    raise ValueError(
-                        f"The predictions in {folder} come from another evaluation: their {name} "
-                        f"is {former.get(name)!r}. Received: {value!r}"
-                    )
+            if not note.is_file():
+                raise ValueError(
+                    f"{folder} holds files, but no {_ORIGIN_FILE} that tells what predictions come "
+                    "from. Choose another folder for the predictions."
+                )
+            different = _differences(read_json(note), origin)
+            if different:
+                raise ValueError(
+                    f"The predictions in {folder} come from another evaluation: {different}. "
+                    "Choose another folder for the predictions."
+                )
         write_atomically(note, json.dumps(origin, indent=2) + "\n")
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{self.dataset.name(index)}.png"
 
-    def read(self, index: int, shape: tuple[int, ...]) -> np.ndarray | None:
+    def read(self, index: int, image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
         """Returns the stored prediction of an image, or None if there is none."""
         path = self._path(index)
         if not path.is_file():
@@ -232,14 +259,39 @@ class _Store:
                 f"{path}: the stored prediction is {prediction.shape[0]} x {prediction.shape[1]} "
                 f"(height x width), the label {shape[0]} x {shape[1]}; remove the file"
             )
+        with Image.open(path) as file:
+            found = file.info.get(_IMAGE_HASH)
+        if found != _hash_image(image):
+            raise DataError(
+                f"{path}: the stored prediction is not of this image, but of another one of that "
+                "name and size. Choose another folder for the predictions, or remove the file"
+            )
         return prediction
 
-    def write(self, index: int, prediction: np.ndarray) -> None:
+    def write(self, index: int, image: np.ndarray, prediction: np.ndarray) -> None:
         """Stores the prediction of an image, whole or not at all."""
         highest = self.dataset.num_classes - 1 + self.dataset.label_offset
         raw = prediction + self.dataset.label_offset
+        text = PngInfo()
+        text.add_text(_IMAGE_HASH, _hash_image(image))
         with whole_file(self._path(index)) as beside:
-            Image.fromarray(raw.astype("uint8" if highest < 256 else "uint16")).save(beside)
+            label_map = Image.fromarray(raw.astype("uint8" if highest < 256 else "uint16"))
+            label_map.save(beside, pnginfo=text)
+
+
+def _differences(former: dict[str, Any], origin: dict[str, Any]) -> str:
+    """Says how two evaluations differ; hashes are not shown."""
+    found = []
+    for name, value in origin.items():
+        if former.get(name) == value:
+            continue
+        if name not in former:
+            found.append(f"their {name} is not known")
+        elif name in _HASHED:
+            found.append(f"their {name} differ")
+        else:
+            found.append(f"their {name} is {former[name]!r}, not {value!r}")
+    return "; ".join(found)
 
 
 def evaluate_predictions(
@@ -257,9 +309,10 @@ def evaluate_predictions(
 
     Raises:
         DataError: If a prediction is missing, has another size than its label, or predicts
-            "no class".
+            "no class"; or as in `evaluate`.
     """
     folder = Path(folder)
+    _check_labels(dataset)
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for index in range(len(dataset)):
@@ -282,6 +335,13 @@ def _check_num_classes(model: keras.Model, dataset: SegmentationDataset) -> None
     found = count_classes(model)
     if found != dataset.num_classes:
         raise ValueError(f"The model has {found} classes, the data set {dataset.num_classes}.")
+
+
+def _check_labels(dataset: SegmentationDataset) -> None:
+    """Raises if no score can mean anything; where all is well, one image is read for it."""
+    split = getattr(dataset, "split", None)
+    # Not a name that begins with "train": one class is too few to learn, but may be scored.
+    check_split("the data set" if split is None else f"the split {split}", dataset)
 
 
 def _score(

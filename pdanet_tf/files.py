@@ -29,11 +29,11 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
         size: About how many bytes it will have, for the message when the disk is full.
 
     Raises:
-        OSError: If the file cannot be written; when the disk is full, the message names the file,
-            the bytes that it needs and those that are free.
+        OSError: If the file cannot be written; the message names `path` and the reason; when the
+            disk is full, also the bytes that it needs and those that are free.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with _named_errors(path, size):
+        path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(_ENDING, _prefix(path), path.parent) as folder:
             temporary = Path(folder) / path.name
             yield temporary
@@ -41,10 +41,6 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
             os.replace(temporary, path)
         if os.name == "posix":  # elsewhere folders cannot be opened
             _flush(path.parent)
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise OSError(error.errno, _describe_full_disk(error, path, size)) from error
 
 
 @contextmanager
@@ -55,15 +51,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     Raises:
         FileExistsError: If there is something called `path`.
+        OSError: If the folder cannot be written; the message names `path` and the reason.
     """
-    if path.exists() or path.is_symlink():
-        raise FileExistsError(f"{path}: already exists; choose a new folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(_ENDING, _prefix(path), path.parent) as parent:
-        temporary = Path(parent) / path.name
-        temporary.mkdir()
-        yield temporary
-        os.rename(temporary, path)
+    with _named_errors(path):
+        if path.exists() or path.is_symlink():
+            raise FileExistsError(f"{path}: already exists; choose a new folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(_ENDING, _prefix(path), path.parent) as parent:
+            temporary = Path(parent) / path.name
+            temporary.mkdir()
+            yield temporary
+            os.rename(temporary, path)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -82,6 +80,48 @@ def remove_leftovers(path: Path) -> None:
         shutil.rmtree(folder)
 
 
+def plain_error(number: int, text: str) -> OSError:
+    """Returns the error of an error number, whose message is `text` alone."""
+    error = type(OSError(number, text))(text)
+    error.errno = number
+    return error
+
+
+def describe_reason(error: OSError, path: Path) -> str:
+    """Says why `path` cannot be written, in the operating system's words where they are plain."""
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        for parent in path.parents:
+            if parent.exists() and not parent.is_dir():
+                return f"{parent} is not a folder"
+    return os.strerror(error.errno or errno.EIO)
+
+
+@contextmanager
+def _named_errors(path: Path, size: int | None = None) -> Iterator[None]:
+    """Has errors name the file or folder that is written, instead of a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or not _is_about(error, path):
+            raise
+        if error.errno in _FULL:
+            raise plain_error(error.errno, _describe_full_disk(error, path, size)) from error
+        reason = describe_reason(error, path)
+        raise plain_error(error.errno, f"{path} cannot be written: {reason}") from error
+
+
+def _is_about(error: OSError, path: Path) -> bool:
+    """Tells whether an error is of writing `path`, and not of another file that was read."""
+    if not isinstance(error.filename, str | os.PathLike):
+        return True
+    file, prefix = Path(error.filename), _prefix(path)
+    return (
+        file == path
+        or file in path.parents
+        or any(part.startswith(prefix) and part.endswith(_ENDING) for part in file.parts)
+    )
+
+
 def _prefix(path: Path) -> str:
     return f".{path.name[:40]}."  # a name has 255 bytes at most
 
@@ -96,7 +136,8 @@ def _flush(path: Path) -> None:
 
 def _describe_full_disk(error: OSError, path: Path, size: int | None) -> str:
     needs = "" if size is None else f" It needs about {size:,} bytes;"
-    free = shutil.disk_usage(path.parent).free
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    free = shutil.disk_usage(folder).free
     kept = " The former file is unchanged." if path.exists() else ""
     return (
         f"{os.strerror(error.errno or errno.ENOSPC)}: {path} could not be written.{needs} "

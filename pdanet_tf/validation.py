@@ -21,6 +21,7 @@ from pdanet_tf.data.statistics import SplitStatistics, judge_split
 from pdanet_tf.files import write_atomically
 from pdanet_tf.progress import track
 from pdanet_tf.visualization import draw_bar_chart
+from pdanet_tf.wording import quantity
 
 _SEVERITIES: tuple[Severity, ...] = ("fatal", "warning", "note")
 _NAMES_SHOWN = 20
@@ -87,7 +88,7 @@ class ValidationReport:
         return draw_bar_chart(
             self.classes.names,
             (100 * pixels / max(int(pixels.sum()), 1)).tolist(),
-            f"Frequency of the classes in {images:,} images",
+            f"Frequency of the classes in {quantity(images, 'image')}",
             "share of the labelled pixels (%)",
             self.classes.colors,
         )

@@ -32,6 +32,7 @@ STOREYS = (
         "pdanet_tf.startup",
         "pdanet_tf.version",
         "pdanet_tf.weights",
+        "pdanet_tf.wording",
     ),
     ("pdanet_tf.backbones", "pdanet_tf.losses", "pdanet_tf.visualization"),
     ("pdanet_tf.models", "pdanet_tf.metrics", "pdanet_tf.optimizers"),

@@ -231,12 +231,13 @@ class TestBadData:
         [
             ({"name": "scene_parse150"}, "scene_parse150"),
             ({"name": "camvid"}, "set data_dir"),
+            ({"name": "synthetic", "data_dir": "scenes"}, "no folder. Received: data_dir='scenes'"),
             ({"name": "camvid", "data_dir": ".", "num_classes": 5}, "takes no num_classes"),
             ({"name": "folder", "data_dir": "."}, "needs num_classes or class_names"),
             ({"name": "camvid", "data_dir": ".", "class_colors": ("#ff0000",)}, "class_colors"),
             (
                 {"name": "folder", "data_dir": ".", "num_classes": 3, "class_colors": ("#ff0000",)},
-                "3 names and 1 colours",
+                "3 names and 1 colour",
             ),
             (
                 {"name": "folder", "data_dir": ".", "num_classes": 1, "class_colors": ("red",)},

@@ -212,6 +212,62 @@ def test_an_evaluation_goes_on_where_it_stopped(model, dataset, tmp_path, monkey
         pdanet_tf.evaluate(model, dataset, resume=True)
 
 
+def test_predictions_of_other_images_are_not_resumed(model, dataset, folder, tmp_path):
+    store = tmp_path / "predicted"
+    arguments = {"protocol": Protocol((16,)), "progress": False, "predictions": store}
+    pdanet_tf.evaluate(model, dataset, **arguments)
+    arguments["resume"] = True
+    pixels = folder / "images" / "validation" / "scene_2.png"
+    former = pixels.read_bytes()
+    Image.new("RGB", (90, 8), (9, 90, 200)).save(pixels)  # of the same size
+    with pytest.raises(DataError, match=r"scene_2\.png: .* of another one of that name and size"):
+        pdanet_tf.evaluate(model, dataset, **arguments)
+    pixels.write_bytes(former)
+    pdanet_tf.evaluate(model, dataset, **arguments)
+    for kind in ("images", "annotations"):
+        path = folder / kind / "validation" / "scene_3.png"
+        with Image.open(path) as file:
+            file.resize((24, 25), Image.Resampling.NEAREST).save(path)
+    with pytest.raises(ValueError, match="evaluation: their sizes of the images differ") as raised:
+        pdanet_tf.evaluate(model, dataset, **arguments)
+    assert "names" not in str(raised.value)
+    for kind in ("images", "annotations"):
+        (folder / kind / "validation" / "scene_0.png").unlink()
+    fewer = load_dataset("folder", "validation", folder, num_classes=CLASSES, label_offset=1)
+    with pytest.raises(ValueError, match="number of images is 4, not 3; their names of the images"):
+        pdanet_tf.evaluate(model, fewer, **arguments)
+    (store / "origin.json").unlink()
+    with pytest.raises(ValueError, match=r"holds files, but no origin\.json"):
+        pdanet_tf.evaluate(model, fewer, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([255], "no pixel of any annotation has a class"),
+        ([0, 255], "all annotations hold 0 and 255 only"),
+        ([1], None),  # one class only, which may be scored
+    ],
+)
+def test_labels_that_no_score_can_be_of(model, folder, tmp_path, values, message):
+    for path in (folder / "annotations" / "validation").iterdir():
+        with Image.open(path) as file:
+            size = file.size
+        Image.fromarray(np.resize(np.array(values, "uint8"), size[::-1])).save(path)
+    dataset = load_dataset("folder", "validation", folder, num_classes=CLASSES)
+
+    def score():
+        return pdanet_tf.evaluate(model, dataset, Protocol((16,)), progress=False)
+
+    if message is None:
+        assert score().scores.pixels.tolist() == [0, 25 * 25 + 31 * 47 + 64 * 40 + 8 * 90, 0, 0]
+        return
+    with pytest.raises(DataError, match=message):
+        score()
+    with pytest.raises(DataError, match=message):  # before it asks for a prediction
+        evaluate_predictions(tmp_path / "nowhere", dataset, progress=False)
+
+
 def test_the_command_line_knows_the_protocol(model, folder, tmp_path, capsys):
     model.save(tmp_path / "model.keras")
     data = ["--dataset", "folder", "--data-dir", str(folder), "--num-classes", str(CLASSES)]

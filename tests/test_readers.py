@@ -237,7 +237,7 @@ def _long_text():
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (b"no image", "not an image that can be read. Replace"),
+        (b"no image", "not an image that can be read. Replace or remove the file"),
         (_cut_phys(), "Truncated pHYs chunk"),
         (_long_text(), "too large"),
         (png(8, list(range(200)))[:-100], "cannot be read"),
@@ -264,7 +264,7 @@ def test_a_folder_a_missing_file_and_one_that_may_not_be_read(tmp_path, monkeypa
         raise PermissionError(13, "Permission denied")
 
     for name, message in (
-        ("x.png", "this is a folder"),
+        ("x.png", "this is a folder, not a file"),
         ("link.png", "there is no such file"),
         ("sound.png/x.png", "there is no such file"),
         ("nowhere.png", "there is no such file"),

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
 
 import keras
 import numpy as np
@@ -20,7 +21,7 @@ import tensorflow as tf
 
 from pdanet_tf import cli, train
 from pdanet_tf.data import FolderDataset
-from pdanet_tf.files import whole_file, write_atomically
+from pdanet_tf.files import whole_file, whole_folder, write_atomically
 from pdanet_tf.inference import InferenceSettings
 from pdanet_tf.training import TrainConfig, TrainingInterrupted, resume
 from pdanet_tf.training.callbacks import Progress, StopOnNonFinite
@@ -251,11 +252,21 @@ def test_a_run_is_not_resumed_on_other_data(run, data, tmp_path, monkeypatch):
         (folder / f"validation/scene_0.{ending}").rename(folder / f"validation/other.{ending}")
     with pytest.raises(ValueError, match="started on other data") as raised:
         resume(run, verbose=0)
-    assert "training images was 3, and is 4; hash of the training" in str(raised.value)
-    assert "validation images was" not in str(raised.value)
-    assert "hash of the validation images' names was" in str(raised.value)
+    assert (
+        "on other data: there were 3 training images and are 4 now; the names of the training "
+        "images differ; the names of the validation images differ. Restore"
+    ) in str(raised.value)
     assert f"weights='{run}/best.keras'" in str(raised.value)
     assert Progress.of(run / "last.keras") == before
+
+
+def test_a_run_goes_on_from_another_working_directory(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(data.parent)
+    result = train(make_config(data.name, tmp_path / "run", epochs=1), verbose=0)
+    assert TrainConfig.load(tmp_path / "run" / "config.json").data_dir == str(data)
+    assert result.summary["config"]["data_dir"] == str(data)
+    monkeypatch.chdir(tmp_path)
+    resume("run", verbose=0)
 
 
 def test_the_number_of_steps_belongs_to_the_run(data, tmp_path):
@@ -264,10 +275,32 @@ def test_the_number_of_steps_belongs_to_the_run(data, tmp_path):
     assert TrainConfig.load(tmp_path / "run" / "config.json").steps_per_epoch == 3 // 2
 
 
+def replace_entry(source, target, name, content):
+    """Copies an archive, with another content of one entry; None leaves it out."""
+    with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as copy:
+        for entry in archive.namelist():
+            if entry != name:
+                copy.writestr(entry, archive.read(entry))
+        if content is not None:
+            copy.writestr(name, content)
+
+
 def test_files_of_another_run_are_told_from_the_runs_own(run, data, tmp_path):
     last = (run / "last.keras").read_bytes()
     shutil.copy(run / "best.keras", run / "last.keras")  # no optimizer
-    with pytest.raises(ValueError, match=r"last\.keras: the checkpoint cannot be loaded"):
+    with pytest.raises(
+        ValueError, match=r"last\.keras: the checkpoint cannot be loaded: .*, as best\.keras does"
+    ):
+        resume(run, verbose=0)
+    for entry, message in (
+        ("config.json", "cannot be loaded: the file is damaged"),
+        ("pdanet_tf_progress.json", "run: what it says of how far the run has come is damaged"),
+    ):
+        replace_entry(run / "best.keras", run / "last.keras", entry, "[1, 2]")
+        with pytest.raises(ValueError, match=rf"last\.keras: .*{message}$"):
+            resume(run, verbose=0)
+    replace_entry(run / "best.keras", run / "last.keras", "pdanet_tf_progress.json", None)
+    with pytest.raises(ValueError, match="it does not tell how far a run has come"):
         resume(run, verbose=0)
     for content in (b"garbage", last[: len(last) // 2], b""):
         (run / "last.keras").write_bytes(content)
@@ -404,6 +437,52 @@ def test_a_file_over_the_limit_names_itself_and_its_size(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
     assert file.read_text() == "former"
+
+
+def test_errors_of_writing_name_the_file_that_is_meant(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    long = "n" * 300
+    for path, kind, reason in (
+        (tmp_path / "folder", IsADirectoryError, "Is a directory"),
+        (tmp_path / long, OSError, "File name too long"),
+        (tmp_path / "file" / "a.json", OSError, f"{tmp_path / 'file'} is not a folder"),
+        (tmp_path / "file" / "below" / "a.json", OSError, f"{tmp_path / 'file'} is not a folder"),
+    ):
+        with pytest.raises(kind) as raised:
+            write_atomically(path, "text")
+        assert str(raised.value) == f"{path} cannot be written: {reason}"
+        assert raised.value.errno
+    with (
+        pytest.raises(OSError, match=rf"/{long} cannot .*: File name too long$") as raised,
+        whole_folder(tmp_path / long),
+    ):
+        pass
+    # Of a file that is read.
+    with pytest.raises(FileNotFoundError, match=r"other"), whole_file(tmp_path / "a.json"):
+        (tmp_path / "other").read_text()
+
+    def refuse(path, *_):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(
+        "pdanet_tf.files.tempfile.TemporaryDirectory",
+        lambda *given: refuse(str(given[2] / f"{given[1]}x{given[0]}")),
+    )
+    with pytest.raises(PermissionError) as raised:
+        write_atomically(tmp_path / "a.json", "text")
+    assert str(raised.value) == f"{tmp_path / 'a.json'} cannot be written: Permission denied"
+    assert raised.value.errno == errno.EACCES
+    monkeypatch.setattr("pdanet_tf.training.lock.os.open", refuse)
+    with pytest.raises(PermissionError) as raised, locked(tmp_path / "folder"):
+        pass
+    assert str(raised.value) == (
+        f"The run's folder {tmp_path / 'folder'} cannot be written to: Permission denied"
+    )
+    monkeypatch.undo()
+    with pytest.raises(OSError, match=r"file is not a folder$"), locked(tmp_path / "file" / "run"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_files_are_flushed_before_they_are_replaced_and_have_names_of_their_own(

@@ -293,12 +293,32 @@ def test_bad_data_is_found_before_anything_is_written(config, tmp_path):
         {"learning_rate": -1.0},
         {"precision": "bfloat16"},
         {"num_classes": 0},
+        {"dropout": 1.0},
+        {"dropout": -0.1},
+        {"momentum": 1.5},
+        {"momentum": -0.5},
+        {"output_stride": 4},
+        {"color_jitter": 1.5},
+        {"scale_range": (0.0, 1.0)},
+        {"scale_range": (2.0, 0.5)},
+        {"crop_size": (0, 16)},
+        {"class_names": ("cat", "dog", "cat")},
+        {"ignore_label": -1},
+        {"label_offset": -1},
     ],
 )
 def test_values_out_of_range(wrong):
     name, value = next(iter(wrong.items()))
-    with pytest.raises(ValueError, match=f"{name}={value!r}"):
+    with pytest.raises(ValueError, match=re.escape(f"Received: {name}={value!r}")):
         TrainConfig(**wrong)
+
+
+def test_what_is_wrong_with_a_range_and_with_names_is_said():
+    with pytest.raises(ValueError, match="scale_range must be in the order lowest, highest"):
+        TrainConfig(scale_range=(2.0, 0.5))
+    with pytest.raises(ValueError, match=r"class_names must differ\. More than once: 'cat'"):
+        TrainConfig(class_names=("cat", "dog", "cat"))
+    TrainConfig(dropout=0.0, momentum=1.0, color_jitter=1.0, scale_range=(1, 1), output_stride=32)
 
 
 def test_the_command_line_from_training_to_export(config, tmp_path, capsys):

@@ -280,7 +280,7 @@ def test_a_missing_split_is_fatal(make_folder):
         ([(0, 255)] * 2, ("--num-classes", 2, "--ignore-label", 255), "hold 0 and 255 only"),
         ([(0, 255), (0, 0)], ("--num-classes", 1), "count the background as a class, too: set --"),
         ([(0, 0)] * 2, ("--num-classes", 1), "there is one class only"),
-        ([(0, 0)] * 2, ("--num-classes", 3), "every labelled pixel has the class class 0"),
+        ([(0, 0)] * 2, ("--num-classes", 3), "every labelled pixel is of one class, 'class 0'"),
         ([(255,), (255,)], ("--num-classes", 3), "no pixel of any annotation has a class"),
         ([(0, 0)], ("--num-classes", 3, "--label-offset", 1), "look at --label-offset, --ignore"),
     ],
@@ -346,7 +346,7 @@ class Drawn(SegmentationDataset):
     [
         (1, [(0,)], "one class only"),
         (2, [(0,), (0, 255)], "0 and 255 only"),
-        (2, [(1,), (1, 255)], "every labelled pixel has the class class 1"),
+        (2, [(1,), (1, 255)], "every labelled pixel is of one class, 'class 1'"),
         (2, [(255,), (255,)], "no pixel of any annotation"),
         (2, [(0,), (9,)], "with the labels 9"),
         (2, [], "holds no images"),
@@ -494,8 +494,12 @@ def test_what_lies_in_a_folder_instead_is_said(make_folder):
     (labels / "scene_1.png").rename(labels / "scene_1.jpg")
     dataset = listed(root)
     assert [(p.severity, p.kind, p.text) for p in dataset.problems] == [
-        ("warning", "not read", "also holds the sub-folder a.png, 1 .txt file, which are not read"),
-        ("note", "not read", "also holds 1 .gif file, 1 .jpg file, which are not read"),
+        (
+            "warning",
+            "not read",
+            "also holds the sub-folder a.png, 1 .txt file; nothing of this is read",
+        ),
+        ("note", "not read", "also holds 1 .gif file, 1 .jpg file; nothing of this is read"),
         (
             "fatal",
             "image without annotation",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pdanet_tf.data.palette import Color, bright_colors, parse_color
 from pdanet_tf.fields import check_fields, shorten
+from pdanet_tf.wording import quantity
 
 _BACKGROUNDS = ("background", "void", "other", "unlabelled", "unlabeled")
 _LONGEST_NAME = 256  # in characters
@@ -43,8 +44,8 @@ class Classes:
             raise ValueError(f"Class names must differ. Received: names={self.names}")
         if len(self.colors) != len(self.names):
             raise ValueError(
-                f"There must be one colour per class. Received: {len(self.names)} names and "
-                f"{len(self.colors)} colours"
+                f"There must be one colour per class. Received: "
+                f"{quantity(len(self.names), 'name')} and {quantity(len(self.colors), 'colour')}"
             )
         for color in self.colors:
             if not all(0 <= channel <= 255 for channel in color):

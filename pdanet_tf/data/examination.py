@@ -52,7 +52,7 @@ class Examination:
         except OSError as error:
             self.problems.append(
                 Problem(
-                    self.file, "unusable", f"cannot be read: {error}", "Mend it, or take it out"
+                    self.file, "unusable", f"cannot be read: {error}", "Replace or remove the file"
                 )
             )
 

@@ -25,6 +25,7 @@ from pdanet_tf.data.readers import (
     read_picture,
 )
 from pdanet_tf.data.statistics import SplitStatistics, judge_split
+from pdanet_tf.wording import quantity
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _LABEL_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
@@ -274,8 +275,7 @@ class _Listing:
         """Says what lies there and is not read; nothing where there is nothing."""
         kinds = Counter(path.suffix.lower() for path in self.others.values())
         parts = [
-            f"{count} {ending or 'other'} file{'s' if count > 1 else ''}"
-            for ending, count in sorted(kinds.items())
+            quantity(count, f"{ending or 'other'} file") for ending, count in sorted(kinds.items())
         ]
         if self.folders:
             parts.insert(0, f"the sub-folder{'s' if len(self.folders) > 1 else ''} ")
@@ -338,7 +338,7 @@ def _list_files(
             Problem(
                 str(folder),
                 "not read",
-                f"also holds {others}, which are not read",
+                f"also holds {others}; nothing of this is read",
                 f"Files are read from the folder itself, as {', '.join(endings)}",
                 "warning" if found.folders else "note",
             )

@@ -12,6 +12,7 @@ from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.folder import FolderDataset
 from pdanet_tf.data.readers import DataError, PathLike
 from pdanet_tf.data.synthetic import SyntheticDataset
+from pdanet_tf.wording import quantity
 
 
 def load_dataset(
@@ -33,7 +34,7 @@ def load_dataset(
             extracted folder, or what `tfds.load("ade20k")` prepares), or "folder" (any folder
             with `images/SPLIT` and `annotations/SPLIT`).
         split: "train" or "validation"; of a folder, the name of any folder below `images`.
-        data_dir: The folder; of no use to "synthetic". For "ade20k" either the extracted
+        data_dir: The folder; "synthetic" has none. For "ade20k" either the extracted
             `ADEChallengeData2016`, or a folder of TensorFlow Datasets (None takes its usual one):
             ADE20K is prepared there if it is not yet, from an `ADEChallengeData2016` or
             `ADEChallengeData2016.zip` in it, else from the archive, which is downloaded (967 MB).
@@ -48,7 +49,7 @@ def load_dataset(
         strict: Whether files without a partner, or a missing split, raise; see `FolderDataset`.
 
     Raises:
-        ValueError: If there is no such data set, or an argument is missing.
+        ValueError: If there is no such data set, or an argument is missing or of no use to it.
         DataError: If something is wrong with the folder.
         OSError: If ADE20K cannot be downloaded, or the disk is full.
 
@@ -74,6 +75,12 @@ def load_dataset(
             f"The data set {name!r} has classes of its own; it takes no {', '.join(strange)}."
         )
     if name == "synthetic":
+        if data_dir is not None:
+            raise ValueError(
+                f"The data set {name!r} is drawn and has no folder. Received: "
+                f"data_dir={str(data_dir)!r}; set dataset='folder' (or 'camvid', 'ade20k') to "
+                "read one"
+            )
         return SyntheticDataset(split)
     if name == "ade20k":
         return _open_ade20k(split, data_dir, strict)
@@ -124,7 +131,8 @@ def _folder_classes(num_classes: int | None, names: tuple[str, ...] | None) -> C
     if names:
         if num_classes not in (None, len(names)):
             raise ValueError(
-                f"num_classes={num_classes} does not agree with the {len(names)} class_names"
+                f"num_classes={num_classes} does not agree with class_names, which has "
+                f"{quantity(len(names), 'name')}"
             )
         return Classes.named(names)
     if num_classes is None:

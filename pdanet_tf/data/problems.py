@@ -53,7 +53,7 @@ class DataError(ValueError):
         """Returns what is wrong, of `file` if the message does not tell of which."""
         if isinstance(self._problem, Problem):
             return self._problem
-        return Problem(file, "unusable", str(self), "Mend the file, or take it out")
+        return Problem(file, "unusable", str(self), "Replace or remove the file")
 
 
 def raise_if_any(problems: Iterable[Problem]) -> None:

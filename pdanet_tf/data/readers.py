@@ -43,7 +43,7 @@ _PLAIN_ERRORS = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-_REPLACE = "Replace the file, or take image and annotation out"
+_REPLACE = "Replace or remove the file"
 PIXELS_VARIABLE = "PDANET_TF_MAX_PIXELS"
 
 
@@ -407,8 +407,10 @@ def _file_length(path: str) -> int:
     except (OSError, ValueError) as error:
         raise DataError(_no_image(path, error)) from error
     if not stat.S_ISREG(status.st_mode):
-        what = "a folder" if stat.S_ISDIR(status.st_mode) else "no file that holds data"
-        raise DataError(Problem(path, "missing file", f"this is {what}", "Put a file in its place"))
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
+        raise DataError(
+            Problem(path, "missing file", f"this is {what}, not a file", "Put a file in its place")
+        )
     return status.st_size
 
 
@@ -432,7 +434,7 @@ def _too_large(path: FileLike, error: Exception) -> Problem:
         "too many pixels",
         "the image has more pixels than are read, because a small file may fill the memory: "
         f"{_describe(error)}",
-        "Shrink it or cut it into pieces, its annotation, too; or, if you trust the file, allow "
+        "Shrink the image or cut it into pieces; or, if you trust the file, allow "
         "its number of pixels: PIL.Image.MAX_IMAGE_PIXELS = 200_000_000 in Python, "
         f"{PIXELS_VARIABLE}=200000000 in the environment of the command line",
     )

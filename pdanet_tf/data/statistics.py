@@ -89,7 +89,7 @@ def judge_split(
         yield Problem(
             name,
             "one class occurs",
-            f"every labelled pixel has the class {dataset.classes.names[occurring[0]]}, which "
+            f"every labelled pixel is of one class, {dataset.classes.names[occurring[0]]!r}, which "
             "leaves nothing to learn",
             _LOOK,
         )

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from pdanet_tf.data.dataset import SegmentationDataset
+from pdanet_tf.data.examination import Examination
 from pdanet_tf.data.problems import DataError
 
 
@@ -55,6 +56,10 @@ class WatchedDataset(SegmentationDataset):
         except DataError as error:
             self._error = self._error or error
             raise
+
+    def examine(self, index: int) -> Examination:
+        """Reads an image with its labels, and tells what is wrong with them."""
+        return self._dataset.examine(index)
 
     def check(self) -> None:
         """Raises `DataError` if something is wrong with the files."""

@@ -20,6 +20,7 @@ from rich.progress import (
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.processor import describe_processor, slow_precision
 from pdanet_tf.training.config import TrainConfig
+from pdanet_tf.wording import quantity
 
 _SIZES_READ = 64  # reading the size of every image of a large data set takes long
 _MEAN_IOU = ("mean_iou", "logits_mean_iou")  # the second of a model with two outputs
@@ -53,16 +54,16 @@ def describe_run(
     if on_cpu:
         places += f" ({os.cpu_count()} cores, {describe_processor()})"
     crops = f" as crops of {_product(config.crop_size)}" if config.crop_size else ""
-    epochs = f"{config.epochs} epochs"
+    epochs = quantity(config.epochs, "epoch")
     if first_epoch:
         epochs = f"epochs {first_epoch + 1} to {config.epochs}"
     logs = "TensorBoard logs" if has_tensorboard else "no TensorBoard logs without that package"
     lines = [
-        f"Data: {config.dataset}, {classes} classes; {data} (height x width)",
+        f"Data: {config.dataset}, {quantity(classes, 'class', 'classes')}; {data} (height x width)",
         f"Model: {config.model}, {model.count_params():,} parameters",
         f"Devices: {places}; precision {config.precision}",
         f"Steps: {config.steps_per_epoch} per epoch, {epochs}, "
-        f"{config.batch_size} images each{crops}",
+        f"{quantity(config.batch_size, 'image')} each{crops}",
         f"Results: {config.output_dir} (best.keras, last.keras, history.csv; {logs})",
     ]
     slow = slow_precision(config.precision, training=True) if on_cpu else None
@@ -73,7 +74,7 @@ def _describe_images(dataset: SegmentationDataset) -> str:
     count = len(dataset)
     step = -(-count // _SIZES_READ)
     sizes = {dataset.size(index) for index in range(0, count, step)}
-    text = f"{count} images"
+    text = quantity(count, "image")
     if not sizes:
         return text
     smallest, largest = (bound(sizes, key=lambda size: size[0] * size[1]) for bound in (min, max))

@@ -131,14 +131,29 @@ class Progress:
         """
         try:
             with zipfile.ZipFile(checkpoint) as archive:
-                content = json.loads(archive.read(_PROGRESS_ENTRY))
-            return cls(**{**content, "history": tuple(content["history"])})
+                if _PROGRESS_ENTRY not in archive.namelist():
+                    raise ValueError(
+                        "it does not tell how far a run has come, as those that training writes do"
+                    )
+                return cls._from_json(archive.read(_PROGRESS_ENTRY))
         except FileNotFoundError:
             raise
         except Exception as error:  # damaged archives raise errors of many kinds
             raise ValueError(
                 f"{checkpoint}: not a checkpoint of a run: {one_line(error)}"
             ) from error
+
+    @classmethod
+    def _from_json(cls, text: bytes) -> "Progress":
+        try:
+            content = json.loads(text)
+            progress = cls(**{**content, "history": tuple(content["history"])})
+            is_sound = {"config", "data"} <= progress.origin.keys() and progress.epochs >= 0
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+            is_sound = False
+        if not is_sound:
+            raise ValueError("what it says of how far the run has come is damaged")
+        return progress
 
     def after_epoch(self, logs: Mapping[str, Any]) -> "Progress":
         """Returns the progress after one more epoch, of which Keras' logs tell."""

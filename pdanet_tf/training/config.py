@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pdanet_tf.choices import PRECISIONS
-from pdanet_tf.fields import check_fields, from_mapping
+from pdanet_tf.fields import check_fields, from_mapping, shorten
 from pdanet_tf.files import one_line, read_json
 
 # What each recipe takes for options that are not given, and which options the others do not have.
@@ -25,6 +25,7 @@ _OPTIONS_OF = {
     "paper": ("short_edges",),
 }
 RECIPES = tuple(_DEFAULTS)
+_OUTPUT_STRIDES = (8, 16, 32)
 
 
 def _option(default: Any, text: str) -> Any:
@@ -139,10 +140,11 @@ class TrainConfig:
             "num_classes": 1,
             "learning_rate": 0,
             "power": 0,
-            "momentum": 0,
             "weight_decay": 0,
             "aux_weight": 0,
             "seed": 0,
+            "ignore_label": 0,
+            "label_offset": 0,
         }
         for name, bound in lowest.items():
             value = getattr(self, name)
@@ -154,7 +156,48 @@ class TrainConfig:
             raise ValueError(
                 f"precision must be one of {PRECISIONS}. Received: precision={self.precision!r}"
             )
+        self._check_ranges()
         self._check_recipe()
+
+    def _check_ranges(self) -> None:
+        for name in ("momentum", "color_jitter"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{name} must be from 0 to 1. Received: {name}={value}")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"dropout must be at least 0 and below 1. Received: dropout={self.dropout}"
+            )
+        if self.output_stride is not None and self.output_stride not in _OUTPUT_STRIDES:
+            raise ValueError(
+                f"output_stride must be one of {_OUTPUT_STRIDES}. "
+                f"Received: output_stride={self.output_stride}"
+            )
+        if self.scale_range is not None:
+            lowest, highest = self.scale_range
+            if lowest <= 0 or highest <= 0:
+                raise ValueError(
+                    "scale_range must be two scales above 0. "
+                    f"Received: scale_range={self.scale_range}"
+                )
+            if lowest > highest:
+                raise ValueError(
+                    "scale_range must be in the order lowest, highest. "
+                    f"Received: scale_range={self.scale_range}"
+                )
+        for name in ("crop_size", "short_edges"):
+            sides = getattr(self, name)
+            if sides is not None and (not sides or min(sides) < 1):
+                raise ValueError(
+                    f"{name} must be whole numbers of at least 1. Received: {name}={sides}"
+                )
+        names = self.class_names or ()
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ValueError(
+                f"class_names must differ. More than once: {', '.join(map(repr, twice))}. "
+                f"Received: class_names={shorten(names)}"
+            )
 
     def _check_recipe(self) -> None:
         if self.recipe not in RECIPES:

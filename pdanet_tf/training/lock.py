@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from pdanet_tf.files import describe_reason, plain_error
+
 fcntl: ModuleType | None
 try:
     import fcntl
@@ -53,11 +55,19 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         FileExistsError: If another process or thread trains in the folder.
-        OSError: If the folder cannot be made or written to.
+        OSError: If the folder cannot be made or written to; the message names it.
     """
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        descriptor = _acquire(folder)
+        try:
+            descriptor = _acquire(folder)
+        except OSError as error:
+            if error.errno is None:
+                raise
+            reason = describe_reason(error, folder / _LOCK_FILE)
+            raise plain_error(
+                error.errno, f"The run's folder {folder} cannot be written to: {reason}"
+            ) from error
         try:
             yield
         finally:

@@ -19,6 +19,8 @@ from pdanet_tf.training.config import TrainConfig
 
 # What a run may be resumed with otherwise than it was started.
 _FREE = ("output_dir", "data_dir", "resume", "epochs")
+# What `describe_data` gives hashes of the names of.
+_HASHED = {f"hash of the {split} images' names": split for split in ("training", "validation")}
 
 
 class RunFolder:
@@ -48,8 +50,8 @@ class RunFolder:
             remove_leftovers(file)
 
     def save_config(self, config: TrainConfig) -> None:
-        """Writes `config.json`."""
-        content = {**config.to_dict(), "resume": False}
+        """Writes `config.json`, with `data_dir` as an absolute path."""
+        content = {**describe_config(config), "resume": False}
         write_atomically(self.config, json.dumps(content, indent=2) + "\n")
 
     def save_history(self, rows: Sequence[Mapping[str, float]]) -> None:
@@ -115,6 +117,17 @@ class RunFolder:
         )
 
 
+def describe_config(config: TrainConfig) -> dict[str, Any]:
+    """Returns a configuration ready for JSON, which holds in every working directory.
+
+    The folder of the data is an absolute path, so that a run can be resumed from anywhere.
+    """
+    content = config.to_dict()
+    if config.data_dir is not None:
+        content["data_dir"] = os.path.abspath(config.data_dir)
+    return content
+
+
 def describe_data(train: SegmentationDataset, validation: SegmentationDataset) -> dict[str, Any]:
     """Returns what a run's schedule, batches and scores depend on, ready for JSON.
 
@@ -157,7 +170,7 @@ def check_same_run(
             f"{folder.config} and {folder.last} belong to different runs: {different}. Restore "
             "the file that was changed."
         )
-    different = _differences(origin["data"], current["data"])
+    different = _data_differences(origin["data"], current["data"])
     if different:
         raise ValueError(
             f"The run in {folder.path} was started on other data: {different}. Restore the data, "
@@ -170,6 +183,22 @@ def make_origin(config: TrainConfig, data: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what a checkpoint tells of its run: the options that are fixed, and the data."""
     options = {name: value for name, value in config.to_dict().items() if name not in _FREE}
     return json.loads(json.dumps({"config": options, "data": dict(data)}))
+
+
+def _data_differences(former: Any, current: Mapping[str, Any]) -> str:
+    """Says how the data of `describe_data` differ, without hashes."""
+    former = former if isinstance(former, dict) else {}
+    found = []
+    for name, value in current.items():
+        if former.get(name) == value:
+            continue
+        if name in _HASHED:
+            found.append(f"the names of the {_HASHED[name]} images differ")
+        elif isinstance(value, int) and name.endswith(" images"):
+            found.append(f"there were {former.get(name)} {name} and are {value} now")
+        else:
+            found.append(f"its {name} was {shorten(former.get(name))} and is {shorten(value)} now")
+    return "; ".join(found)
 
 
 def _differences(former: Any, current: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import os
 import platform
 import shlex
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,11 +55,13 @@ from pdanet_tf.training.lock import locked, refuse_workers
 from pdanet_tf.training.run_folder import (
     RunFolder,
     check_same_run,
+    describe_config,
     describe_data,
     make_origin,
 )
 from pdanet_tf.version import __version__
 from pdanet_tf.weights import assign_weights
+from pdanet_tf.wording import quantity
 
 _LIBRARIES = (tf, keras, np, PIL)
 
@@ -89,7 +92,8 @@ def train(
     In `config.output_dir` it leaves `best.keras` (the best model, for use), `last.keras` (the
     last state, for `resume`), `history.csv`, TensorBoard logs in `logs` (if TensorBoard is
     installed: extra `tensorboard`), `config.json`, `inference.json`, and at the end
-    `summary.json`. The folder is locked while the run lasts.
+    `summary.json`. The folder is locked while the run lasts. `history.csv` counts epochs from 0,
+    as Keras' `CSVLogger` does; what is printed counts them from 1.
 
     With `config.resume` it goes on with the run in that folder; see `resume`.
 
@@ -464,16 +468,24 @@ class _Run:
         path, steps = self.folder.last, self.progress.epochs * self.steps
         try:
             model = keras.saving.load_model(path)
-            done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
         except Exception as error:  # damaged files raise errors of many kinds
+            # What Keras and Python say of wrong content, as of a list for an object, tells a
+            # user nothing.
+            is_plain = isinstance(error, ValueError | OSError) and _describes_model(path)
+            reason = one_line(error) if is_plain else "the file is damaged"
+            raise ValueError(f"{path}: the checkpoint cannot be loaded: {reason}") from error
+        if getattr(model, "optimizer", None) is None:
             raise ValueError(
-                f"{path}: the checkpoint cannot be loaded: {one_line(error)}"
-            ) from error
+                f"{path}: the checkpoint cannot be loaded: it holds a model without an optimizer, "
+                f"as {self.folder.best.name} does, from which no run goes on. Put the run's own "
+                f"{path.name} in its place"
+            )
+        done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
         # Where the loss is scaled, steps that overflow do not count.
         if done > steps or (done < steps and self.config.precision != "mixed_float16"):
             raise ValueError(
-                f"{path}: the optimizer has done {done} steps, but {self.progress.epochs} epochs "
-                f"of this run are {steps}"
+                f"{path}: the optimizer has done {quantity(done, 'step')}, but "
+                f"{quantity(self.progress.epochs, 'epoch')} of this run must be {steps}"
             )
         former = float(model.optimizer.learning_rate)
         model.optimizer.learning_rate = self._schedule()
@@ -536,7 +548,7 @@ class _Run:
     def summarise(self, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
         """Writes `summary.json`, and returns what it holds."""
         summary = {
-            "config": self.config.to_dict(),
+            "config": describe_config(self.config),
             "seed": self.config.seed,
             "seconds": round(seconds, 1),
             "versions": {
@@ -555,6 +567,15 @@ class _Run:
 
 def _has_tensorboard() -> bool:
     return importlib.util.find_spec("tensorboard") is not None
+
+
+def _describes_model(path: Path) -> bool:
+    """Tells whether a `.keras` file holds a `config.json` with a JSON object."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return isinstance(json.loads(archive.read("config.json")), dict)
+    except Exception:  # damaged archives raise errors of many kinds
+        return False
 
 
 def _label_stride(model: keras.Model) -> int:
