@@ -195,10 +195,9 @@ def each(names, quick):
 
 
 QUICK = [name for name in FAMILIES if name not in TWINS]
-EVERY_FAMILY = each(FAMILIES, QUICK)
-# What is the same code for all: quickly with attention, a pyramid and factored fusion, and with
-# masks; with every family when slow tests are asked for.
-SEVERAL_FAMILIES = each(FAMILIES, ["pdanet_resnet18", "segnet_basic"])
+# What is the same code for all: quickly with PDANet, which has attention, a pyramid and factored
+# fusion; with every family when slow tests are asked for.
+EVERY_FAMILY = each(FAMILIES, ["pdanet_resnet18"])
 # Families first, so that tests of the same model follow one another.
 EVERY_MODEL = each([*FAMILIES, *(name for name in PARAMETERS if name not in FAMILIES)], QUICK)
 # Strides of the logits that are not upsampled, where it is not 8.
@@ -281,7 +280,13 @@ def test_the_catalog_has_every_model_and_its_size():
             assert count == PARAMETERS[f"{family}_{backbone}"][0](150)
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name.endswith("resnet101") else name
+        for name in PARAMETERS
+    ],
+)
 def test_exact_number_of_parameters(name):
     count, channels = PARAMETERS[name]
     auxiliary = conv_batch_norm(3, channels, channels // 2) + classifier(channels // 2, 5)
@@ -309,7 +314,7 @@ def test_number_of_parameters_of_a_backbone(backbone, stem):
     assert model.count_params() == resnet(*BACKBONES[backbone], stem)
 
 
-@SEVERAL_FAMILIES
+@EVERY_FAMILY
 def test_one_graph_takes_every_size(model):
     run = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3))])
     for size in ((33, 47), (8, 64), (1, 1)):
@@ -321,7 +326,7 @@ def test_one_graph_takes_every_size(model):
             assert_close(found[key], logits)
 
 
-@SEVERAL_FAMILIES
+@EVERY_FAMILY
 def test_same_weights_with_and_without_upsampling_and_deep_supervision(model, folder):
     files = folder / "full.weights.h5", folder / "full.keras"
     model.save_weights(files[0])
@@ -356,7 +361,7 @@ def test_keras_file_loads_without_custom_objects(model, folder):
         assert_close(loaded(images)[key], logits, 1e-5)
 
 
-@SEVERAL_FAMILIES
+@EVERY_FAMILY
 def test_saved_model_round_trip(model, folder):
     model.export(folder / "exported", verbose=False)
     loaded = tf.saved_model.load(str(folder / "exported"))
@@ -366,7 +371,7 @@ def test_saved_model_round_trip(model, folder):
             assert_close(loaded.serve(images)[key], logits)
 
 
-@SEVERAL_FAMILIES
+@EVERY_FAMILY
 def test_folded_batch_norm_changes_nothing_but_rounding(model):
     before = [np.array(variable.numpy()) for variable in model.variables]
     with zero_kernels():
@@ -393,7 +398,7 @@ def policies(model):
     return [(type(layer), layer.dtype_policy.name) for layer in layers]
 
 
-@SEVERAL_FAMILIES
+@EVERY_FAMILY
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_keeps_logits_in_float32(model, policy):
     half = blank(model.name, aux_head=True, dtype=policy)
@@ -523,6 +528,7 @@ def test_imagenet_weights_are_asked_for_by_name(monkeypatch):
         blank("fcn32s_vgg16", backbone_weights="imagenet")
 
 
+@pytest.mark.slow
 def test_a_new_fcn8s_predicts_what_fcn32s_does():
     coarse, fine = build("fcn32s_vgg16", upsample=False), build("fcn8s_vgg16", upsample=False)
     for layer in coarse.layers:
@@ -548,6 +554,7 @@ def test_a_new_context_module_hands_on_what_the_front_end_says():
         assert np.corrcoef(np.ravel(found), np.ravel(expected))[0, 1] > 0.95
 
 
+@pytest.mark.slow
 def test_deeplabv2_sums_the_scores_of_its_rates():
     model = build("deeplabv2_vgg16", upsample=False)
     images, total = pictures(1, 33, 47), 0

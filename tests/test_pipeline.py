@@ -370,6 +370,7 @@ def test_an_image_that_changes_under_way_is_told(awkward):
         take(batches, 1)
 
 
+@pytest.mark.slow
 def test_a_program_ends_while_it_holds_batches():
     script = (
         "import pdanet_tf\n"

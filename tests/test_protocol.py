@@ -290,7 +290,7 @@ def test_the_command_line_knows_the_protocol(model, folder, tmp_path, capsys):
     assert cli.main([*command, "--resume"]) == 0
     stored = ["evaluate", "--predictions", str(tmp_path / "predicted"), *data]
     assert cli.main([*stored, "--flip"]) == 1
-    assert "go with --model" in capsys.readouterr().err
+    assert "require --model" in capsys.readouterr().err
     assert cli.main(stored) == 0
 
 
@@ -301,6 +301,7 @@ def test_the_whole_protocol_is_kept_beside_a_model(tmp_path):
     assert InferenceSettings.beside(tmp_path / "model.keras").protocol == protocol
 
 
+@pytest.mark.slow
 def test_an_exported_model_flips_and_refuses_windows(model, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (24, 40, 3)).astype("uint8")
     protocol = Protocol((24,), flip=True)

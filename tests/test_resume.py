@@ -223,11 +223,11 @@ def test_options_that_differ_are_named_all_at_once(run):
     with pytest.raises(ValueError, match="more are possible") as raised:
         resume(run, learning_rate=0.5, epochs=1, seed=3, model="fcn_resnet18", crop_size=[16, 32])
     assert str(raised.value).startswith(
-        f"The run in {run} was started with learning_rate=0.01, not 0.5; "
-        "crop_size=(16, 24), not (16, 32); seed=0, not 3; "
-        "epochs=2, not 1 (more are possible, not fewer). "
+        f"The run in {run} was started with learning_rate=0.01, not learning_rate=0.5; "
+        "crop_size=(16, 24), not crop_size=(16, 32); seed=0, not seed=3; "
+        "epochs=2, not epochs=1 (more are possible, not fewer). "
     )
-    with pytest.raises(ValueError, match=re.escape("batch_size=2, not 3;")):
+    with pytest.raises(ValueError, match=re.escape("batch_size=2, not batch_size=3;")):
         train(TrainConfig(output_dir=str(run), resume=True, batch_size=3, seed=1))
     with pytest.raises(ValueError, match="epochs must be an integer"):
         resume(run, epochs="3")

@@ -143,6 +143,7 @@ def test_float16_scales_its_loss_also_when_resumed(config):
     assert history(config) == before
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_are_not_saved(config, tmp_path):
     config = config(epochs=2)
     with pytest.MonkeyPatch.context() as patch:
@@ -425,6 +426,7 @@ def test_a_slow_precision_is_told_before_training(config, monkeypatch):
     assert len(describe("/device:GPU:0")) == 5
 
 
+@pytest.mark.slow
 def test_bars_on_a_terminal_leave_only_lines(config, monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes what it writes to for a terminal
     monkeypatch.setenv("TERM", "xterm")

@@ -152,7 +152,7 @@ def test_the_command_predicts_what_it_can(stored, tmp_path, capsys):
         str(photos / f"{name}.png") for name in "acd"
     ]
     assert f"{photos}/b.png" in printed.err
-    assert "1 of 4 images were not segmented" in printed.err
+    assert "not segmented: 1 of 4" in printed.err
     assert sorted(path.name for path in output.glob("*_labels.png")) == [
         f"{name}_labels.png" for name in "acd"
     ]

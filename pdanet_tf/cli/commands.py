@@ -186,7 +186,7 @@ def _predict(
     if failed < len(files):
         print(f"The label maps and overlays are in {output}")
     if failed:
-        print(f"pdanet-tf: {failed} of {len(files)} images were not segmented", file=sys.stderr)
+        print(f"pdanet-tf: not segmented: {failed} of {len(files)}", file=sys.stderr)
     return 1 if failed or problems else 0
 
 

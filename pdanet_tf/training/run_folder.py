@@ -96,13 +96,15 @@ class RunFolder:
             if given.get(name) is not None
         }
         different = [
-            f"{name}={shorten(getattr(former, name))}, not {shorten(value)}"
+            f"{name}={shorten(getattr(former, name))}, not {name}={shorten(value)}"
             for name, value in asked.items()
             if name not in _FREE and value != getattr(former, name)
         ]
         epochs = asked.get("epochs", former.epochs)
         if epochs < former.epochs:
-            different.append(f"epochs={former.epochs}, not {epochs} (more are possible, not fewer)")
+            different.append(
+                f"epochs={former.epochs}, not epochs={epochs} (more are possible, not fewer)"
+            )
         if different:
             raise ValueError(
                 f"The run in {self.path} was started with {'; '.join(different)}. Leave these "

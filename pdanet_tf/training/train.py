@@ -150,7 +150,9 @@ def resume(
     """Goes on with the run in a folder, from its last checkpoint.
 
     The run's `config.json` says everything else. A run that was killed ends as it would have
-    without: everything random depends on the seed and the step alone. `history.csv` and
+    without: everything random depends on the seed and the step alone. (Two runs differ in their
+    last digits where threads add up sums in another order; with TensorFlow's
+    `enable_op_determinism` they do not.) `history.csv` and
     `best.keras` are written again where they do not agree with the checkpoint, and temporary files
     of the killed process are removed. If the run has no checkpoint yet, it starts.
 
