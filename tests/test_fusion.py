@@ -145,7 +145,9 @@ def test_what_is_no_pyramid_is_refused(inputs):
         PyramidFusion(4)(inputs)
 
 
-@pytest.mark.parametrize("name", ["pdanet_resnet18", "pspnet_resnet18"])
+@pytest.mark.parametrize(
+    "name", ["pspnet_resnet18", pytest.param("pdanet_resnet18", marks=pytest.mark.slow)]
+)
 def test_models_agree_and_exchange_weight_files(name, tmp_path):
     options = {"num_classes": 5, "upsample": False}
     fast = pdanet_tf.build_model(name, **options)

@@ -105,7 +105,11 @@ def twin(model, image, size, protocol):
     return np.mean(scales, axis=0)
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
+# Of all that a protocol can say at once, which takes as long as the rest together.
+EVERYTHING = pytest.param("everything", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", [*list(PROTOCOLS)[:-1], EVERYTHING])
 def test_probabilities_are_those_of_the_twin(model, dataset, name):
     protocol = PROTOCOLS[name]
     predictor = Predictor(model, protocol)
@@ -121,7 +125,7 @@ def test_probabilities_are_those_of_the_twin(model, dataset, name):
         np.testing.assert_array_equal(labels[clear], expected.argmax(-1)[clear])
 
 
-@pytest.mark.parametrize("name", ["windows", "everything"])
+@pytest.mark.parametrize("name", ["windows", EVERYTHING])
 def test_windows_in_strips_join_without_a_seam(model, dataset, name, monkeypatch):
     image, _ = dataset.read(1)
     whole = Predictor(model, PROTOCOLS[name]).probabilities(image)
