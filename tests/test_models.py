@@ -1075,7 +1075,7 @@ class TestPyTorchFiles:
                 read(file)
             assert "\n" not in str(caught.value)
             assert "weights_only" not in str(caught.value)
-            assert not re.search(r"\(\d*\)", str(caught.value))  # a code of pickle's
+            assert not re.search(r"\(\d+\)", str(caught.value))  # a code of pickle's
         assert not (tmp_path / "executed").exists()
         with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
             read(tmp_path / "nowhere.pth")
