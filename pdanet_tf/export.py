@@ -28,11 +28,11 @@ def export_saved_model(
     """Writes a SavedModel that takes encoded pictures and returns encoded label maps.
 
     The signature `serving_default` takes `image_bytes`, a batch of encoded JPEG, PNG, GIF or BMP
-    files of any sizes, which it decodes to the pixels that training reads, and returns
-    `label_map_bytes`, a batch of PNGs of the images' sizes: the
-    class of every pixel, 8 bits, or 16 for more than 256 classes. Names that end in `_bytes` are
-    what TensorFlow Serving's REST interface encodes in base64. The folder needs TensorFlow, but
-    not this package, to be loaded. The EXIF orientation is not looked at.
+    files of any sizes, which it decodes to the pixels that training reads. It returns
+    `label_map_bytes`, a batch of PNGs of the images' sizes: the class of every pixel, 8 bits, or 16
+    for more than 256 classes. Names that end in `_bytes` are what TensorFlow Serving's REST
+    interface encodes in base64. The folder needs TensorFlow, but not this package, to be loaded.
+    The EXIF orientation is not looked at.
 
     Args:
         model: A model from RGB pixels to logits, or a `.keras` file of one.

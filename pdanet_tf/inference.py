@@ -32,6 +32,7 @@ from pdanet_tf.models.segmentation import (
 from pdanet_tf.models.weights import load_keras_file
 from pdanet_tf.published import CHECKPOINTS
 from pdanet_tf.visualization import draw_overlay
+from pdanet_tf.wording import quantity
 
 SETTINGS_FILE = "inference.json"
 VALUES_PER_STRIP = 2**24  # probabilities that are held at once: 64 MiB
@@ -172,7 +173,8 @@ class Predictor:
         self.crf = crf
         if len(self.classes) != self._num_classes:
             raise ValueError(
-                f"The model has {self._num_classes} classes. Received: {len(self.classes)} classes"
+                f"The model has {quantity(self._num_classes, 'class', 'classes')}. "
+                f"Received: {quantity(len(self.classes), 'class', 'classes')}"
             )
         if crf is not None:
             import_densecrf()  # raises now, and not after the first image

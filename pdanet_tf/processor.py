@@ -54,7 +54,7 @@ def slow_precision(
         return None
     cost = f"{'training' if training else 'inference'} is slower"
     if training and dtype == "bfloat16":
-        cost = "training was eleven times slower"  # measured with AVX2 alone
+        cost = "training was eleven times slower"  # as reported, with AVX2 alone
     return (
         f"{precision}: {cost} than in float32 on a processor like this one, which does not compute "
         f"in {dtype} ({describe_processor(flags)}). Use float32 here."
