@@ -3,7 +3,7 @@
 Each is a process of its own that takes steps of training of the head alone (forward and backward),
 in turns, and tells how much memory a step takes. Run it from anywhere, on Linux:
 
-    python benchmarks/attention.py [--size 1000 1000] [--rounds 5]
+    python -m benchmarks.attention [--size 1000 1000] [--rounds 5]
 """
 
 import argparse
@@ -21,7 +21,9 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from pdanet_tf.benchmark import Case, Runner, Step, describe_machine, take_turns
+from pdanet_tf.benchmark.cases import Case
+from pdanet_tf.benchmark.machine import describe_machine
+from pdanet_tf.benchmark.runner import Runner, Step, take_turns
 from pdanet_tf.layers import DualAttention
 
 NUM_CLASSES = 150

@@ -1,8 +1,9 @@
 """Compares the models' speed and memory with PyTorch's, taking turns on one machine.
 
-Needs PyTorch (extra `torch`), and a C++ compiler for `torch.compile`. Run it from anywhere:
+Needs PyTorch (extra `torch`), and a C++ compiler for `torch.compile`. Run it from the root of the
+repository:
 
-    python benchmarks/compare_pytorch.py [--rounds 20] [--size 304 400] [--output FILE]
+    python -m benchmarks.compare_pytorch [--rounds 20] [--size 304 400] [--output FILE]
 """
 
 import argparse
@@ -20,15 +21,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import torch
-from pages import markdown_table, page, print_table
-from pytorch_twin import HEADS, Twin
 from rich.console import Console
 from torch.nn import functional as F
 
 import pdanet_tf
-from pdanet_tf.benchmark import Case, Runner, Step, describe_machine, take_turns
-from pdanet_tf.convert import load_torch_state_dict
+from benchmarks.pages import markdown_table, page, print_table
+from benchmarks.pytorch_twin import HEADS, Twin
+from pdanet_tf.benchmark.cases import Case
+from pdanet_tf.benchmark.machine import describe_machine
+from pdanet_tf.benchmark.runner import Runner, Step, take_turns
 from pdanet_tf.files import write_atomically
+from pdanet_tf.weights.torch import load_torch_state_dict
 
 OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "compare_pytorch.md"
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -190,7 +193,7 @@ def render(rows: Sequence[Sequence[str]], differences: dict[str, float], rounds:
     equal = ", ".join(f"{value:.1e} ({name})" for name, value in differences.items())
     return page(
         "Beside PyTorch",
-        "Written by `python benchmarks/compare_pytorch.py`; do not edit. The twin in PyTorch is "
+        "Written by `python -m benchmarks.compare_pytorch`; do not edit. The twin in PyTorch is "
         "`benchmarks/pytorch_twin.py`. With the same weights, the largest differences of logits, "
         f"relative to the largest logit, are {equal}.",
         markdown_table(HEADINGS, rows),

@@ -2,7 +2,7 @@
 
 Run it from anywhere, on Linux; without `--data-dir` it draws a stand-in for ADE20K first:
 
-    python benchmarks/data.py [--images 400] [--data-dir ADEChallengeData2016] [--output FILE]
+    python -m benchmarks.data [--images 400] [--data-dir ADEChallengeData2016] [--output FILE]
 """
 
 import argparse
@@ -21,16 +21,16 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
-import plain_loader
 import tensorflow as tf
-from pages import markdown_table, page, print_table
 from rich.console import Console
 from rich.progress import track
 
 import pdanet_tf
-from pdanet_tf.benchmark import describe_machine
+from benchmarks import plain_loader
+from benchmarks.pages import markdown_table, page, print_table
+from pdanet_tf.benchmark.machine import describe_machine
 from pdanet_tf.data import load_dataset, write_stand_in
-from pdanet_tf.data.pipeline import crop_batches, paper_batches
+from pdanet_tf.data.batches.pipeline import crop_batches, paper_batches
 from pdanet_tf.files import write_atomically
 from pdanet_tf.layers import pixel_mean
 from pdanet_tf.losses import SegmentationCrossEntropy
@@ -253,16 +253,17 @@ def render(
     """Returns both tables and what explains them, as Markdown."""
     height, width = CROP_SIZE
     paragraphs = [
-        "Written by `python benchmarks/data.py`; do not edit. Both recipes, in batches of "
+        "Written by `python -m benchmarks.data`; do not edit. Both recipes, in batches of "
         f"{BATCH_SIZE}, read {source}. `crop`: crops of {height} x {width} at a random scale of "
         "0.5 to 2, flipped, with colour jitter. `paper`: batches of one orientation, short edge "
         f"{', '.join(map(str, SHORT_EDGES))} and long edge up to {MAX_SIZE}, flipped, padded to a "
         "multiple of 8. Labels at 1/8.",
         "## Loading",
         markdown_table(HEADINGS, loads),
-        "**pipeline** is `pdanet_tf.data.pipeline`. **plain** is a loader in Pillow and NumPy that "
-        "does the same work sample by sample in one thread (`benchmarks/plain_loader.py`). Each "
-        "row is a process of its own, kept to 1 or 2 cores from its beginning; pipeline and plain "
+        "**pipeline** is `pdanet_tf.data.batches.pipeline`. **plain** is a loader in Pillow and "
+        "NumPy that does the same work sample by sample in one thread "
+        "(`benchmarks/plain_loader.py`). Each row is a process of its own, kept to 1 or 2 cores "
+        "from its beginning; pipeline and plain "
         f"loader take turns, in {options.rounds} rounds of {options.batches} batches. **Times "
         "plain** is the ratio of their rates within a round; other figures, too, are medians of "
         "the rounds. **CPU** sums over the cores; it says what an idle machine would reach where "

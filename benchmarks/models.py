@@ -1,8 +1,8 @@
 """Writes a table of the registered models: size, arithmetic, what vouches for each, and speed.
 
-Run it from anywhere, with the package and its tests' data in place:
+Run it from the root of the repository:
 
-    python benchmarks/models.py [--size 512] [--rounds 5] [--models NAME ...] [--output FILE]
+    python -m benchmarks.models [--size 512] [--rounds 5] [--models NAME ...] [--output FILE]
 """
 
 import argparse
@@ -11,7 +11,6 @@ import gc
 import itertools
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,23 +19,22 @@ from typing import Any
 
 # TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the tests' golden values
 
 import keras
 import numpy as np
 import tensorflow as tf
-from pages import markdown_table, page
 from rich.console import Console
 from rich.progress import track
 
 import pdanet_tf
+from benchmarks.pages import markdown_table, page
 from pdanet_tf import backbones, layers
-from pdanet_tf.backbones.sources import load_keras_vgg16
-from pdanet_tf.benchmark import describe_machine
+from pdanet_tf.benchmark.flops import count_flops
+from pdanet_tf.benchmark.machine import describe_machine
 from pdanet_tf.files import write_atomically
 from pdanet_tf.models.registry import find_model
-from pdanet_tf.operations import count_flops
-from tests import golden_models as golden
+from pdanet_tf.weights.imagenet import load_keras_vgg16
+from tests.support import golden_models as golden
 
 BASELINE = "pdanet_resnet18"
 LONGEST = 60  # seconds of timing one model, after which no further round begins
@@ -151,26 +149,26 @@ REFERENCE = Check(
     "reference's outputs",
     "log-probabilities against those that the reference's PyTorch code computed from the same "
     "images and weights, with and without deep supervision where both are known; absolute "
-    "difference (`tests/test_golden.py`, `test_model`).",
+    "difference (`tests/models/test_golden.py`, `test_model`).",
     reference_difference,
 )
 ATROUS = Check(
     "atrous identity of the backbone",
     "features at output stride 8, subsampled, against those of the strided network with the same "
-    "weights; in units of their standard deviation (`tests/test_models.py`, "
+    "weights; in units of their standard deviation (`tests/models/test_models.py`, "
     "`test_dilated_features_subsampled_equal_those_of_the_strided_network`).",
     atrous_difference,
 )
 SKIPS = Check(
     "equal to FCN-32s at the start",
     "scores of a new model against the upsampled ones of FCN-32s, in units of their standard "
-    "deviation (`tests/test_models.py`, `test_a_new_fcn8s_predicts_what_fcn32s_does`).",
+    "deviation (`tests/models/test_models.py`, `test_a_new_fcn8s_predicts_what_fcn32s_does`).",
     skip_difference,
 )
 CONTEXT = Check(
     "context module an identity at the start",
     "outputs of a new context module without noise against its inputs, in units of their standard "
-    "deviation (`tests/test_layers.py`, "
+    "deviation (`tests/layers/test_layers.py`, "
     "`test_a_context_module_without_noise_is_the_identity`).",
     context_difference,
 )
@@ -180,14 +178,14 @@ CHECKS = {
     "dilation_large": CONTEXT,
     "dilation_frontend": Check(
         "number of parameters alone",
-        "against VGG16's published number, for as many classes (`tests/test_models.py`, "
+        "against VGG16's published number, for as many classes (`tests/models/test_models.py`, "
         "`test_exact_number_of_parameters`).",
         parameter_difference,
     ),
     "fcn32s": Check(
         "backbone equal to Keras' VGG16",
         "features of all stages against those of `keras.applications.VGG16` with the same "
-        "weights, in units of their standard deviation (`tests/test_backbone_sources.py`, "
+        "weights, in units of their standard deviation (`tests/weights/test_imagenet.py`, "
         "`test_a_vgg16_of_keras_has_the_same_features`).",
         vgg16_difference,
     ),
@@ -196,7 +194,7 @@ CHECKS = {
     "segnet": Check(
         "unpooling",
         "maxima put back against the features with all but the maxima set to zero, in units of "
-        "their standard deviation (`tests/test_layers.py`, "
+        "their standard deviation (`tests/layers/test_layers.py`, "
         "`test_unpooling_puts_every_maximum_back`).",
         unpooling_difference,
     ),
@@ -351,14 +349,14 @@ def render(rows: Sequence[Row], size: int, rounds: int) -> str:
     checks = {row.check.title: row.check for row in rows}
     baseline = statistics.median(seconds for row in rows for seconds in row.seconds[::2])
     paragraphs = [
-        "Written by `python benchmarks/models.py`; do not edit. The models are those of "
+        "Written by `python -m benchmarks.models`; do not edit. The models are those of "
         "`build_model(name)`: 150 classes, logits of the image's size.",
         markdown_table(HEADINGS, [row.cells for row in rows]),
         f"**GFLOPs**: billions of floating point operations of one prediction for an image of "
         f"{size} x {size}, a multiply-add being two. Counted are convolutions (taps that read "
         "padding as all others) and matrix products, those of resizing and pooling among them; "
         "not batch norm, activations, softmax, sums and maxima "
-        "(`pdanet_tf.operations.count_flops`).",
+        "(`pdanet_tf.benchmark.flops.count_flops`).",
         f"**Time** of one prediction for one image of {size} x {size} in float32 on the CPU, over "
         f"that of `{BASELINE}`: the median and the range of {rounds} predictions (fewer where they "
         f"take more than {LONGEST} s), each over the mean of one of `{BASELINE}` before it and one "
@@ -367,7 +365,7 @@ def render(rows: Sequence[Row], size: int, rounds: int) -> str:
         f"Measured on {describe_machine('tensorflow', 'keras')}.",
         '**What vouches** is measured anew by the program. "Head as in" names models whose head '
         "is the same code, and which are compared with the reference. Besides, the number of "
-        "parameters of every model is held against a formula (`tests/test_models.py`, "
+        "parameters of every model is held against a formula (`tests/models/test_models.py`, "
         "`test_exact_number_of_parameters`).",
         *(f"*{title}*: {check.meaning}" for title, check in sorted(checks.items())),
     ]

@@ -1,7 +1,7 @@
 """Both recipes as one would write them with Pillow and NumPy, sample by sample, in one thread.
 
-The yardstick of `benchmarks/data.py`. It makes the batches of `pdanet_tf.data.pipeline`: the same
-images in the same order, sizes and places, flipped and recoloured alike.
+The yardstick of `benchmarks/data.py`. It makes the batches of `pdanet_tf.data.batches.pipeline`:
+the same images in the same order, sizes and places, flipped and recoloured alike.
 """
 
 import itertools
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pdanet_tf.data.sampling import shuffled, variation
+from pdanet_tf.data.batches.sampling import shuffled, variation
 
 STRIDE = 8  # labels are kept at 1/8
 IGNORED = 255

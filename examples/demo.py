@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from pdanet_tf.startup import import_keras_quietly, keep_freed_memory
+from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
 
 
 class Stages:

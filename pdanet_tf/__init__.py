@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from pdanet_tf.lazy import lazy_attributes
+from pdanet_tf.base.lazy import lazy_attributes
 from pdanet_tf.version import __version__
 
 if TYPE_CHECKING:
     from pdanet_tf import convert, training
-    from pdanet_tf.data import load_dataset
-    from pdanet_tf.evaluation import evaluate
-    from pdanet_tf.export import export_saved_model
-    from pdanet_tf.inference import Prediction, Predictor, Protocol, predict
-    from pdanet_tf.models import build_model, list_models
+    from pdanet_tf.data.load import load_dataset
+    from pdanet_tf.evaluation.scoring import evaluate
+    from pdanet_tf.export.saved_model import export_saved_model
+    from pdanet_tf.inference.prediction import Prediction
+    from pdanet_tf.inference.predictor import Predictor, predict
+    from pdanet_tf.inference.protocol import Protocol
+    from pdanet_tf.models.build import build_model
+    from pdanet_tf.models.registry import list_models
     from pdanet_tf.training.config import TrainConfig
-    from pdanet_tf.training.train import train
+    from pdanet_tf.training.run import train
 
 __all__ = [
     "Prediction",
@@ -43,17 +46,17 @@ __all__ = [
 _find_function = lazy_attributes(
     __name__,
     {
-        "Prediction": "pdanet_tf.inference",
-        "Predictor": "pdanet_tf.inference",
-        "Protocol": "pdanet_tf.inference",
+        "Prediction": "pdanet_tf.inference.prediction",
+        "Predictor": "pdanet_tf.inference.predictor",
+        "Protocol": "pdanet_tf.inference.protocol",
         "TrainConfig": "pdanet_tf.training.config",
-        "build_model": "pdanet_tf.models",
-        "evaluate": "pdanet_tf.evaluation",
-        "export_saved_model": "pdanet_tf.export",
-        "list_models": "pdanet_tf.models",
-        "load_dataset": "pdanet_tf.data",
-        "predict": "pdanet_tf.inference",
-        "train": "pdanet_tf.training.train",
+        "build_model": "pdanet_tf.models.build",
+        "evaluate": "pdanet_tf.evaluation.scoring",
+        "export_saved_model": "pdanet_tf.export.saved_model",
+        "list_models": "pdanet_tf.models.registry",
+        "load_dataset": "pdanet_tf.data.load",
+        "predict": "pdanet_tf.inference.predictor",
+        "train": "pdanet_tf.training.run",
     },
 )
 
@@ -76,7 +79,16 @@ _SERIALIZABLE = (
     "pdanet_tf.optimizers",
 )
 # These modules, and what they import: while one of them is being imported, the others wait.
-_FOUNDATION = (*_SERIALIZABLE, "pdanet_tf.fused", "pdanet_tf.gradients")
+_FOUNDATION = (
+    *_SERIALIZABLE,
+    "pdanet_tf.ops.attention",
+    "pdanet_tf.ops.batch_norm",
+    "pdanet_tf.ops.convolution",
+    "pdanet_tf.ops.gradients",
+    "pdanet_tf.ops.precision",
+    "pdanet_tf.ops.resize",
+    "pdanet_tf.ops.winograd",
+)
 _imported: set[str] = set()
 
 
@@ -90,7 +102,7 @@ def _register_classes(module: Any) -> None:
 
 def _register_ade20k(_: Any) -> None:
     """Registers "ade20k" with TensorFlow Datasets as soon as that is imported."""
-    import_module("pdanet_tf.data.ade20k_builder")
+    import_module("pdanet_tf.data.sources.ade20k_tfds")
 
 
 for _name in ("keras", *_FOUNDATION):

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from pdanet_tf.layers import bilinear_resize
-from pdanet_tf.layers.precision import full_precision, full_precision_dtype
+from pdanet_tf.ops.precision import full_precision, full_precision_dtype
+from pdanet_tf.ops.resize import bilinear_resize
 
 
 def match_labels(labels: Any, logits: Any) -> tuple[Any, Any]:

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from pdanet_tf.layers.precision import full_precision_dtype
 from pdanet_tf.losses import match_labels, match_weights
+from pdanet_tf.ops.precision import full_precision_dtype
 
 AVERAGES = ("all", "present")
 _EPSILON = 1e-10  # of the official score: intersection / (union + 1e-10)

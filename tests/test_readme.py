@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pdanet_tf.cli.options import make_parser
-from pdanet_tf.published import CHECKPOINTS
+from pdanet_tf.weights.published import CHECKPOINTS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

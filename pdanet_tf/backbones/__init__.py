@@ -1,11 +1,6 @@
 """Backbones: functional models from normalised images to a dict of the stages "C1" to "C5"."""
 
 from pdanet_tf.backbones.resnet import resnet18, resnet34, resnet50, resnet101
-from pdanet_tf.backbones.sources import (
-    imagenet_weights,
-    load_keras_hub_resnet,
-    load_keras_vgg16,
-)
 from pdanet_tf.backbones.stages import as_backbone, output_grids, stage_strides
 from pdanet_tf.backbones.vgg import vgg16
 
@@ -19,9 +14,6 @@ RESNETS = {
 __all__ = [
     "RESNETS",
     "as_backbone",
-    "imagenet_weights",
-    "load_keras_hub_resnet",
-    "load_keras_vgg16",
     "output_grids",
     "resnet18",
     "resnet34",

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.choices import STEMS
+from pdanet_tf.base.choices import STEMS
 from pdanet_tf.layers.conv import BACKBONE_INITIALIZER, ConvBatchNorm
 
 # For each output stride: (stride, dilation) of the stages C2 to C5.

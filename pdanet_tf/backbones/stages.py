@@ -13,7 +13,7 @@ from pdanet_tf.layers import (
     MaxUnpooling,
     PixelNormalization,
 )
-from pdanet_tf.layers.grid import CellGrid
+from pdanet_tf.ops.grid import CellGrid
 
 # So large that what convolutions without padding cut off does not count, and of sides so unequal
 # that features of a fixed size cannot be in proportion to both.

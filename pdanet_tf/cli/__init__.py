@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
 from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
 from pdanet_tf.cli.spelling import spell_as_options
-from pdanet_tf.startup import import_keras_quietly, keep_freed_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

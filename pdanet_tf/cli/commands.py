@@ -14,19 +14,21 @@ import keras
 from rich.console import Console
 
 import pdanet_tf
-from pdanet_tf.benchmark import Case, run_benchmark
+from pdanet_tf.base.processor import slow_precision
+from pdanet_tf.benchmark.cases import Case
+from pdanet_tf.benchmark.runner import run_benchmark
 from pdanet_tf.cli.images import Results, check_outputs, find_images
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.spelling import spell_as_options
-from pdanet_tf.convert import load_torch_state_dict, read_torch_file, torch_stem
-from pdanet_tf.crf import CRFParameters
 from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDataset
-from pdanet_tf.evaluation import evaluate_predictions
+from pdanet_tf.data.validation import validate_dataset
+from pdanet_tf.evaluation.scoring import evaluate_predictions
 from pdanet_tf.files import whole_file
-from pdanet_tf.inference import InferenceSettings, count_classes, load_model
+from pdanet_tf.inference.crf import CRFParameters
+from pdanet_tf.inference.settings import InferenceSettings, load_model
 from pdanet_tf.models import with_dtype_policy
-from pdanet_tf.processor import slow_precision
-from pdanet_tf.validation import validate_dataset
+from pdanet_tf.models.segmentation import count_classes
+from pdanet_tf.weights.torch import load_torch_state_dict, read_torch_file, torch_stem
 
 
 def _crf(settings: list[str] | None) -> CRFParameters | None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from pdanet_tf.data.folder import IMAGE_ENDINGS
 from pdanet_tf.data.problems import DataError
+from pdanet_tf.data.sources.folder import IMAGE_ENDINGS
 from pdanet_tf.files import whole_file
 
 _KINDS = ("_labels", "_overlay")

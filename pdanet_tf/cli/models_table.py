@@ -1,6 +1,6 @@
 """The list of models. Printing it imports neither Keras nor TensorFlow."""
 
-from pdanet_tf.catalog import FAMILIES, model_names
+from pdanet_tf.base.catalog import FAMILIES, model_names
 
 
 def print_models() -> None:

@@ -6,7 +6,7 @@ import types
 import typing
 from typing import Any, NoReturn
 
-from pdanet_tf.choices import (
+from pdanet_tf.base.choices import (
     BACKENDS,
     BENCHMARK_PRECISIONS,
     BENCHMARK_TASKS,
@@ -17,7 +17,7 @@ from pdanet_tf.choices import (
     STEMS,
 )
 from pdanet_tf.cli.spelling import spell_as_options
-from pdanet_tf.crf import CRFParameters
+from pdanet_tf.inference.crf import CRFParameters
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.version import __version__
 

@@ -5,9 +5,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pdanet_tf.base.fields import check_fields, shorten
+from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.palette import Color, bright_colors, parse_color
-from pdanet_tf.fields import check_fields, shorten
-from pdanet_tf.wording import quantity
 
 _BACKGROUNDS = ("background", "void", "other", "unlabelled", "unlabeled")
 _LONGEST_NAME = 256  # in characters

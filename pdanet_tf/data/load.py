@@ -4,15 +4,16 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from pdanet_tf.choices import DATASETS
-from pdanet_tf.data.ade20k import ADE20K_CLASSES, ade20k
-from pdanet_tf.data.camvid import camvid
+from pdanet_tf.base.choices import DATASETS
+from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
-from pdanet_tf.data.folder import FolderDataset
-from pdanet_tf.data.readers import DataError, PathLike
-from pdanet_tf.data.synthetic import SyntheticDataset
-from pdanet_tf.wording import quantity
+from pdanet_tf.data.problems import DataError
+from pdanet_tf.data.readers import PathLike
+from pdanet_tf.data.sources.ade20k import ADE20K_CLASSES, ade20k
+from pdanet_tf.data.sources.camvid import camvid
+from pdanet_tf.data.sources.folder import FolderDataset
+from pdanet_tf.data.sources.synthetic import SyntheticDataset
 
 
 def load_dataset(
@@ -106,8 +107,8 @@ def _open_ade20k(split: str, data_dir: PathLike | None, strict: bool) -> Segment
     # Imported here: folders are read without TensorFlow.
     import tensorflow_datasets as tfds
 
-    from pdanet_tf.data.ade20k_builder import OFFICIAL, Ade20k, find_manual
-    from pdanet_tf.data.prepared import PreparedDataset
+    from pdanet_tf.data.sources.ade20k_tfds import OFFICIAL, Ade20k, find_manual
+    from pdanet_tf.data.sources.tfds_dataset import PreparedDataset
 
     if split not in OFFICIAL.counts:
         raise ValueError(

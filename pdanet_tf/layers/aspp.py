@@ -8,7 +8,7 @@ from keras import ops
 
 from pdanet_tf.layers.conv import HEAD_BETA, ConvBatchNorm
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling
-from pdanet_tf.layers.resizing import bilinear_resize
+from pdanet_tf.ops.resize import bilinear_resize
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")

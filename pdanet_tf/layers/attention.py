@@ -10,9 +10,9 @@ import keras
 from keras import ops
 
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER, ConvBatchNorm
-from pdanet_tf.layers.dot_product import attend
-from pdanet_tf.layers.precision import full_precision
-from pdanet_tf.layers.scores import Classifier
+from pdanet_tf.layers.heads import Classifier
+from pdanet_tf.ops.attention import attend
+from pdanet_tf.ops.precision import full_precision
 
 CHANNEL_ENERGIES = ("dissimilar", "similar")
 
@@ -45,7 +45,7 @@ class PositionAttention(_ResidualAttention):
 
     `gamma * softmax(query . key^T) . value + inputs`, the softmax over keys, with no scaling by
     the square root of the width. Energies and softmax are float32 in half precision. Memory grows
-    with the number of positions, not with its square; see `pdanet_tf.layers.dot_product`.
+    with the number of positions, not with its square; see `pdanet_tf.ops.attention`.
 
     Args:
         reduction: Query and key have `channels // reduction` channels (at least 1). 8 as in the

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from pdanet_tf.fused import can_fuse_batch_norm, normalize, normalize_batch
+from pdanet_tf.ops.batch_norm import can_fuse_batch_norm, normalize, normalize_batch
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from pdanet_tf.layers.scores import FullPrecision
+from pdanet_tf.layers.heads import FullPrecision
 
 # Dilation of each 3 x 3 convolution, and its width as a multiple of the number of classes.
 _DILATIONS = (1, 1, 2, 4, 8, 16, 1)

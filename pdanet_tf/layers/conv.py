@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from pdanet_tf.layers.batch_norm import BatchNorm
-from pdanet_tf.layers.winograd import same_conv
+from pdanet_tf.ops.convolution import same_conv
 
 # The reference draws backbone kernels on fan-out and head kernels on fan-in.
 BACKBONE_INITIALIZER = keras.initializers.VarianceScaling(

@@ -8,9 +8,9 @@ import keras
 from keras import ops
 
 from pdanet_tf.layers.conv import HEAD_BETA, ConvBatchNorm
-from pdanet_tf.layers.precision import full_precision
-from pdanet_tf.layers.resizing import bilinear_resize, interpolation_matrix
-from pdanet_tf.layers.winograd import same_conv
+from pdanet_tf.ops.convolution import same_conv
+from pdanet_tf.ops.precision import full_precision
+from pdanet_tf.ops.resize import bilinear_resize, interpolation_matrix
 
 
 def join_pyramid(features: Any, levels: Sequence[Any]) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from pdanet_tf.layers.precision import full_precision_dtype
+from pdanet_tf.ops.precision import full_precision_dtype
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")

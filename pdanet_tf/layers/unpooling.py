@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from pdanet_tf.layers.conv import ConvBatchNorm
-from pdanet_tf.layers.scores import FullPrecision
+from pdanet_tf.layers.heads import FullPrecision
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")

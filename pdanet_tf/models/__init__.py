@@ -1,7 +1,6 @@
 """Models: one family per file, all built through `build_model`."""
 
 from pdanet_tf.models.build import build_model
-from pdanet_tf.models.copies import fold_batch_norm, with_dtype_policy
 from pdanet_tf.models.danet import danet
 from pdanet_tf.models.deeplab import deeplabv3, deeplabv3plus
 from pdanet_tf.models.dilation import dilation_basic, dilation_frontend, dilation_large
@@ -11,6 +10,7 @@ from pdanet_tf.models.pdanet import pdanet
 from pdanet_tf.models.pspnet import pspnet
 from pdanet_tf.models.registry import list_models
 from pdanet_tf.models.segnet import segnet
+from pdanet_tf.models.transforms import fold_batch_norm, with_dtype_policy
 
 __all__ = [
     "build_model",

@@ -8,13 +8,14 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS, as_backbone, imagenet_weights, vgg16
-from pdanet_tf.catalog import FAMILIES
-from pdanet_tf.fields import convert_field
-from pdanet_tf.layers.precision import dtype_policy
+from pdanet_tf.backbones import RESNETS, as_backbone, vgg16
+from pdanet_tf.base.catalog import FAMILIES
+from pdanet_tf.base.fields import convert_field
 from pdanet_tf.models.registry import ModelEntry, find_model
-from pdanet_tf.models.weights import check_published, load_published, load_weights
-from pdanet_tf.published import CHECKPOINTS
+from pdanet_tf.ops.precision import dtype_policy
+from pdanet_tf.weights.files import check_published, load_published, load_weights
+from pdanet_tf.weights.imagenet import imagenet_weights
+from pdanet_tf.weights.published import CHECKPOINTS
 
 _WITH_IMAGENET_WEIGHTS = (*RESNETS.values(), vgg16)
 
@@ -49,8 +50,8 @@ def build_model(
             are the same.
         aux_head: Adds deep supervision of stage C4.
         weights: A `.weights.h5` or `.keras` file of a model of the same kind, the name of a
-            published checkpoint (one of `pdanet_tf.published.CHECKPOINTS`; extra `torch`), or
-            None for random initial weights.
+            published checkpoint (one of `pdanet_tf.weights.published.CHECKPOINTS`; extra `torch`),
+            or None for random initial weights.
         normalization: `"torch"` or `"caffe"`, see `pdanet_tf.layers.PixelNormalization`.
         dtype: A Keras dtype policy, such as `"mixed_bfloat16"`; None takes the global one.
             Energies, softmax and logits are float32 under every policy.
@@ -62,7 +63,7 @@ def build_model(
         stem: `"deep"` (the default, but for ImageNet's weights) or `"7x7"`, see
             `pdanet_tf.backbones.resnet18`; for ResNets.
         backbone_weights: `"imagenet"` downloads the backbone's, see
-            `pdanet_tf.backbones.imagenet_weights`: for ResNets with the 7 x 7 stem
+            `pdanet_tf.weights.imagenet.imagenet_weights`: for ResNets with the 7 x 7 stem
             (extra `keras-hub`), for most of them with `stem="deep"` (extra `torch`), and for
             VGG16 with `normalization="caffe"`.
         **options: Options of the head, such as `dropout`, `pool_scales`, `reduction` and

@@ -11,14 +11,8 @@ from typing import Any
 import keras
 
 from pdanet_tf.backbones import RESNETS, vgg16
-from pdanet_tf.layers import (
-    AtrousSpatialPyramidPooling,
-    Classifier,
-    ConvBatchNorm,
-    ScoreSum,
-)
+from pdanet_tf.layers import AtrousSpatialPyramidPooling, Classifier, ConvBatchNorm, ScoreSum
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
-from pdanet_tf.layers.grid import CellGrid
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import (
     classify,
@@ -30,6 +24,7 @@ from pdanet_tf.models.segmentation import (
     segmentation_model,
     used_strides,
 )
+from pdanet_tf.ops.grid import CellGrid
 
 _DENSE_VGG = {"vgg16": functools.partial(vgg16, output_stride=8)}
 # Of v3, at output stride 16; at 8 they are doubled, so that they reach as far in the image.

@@ -9,7 +9,6 @@ import keras
 from pdanet_tf.backbones import vgg16
 from pdanet_tf.layers import Classifier, ScoreSum
 from pdanet_tf.layers.conv import HEAD_INITIALIZER
-from pdanet_tf.layers.grid import CellGrid
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import (
     hidden_conv,
@@ -18,6 +17,7 @@ from pdanet_tf.models.segmentation import (
     segmentation_model,
     used_strides,
 )
+from pdanet_tf.ops.grid import CellGrid
 
 
 def fcn_vgg_head(

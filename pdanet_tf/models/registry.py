@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.catalog import model_names
-from pdanet_tf.fields import convert_field
+from pdanet_tf.base.catalog import model_names
+from pdanet_tf.base.fields import convert_field
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pdanet_tf.layers import (
     pixel_mean,
 )
 from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
-from pdanet_tf.layers.grid import CellGrid
+from pdanet_tf.ops.grid import CellGrid
 
 NORMALIZED_IMAGE = "normalized_image"
 # The grid of the reference's networks. The reference stretches their logits over the image, which
@@ -282,3 +282,28 @@ def classify(features: Any, num_classes: int, dropout: float, kernel_size: int =
         kernel_initializer=HEAD_INITIALIZER.clone(),
         name="classifier",
     )(x)
+
+
+def split_pixel_model(model: keras.Model) -> tuple[keras.Model, CellGrid | None]:
+    """Splits a model of pixels as `split_upsampling` does.
+
+    Raises:
+        ValueError: If the model was built with `include_preprocessing=False`, or is not one from
+            images to logits.
+    """
+    find_logits(model, repr(model.name))
+    if model.inputs[0].name == NORMALIZED_IMAGE:
+        raise ValueError(
+            f"The model {model.name!r} takes normalised images, not pixels: build it with "
+            "include_preprocessing=True (the weights are the same)."
+        )
+    return split_upsampling(model)
+
+
+def count_classes(model: keras.Model) -> int:
+    """Returns the number of classes that a model tells apart.
+
+    Raises:
+        ValueError: If the model is not one from images to logits.
+    """
+    return find_logits(model, repr(model.name)).shape[-1]

@@ -9,12 +9,7 @@ import keras
 from pdanet_tf.backbones.segnet import segnet_basic_encoder, segnet_vgg16_encoder
 from pdanet_tf.layers import ConvBatchNorm, MaxUnpooling
 from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import (
-    classify,
-    misfit,
-    segmentation_model,
-    used_strides,
-)
+from pdanet_tf.models.segmentation import classify, misfit, segmentation_model, used_strides
 
 # Widths of the decoder's convolutions, from the deepest block to the first.
 _VGG16_DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))

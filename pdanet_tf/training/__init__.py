@@ -5,12 +5,12 @@ The function is `pdanet_tf.train`; it needs TensorFlow, and `TrainConfig` does n
 
 from typing import TYPE_CHECKING
 
-from pdanet_tf.lazy import lazy_attributes
+from pdanet_tf.base.lazy import lazy_attributes
 from pdanet_tf.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from pdanet_tf.training.callbacks import NonFiniteLossError, TrainingInterrupted
-    from pdanet_tf.training.train import TrainResult, resume
+    from pdanet_tf.training.run import TrainResult, resume
 
 __all__ = ["NonFiniteLossError", "TrainConfig", "TrainResult", "TrainingInterrupted", "resume"]
 
@@ -18,8 +18,8 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "NonFiniteLossError": "pdanet_tf.training.callbacks",
-        "TrainResult": "pdanet_tf.training.train",
+        "TrainResult": "pdanet_tf.training.run",
         "TrainingInterrupted": "pdanet_tf.training.callbacks",
-        "resume": "pdanet_tf.training.train",
+        "resume": "pdanet_tf.training.run",
     },
 )

@@ -17,10 +17,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pdanet_tf.base.processor import describe_processor, slow_precision
+from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.dataset import SegmentationDataset
-from pdanet_tf.processor import describe_processor, slow_precision
 from pdanet_tf.training.config import TrainConfig
-from pdanet_tf.wording import quantity
 
 _SIZES_READ = 64  # reading the size of every image of a large data set takes long
 _MEAN_IOU = ("mean_iou", "logits_mean_iou")  # the second of a model with two outputs

@@ -12,11 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from pdanet_tf.base.startup import keep_freed_memory
 from pdanet_tf.data.dataset import SegmentationDataset
-from pdanet_tf.evaluation import Evaluation, evaluate_predictor
+from pdanet_tf.evaluation.report import Evaluation
+from pdanet_tf.evaluation.scoring import evaluate_predictor
 from pdanet_tf.files import one_line, whole_file
-from pdanet_tf.inference import Predictor, Protocol
-from pdanet_tf.startup import keep_freed_memory
+from pdanet_tf.inference.predictor import Predictor
+from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.training.run_folder import RunFolder
 
 MONITOR = "val_mean_iou"

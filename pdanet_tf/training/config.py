@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pdanet_tf.choices import PRECISIONS
-from pdanet_tf.fields import check_fields, from_mapping, shorten
+from pdanet_tf.base.choices import PRECISIONS
+from pdanet_tf.base.fields import check_fields, from_mapping, shorten
 from pdanet_tf.files import one_line, read_json
 
 # What each recipe takes for options that are not given, and which options the others do not have.
@@ -39,10 +39,11 @@ class TrainConfig:
     There are two recipes for the batches:
 
     - "crop", the modern one: images scaled at random, cropped to one size, flipped and
-      recoloured; see `pdanet_tf.data.pipeline.crop_batches`. XLA compiles its step on a GPU.
+      recoloured; see `pdanet_tf.data.batches.pipeline.crop_batches`. XLA compiles its step on a
+      GPU.
     - "paper", the reference's: whole images, portraits and landscapes apart, at a short edge
-      drawn for each batch; see `pdanet_tf.data.pipeline.paper_batches`. Validation sees images
-      at a short edge of 450, as the reference's.
+      drawn for each batch; see `pdanet_tf.data.batches.pipeline.paper_batches`. Validation sees
+      images at a short edge of 450, as the reference's.
 
     `TrainConfig(recipe="paper", dataset="ade20k", data_dir=...)` is the recipe of PDANet's paper:
     20 epochs of 5000 steps of 8 images, SGD with momentum 0.9 and weight decay 1e-4, a learning

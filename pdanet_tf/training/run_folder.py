@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pdanet_tf.base.fields import convert_field, shorten
 from pdanet_tf.data.dataset import SegmentationDataset
-from pdanet_tf.fields import convert_field, shorten
 from pdanet_tf.files import remove_leftovers, write_atomically
-from pdanet_tf.inference import SETTINGS_FILE
+from pdanet_tf.inference.settings import SETTINGS_FILE
 from pdanet_tf.training.config import TrainConfig
 
 # What a run may be resumed with otherwise than it was started.

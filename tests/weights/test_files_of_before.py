@@ -33,7 +33,7 @@ def test_it_computes_what_it_did(model, stored):
 
 
 def test_it_trains_on(model, stored):
-    labels = {name: stored["labels"] for name in ("logits", "aux_logits")}
+    labels = dict.fromkeys(("logits", "aux_logits"), stored["labels"])
     model.train_on_batch(stored["images"], labels)
     assert int(model.optimizer.iterations) == 3
     after = model.predict(stored["images"], verbose=0)["logits"]

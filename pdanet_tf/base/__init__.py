@@ -1,0 +1,1 @@
+"""What every room uses. It imports neither Keras nor TensorFlow."""

@@ -1,0 +1,64 @@
+"""What is timed."""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from pdanet_tf.base.choices import BACKENDS, BENCHMARK_PRECISIONS, BENCHMARK_TASKS, PRECISIONS
+from pdanet_tf.models.registry import find_model
+
+POLICIES = dict(zip(BENCHMARK_PRECISIONS, PRECISIONS, strict=True))
+NUM_CLASSES = 150
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is timed.
+
+    Attributes:
+        model: One of `pdanet_tf.list_models()`.
+        task: "predict", from normalised images to logits at the stride of the features, or
+            "train", a whole step of training with SGD.
+        size: (height, width) of the images in pixels.
+        batch_size: Number of images.
+        precision: "float32", "bfloat16" or "float16".
+        backend: Keras' backend.
+
+    Raises:
+        ValueError: If a value is not one of those named, or a number is below 1.
+    """
+
+    model: str = "pdanet_resnet18"
+    task: str = "predict"
+    size: tuple[int, int] = (304, 400)
+    batch_size: int = 1
+    precision: str = "float32"
+    backend: str = "tensorflow"
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("task", BENCHMARK_TASKS),
+            ("precision", POLICIES),
+            ("backend", BACKENDS),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(known)}. "
+                    f"Received: {name}={getattr(self, name)!r}"
+                )
+        find_model(self.model)  # raises if there is none
+        if min(*self.size, self.batch_size) < 1:
+            raise ValueError(
+                "Sides and batch_size must be at least 1. "
+                f"Received: size={self.size}, batch_size={self.batch_size}"
+            )
+
+    @functools.cache  # noqa: B019 (a case lives as long as its process)
+    def batch(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns random images, `(batch_size, *size, 3)`, and labels at 1/8."""
+        rng = np.random.default_rng(0)
+        images = rng.standard_normal((self.batch_size, *size, 3)).astype("float32")
+        height, width = (math.ceil(side / 8) for side in size)
+        return images, rng.integers(0, NUM_CLASSES, (self.batch_size, height, width), "int32")

@@ -1,0 +1,52 @@
+"""The machine: its processor, its memory, and environments for processes."""
+
+import contextlib
+import ctypes
+import gc
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+
+def start_of_peak() -> float:
+    """Gives back memory that is not in use, and returns what is; peaks count from here."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # other C libraries lack it
+        ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the highest so far becomes what is in use
+    return process_memory("VmRSS")
+
+
+def process_memory(key: str) -> float:
+    """Returns the process's memory in MiB: VmRSS, in use now, or VmHWM, the most so far."""
+    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) / 1024
+    raise LookupError(f"/proc/self/status has no {key}")
+
+
+@contextlib.contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Sets environment variables for a while: a new process inherits them."""
+    former = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in former.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def describe_machine(*packages: str) -> str:
+    """Returns the CPU, its cores, and the versions of Python and of the packages named."""
+    cpu, file = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
+    if file.is_file():
+        lines = (line.partition(":") for line in file.read_text("utf-8").splitlines())
+        cpu = next((value.strip() for key, _, value in lines if key.strip() == "model name"), cpu)
+    versions = [f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)]
+    return ", ".join([cpu, f"{os.cpu_count()} cores", *versions])

@@ -1,0 +1,114 @@
+"""The modern recipe: images randomly scaled, cropped to one size, flipped and recoloured."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from pdanet_tf.data.batches.sampling import Sample, nearest_indices, shuffled, thin_out, variation
+from pdanet_tf.data.dataset import SegmentationDataset
+
+# From RGB to luma and the two axes of chroma (NTSC).
+_YIQ = np.array([(0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
+
+
+@dataclass(frozen=True)
+class CropRecipe:
+    """Samples of `pdanet_tf.data.batches.pipeline.crop_batches`, which describes the attributes."""
+
+    dataset: SegmentationDataset
+    crop_size: tuple[int, int]
+    short_edge: int | None
+    scale_range: tuple[float, float]
+    flip: bool
+    color_jitter: float
+    label_stride: int
+    label_start: int | None
+    seed: int
+
+    def sample(self, position: int) -> Sample:
+        """Returns the sample at a position of the endless stream."""
+        epoch, place = divmod(position, len(self.dataset))
+        index = int(shuffled(self.seed, epoch, len(self.dataset))[place])
+        image, label = self.dataset.read_picture(index)
+        rng = variation(self.seed, position)
+        scale = rng.uniform(*self.scale_range)
+        factor = scale * (self.short_edge or min(label.shape)) / min(label.shape)
+        window = _Window.of(label.shape, factor, self.crop_size, (rng.random(), rng.random()))
+        picture, (rows, columns) = window.cut(image), window.indices(label.shape)
+        if rng.random() < 0.5 and self.flip:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            columns = columns[::-1]
+        if self.color_jitter:
+            picture = jitter_colors(picture, self.color_jitter, rng)
+        label = thin_out(label, rows, columns, self.label_stride, self.label_start)
+        return Sample(np.asarray(picture), label, self.crop_size)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A part of an image, and the size that it is scaled to.
+
+    Only the window is scaled: a large photograph is never held in full at twice its size.
+    """
+
+    box: tuple[float, float, float, float]  # left, top, right, bottom in the image's pixels
+    size: tuple[int, int]  # width and height
+
+    @classmethod
+    def of(
+        cls,
+        shape: tuple[int, ...],
+        factor: float,
+        crop_size: tuple[int, int],
+        place: tuple[float, float],
+    ) -> "_Window":
+        """Returns the window of the crop's size at a relative place (0 to 1) of a scaled image."""
+        spans = []
+        for side, crop, share in zip(shape, crop_size, place, strict=True):
+            scaled = max(1, round(side * factor))
+            size = min(scaled, crop)
+            start = int(share * (scaled - size + 1))
+            spans.append((start * side / scaled, (start + size) * side / scaled, size))
+        (top, bottom, height), (left, right, width) = spans
+        return cls((left, top, right, bottom), (width, height))
+
+    def cut(self, image: Image.Image) -> Image.Image:
+        """Scales the window of an image bilinearly."""
+        return image.resize(self.size, Image.Resampling.BILINEAR, box=self.box)
+
+    def indices(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the rows and columns that a scaling by nearest neighbour takes."""
+        left, top, right, bottom = self.box
+        width, height = self.size
+        return (
+            nearest_indices(shape[0], height, (top, bottom)),
+            nearest_indices(shape[1], width, (left, right)),
+        )
+
+
+def jitter_colors(picture: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
+    """Changes brightness, contrast, saturation and hue at random.
+
+    The ranges are those of torchvision's `ColorJitter(strength, strength, strength,
+    strength / 4)`, in the proportions of SimCLR. The hue is turned in the plane of chroma (YIQ)
+    instead of HSV: so all four are linear in RGB, one matrix does them in one pass, and nothing
+    is clipped in between.
+
+    Args:
+        picture: An RGB picture.
+        strength: From 0 (none) to 1. Factors of brightness, contrast and saturation are drawn
+            from 1 - strength to 1 + strength, the turn of the hue from -strength / 4 to
+            strength / 4 of the circle.
+        rng: Where the random numbers come from.
+    """
+    brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3)
+    angle = 2 * math.pi * rng.uniform(-strength / 4, strength / 4)
+    cosine, sine = saturation * math.cos(angle), saturation * math.sin(angle)
+    turn = np.array([(1, 0, 0), (0, cosine, -sine), (0, sine, cosine)])
+    colors = brightness * contrast * np.linalg.inv(_YIQ) @ turn @ _YIQ
+    # Contrast is about the mean of the luma, as in torchvision.
+    gray = brightness * (1 - contrast) * np.asarray(picture.convert("L")).mean()
+    matrix = np.column_stack([colors, np.full(3, gray)])
+    return picture.convert("RGB", tuple(matrix.ravel().tolist()))

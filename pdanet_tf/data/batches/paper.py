@@ -1,0 +1,155 @@
+"""The reference's recipe: batches by orientation, each at a short edge of its own."""
+
+import functools
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from pdanet_tf.data.batches.sampling import Sample, nearest_indices, shuffled, thin_out, variation
+from pdanet_tf.data.dataset import SegmentationDataset
+from pdanet_tf.data.problems import DataError
+
+_MULTIPLE = 8  # of which the sides of a batch are, whatever the stride of the labels
+
+
+class PaperRecipe:
+    """Samples of `pdanet_tf.data.batches.pipeline.paper_batches`, which describes the arguments.
+
+    The size of every image is read first.
+    """
+
+    def __init__(
+        self,
+        dataset: SegmentationDataset,
+        batch_size: int,
+        short_edges: tuple[int, ...],
+        max_size: int,
+        flip: bool,
+        label_stride: int,
+        label_start: int | None,
+        seed: int,
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.short_edges = short_edges
+        self.max_size = max_size
+        self.flip = flip
+        self.label_stride = label_stride
+        self.label_start = label_start
+        self.seed = seed
+        self._sizes = _read_sizes(dataset)
+        portrait = self._sizes[:, 0] > self._sizes[:, 1]
+        self._batches = OrientationBatches(portrait, batch_size, seed)
+
+    def sample(self, position: int) -> Sample:
+        """Returns the sample at a position of the endless stream."""
+        step, place = divmod(position, self.batch_size)
+        indices = self._batches.indices(step)
+        rng = variation(self.seed, step)
+        short_edge = self.short_edges[rng.integers(len(self.short_edges))]
+        flipped = self.flip and rng.random(self.batch_size)[place] < 0.5
+        scaled = self._scaled(indices, short_edge)
+        multiple = math.lcm(_MULTIPLE, self.label_stride)
+        padded = -(-scaled.max(0) // multiple) * multiple
+        height, width = scaled[place].tolist()
+        image, label = self._load(int(indices[place]), (height, width), flipped)
+        return Sample(image, label, (int(padded[0]), int(padded[1])))
+
+    def _scaled(self, indices: np.ndarray, short_edge: int) -> np.ndarray:
+        """Returns the height and width that every image of a batch is scaled to."""
+        sizes = self._sizes[indices]
+        scales = np.minimum(short_edge / sizes.min(1), self.max_size / sizes.max(1))
+        return np.maximum((sizes * scales[:, None]).astype("int64"), 1)
+
+    def _load(
+        self, index: int, size: tuple[int, int], flipped: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        picture, label = self.dataset.read_picture(index)
+        if label.shape != tuple(self._sizes[index]):
+            raise DataError(
+                f"{self.dataset.name(index)}: the image is {label.shape[0]} x {label.shape[1]} "
+                f"(height x width), but was {self._sizes[index][0]} x {self._sizes[index][1]} "
+                "when the run began; leave the data as they are while a run reads them"
+            )
+        height, width = size
+        rows = nearest_indices(label.shape[0], height)
+        columns = nearest_indices(label.shape[1], width)
+        if flipped:
+            # Before the image is scaled, as in the reference: the other way round differs by a
+            # level here and there.
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            columns = label.shape[1] - 1 - columns
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        label = thin_out(label, rows, columns, self.label_stride, self.label_start)
+        return np.asarray(picture), label
+
+
+def _read_sizes(dataset: SegmentationDataset) -> np.ndarray:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.array(list(pool.map(dataset.size, range(len(dataset)))), "int64")
+
+
+class OrientationBatches:
+    """Which samples make up which batch, portrait with portrait and landscape with landscape.
+
+    The samples come in an order of its own for each pass over the data. Each goes to the list of
+    its orientation; a list that holds `batch_size` samples is a batch, and is emptied. What is
+    left at the end of a pass stays for the next one.
+
+    Any batch can be told without those before it: every pass has as many portraits as any other,
+    so that the place of a batch in the endless sequence of portraits tells its pass.
+
+    Args:
+        portrait: For each sample, whether it is higher than wide.
+        batch_size: Number of samples per batch.
+        seed: Seed of the orders.
+    """
+
+    def __init__(self, portrait: np.ndarray, batch_size: int, seed: int) -> None:
+        self.batch_size = batch_size
+        self.seed = seed
+        self._count = len(portrait)
+        self._groups = [group for group in (portrait, ~portrait) if group.any()]
+        self._sizes = [int(group.sum()) for group in self._groups]
+        # The readers of one batch, and of the next, ask for the same pass.
+        self._pass_batches = functools.lru_cache(maxsize=2)(self._compute_pass_batches)
+
+    def indices(self, step: int) -> np.ndarray:
+        """Returns the samples of the batch of that number, `(batch_size,)`."""
+        # No later than the batch's pass, and few passes before it.
+        number = step * self.batch_size // self._count
+        while self._batches_before(number + 1) <= step:
+            number += 1
+        return self._pass_batches(number)[step - self._batches_before(number)]
+
+    def _batches_before(self, number: int) -> int:
+        """Returns how many batches are full before a pass."""
+        return sum(number * size // self.batch_size for size in self._sizes)
+
+    def _compute_pass_batches(self, number: int) -> np.ndarray:
+        """Returns the batches that are full during a pass, in order, `(batches, batch_size)`."""
+        order = self._order(number)
+        batches, ends = [], []
+        for group in self._groups:
+            places = np.flatnonzero(group[order])
+            # In the endless sequence of this orientation: where the pass begins, and where the
+            # batch that is not full then.
+            start = number * len(places)
+            first = start // self.batch_size * self.batch_size
+            oldest = first // len(places)
+            waiting = [self._members(group, earlier) for earlier in range(oldest, number)]
+            queue = np.concatenate([*waiting, order[places]])[first - oldest * len(places) :]
+            full = len(queue) // self.batch_size
+            batches.append(queue[: full * self.batch_size].reshape(full, self.batch_size))
+            ends.append(places[first - start - 1 + self.batch_size * np.arange(1, full + 1)])
+        return np.concatenate(batches)[np.argsort(np.concatenate(ends))]
+
+    def _members(self, group: np.ndarray, number: int) -> np.ndarray:
+        order = self._order(number)
+        return order[group[order]]
+
+    def _order(self, number: int) -> np.ndarray:
+        return shuffled(self.seed, number, self._count)

@@ -1,0 +1,262 @@
+"""From a data set to batches for training, in tf.data.
+
+Every sample is a pure function of the seed and of its position in the endless stream of training
+samples. So the same seed gives the same batches whatever the machine, and a run can begin at any
+step.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from pdanet_tf.data.batches.crop import CropRecipe
+from pdanet_tf.data.batches.paper import PaperRecipe
+from pdanet_tf.data.batches.sampling import Recipe
+from pdanet_tf.data.batches.tf_bridge import counted
+from pdanet_tf.data.dataset import SegmentationDataset
+
+
+def crop_batches(
+    dataset: SegmentationDataset,
+    batch_size: int,
+    crop_size: tuple[int, int],
+    *,
+    short_edge: int | None = None,
+    scale_range: tuple[float, float] = (0.5, 2.0),
+    flip: bool = True,
+    color_jitter: float = 0.4,
+    label_stride: int = 8,
+    label_start: int | None = None,
+    pad_color: Sequence[float] = (0.0, 0.0, 0.0),
+    seed: int = 0,
+    start_step: int = 0,
+) -> tf.data.Dataset:
+    """Returns an endless stream of shuffled, randomly scaled, cropped and flipped batches.
+
+    Image and labels are transformed together; labels always by nearest neighbour. Every sample
+    comes once per epoch, in an order of its own for each epoch. All batches have one shape, so
+    that XLA compiles the training step once.
+
+    Args:
+        dataset: Images and labels.
+        batch_size: Number of images per batch.
+        crop_size: (height, width) of the crops. Images that are smaller are padded at the bottom
+            and right, with `pad_color` and with the ignore label.
+        short_edge: The short edge that images are scaled to before the random scale; None takes
+            their own.
+        scale_range: Lowest and highest random scale.
+        flip: Whether to flip every other image from left to right.
+        color_jitter: How much brightness, contrast, saturation and hue change, from 0 (not at
+            all) to 1: factors go from 1 - color_jitter to 1 + color_jitter, the hue turns by up
+            to color_jitter / 4 of the circle (torchvision's `ColorJitter`).
+        label_stride: Every so many labels in both directions are kept: 8 for logits at 1/8. Cell
+            i has the label at pixel label_start + label_stride * i, or the ignore label where that
+            lies outside of the crop.
+        label_start: Row and column of the first label, at least 0: where the model's first cell is
+            centred. None takes the middle of the cell, label_stride // 2, as the reference does.
+        pad_color: RGB, 0 to 255.
+        seed: Seed of everything random.
+        start_step: Number of the first batch: batches are the same as if all before had been
+            drawn.
+
+    Returns:
+        Batches of images `(batch_size, *crop_size, 3)`, float32, RGB, 0 to 255, and labels
+        `(batch_size, ceil(height / label_stride), ceil(width / label_stride))`, int32.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+    check_crop_arguments(
+        dataset, batch_size, crop_size, scale_range, color_jitter, label_stride, label_start
+    )
+    recipe = CropRecipe(
+        dataset,
+        crop_size,
+        short_edge,
+        scale_range,
+        flip,
+        color_jitter,
+        label_stride,
+        label_start,
+        seed,
+    )
+    ignored = dataset.ignore_label
+    return _batches(recipe, batch_size, label_stride, pad_color, ignored, start_step, crop_size)
+
+
+def paper_batches(
+    dataset: SegmentationDataset,
+    batch_size: int,
+    *,
+    short_edges: Sequence[int] = (300, 375, 450, 525, 600),
+    max_size: int = 1000,
+    flip: bool = True,
+    label_stride: int = 8,
+    label_start: int | None = None,
+    pad_color: Sequence[float] = (0.0, 0.0, 0.0),
+    seed: int = 0,
+    start_step: int = 0,
+) -> tf.data.Dataset:
+    """Returns an endless stream of the reference's batches: whole images of one orientation.
+
+    The samples come in an order of its own for each pass over the data, portraits (higher than
+    wide) and landscapes apart: as soon as there are `batch_size` of one orientation, they are a
+    batch. What is left over at the end of a pass waits for the next one. Each batch is scaled to
+    a short edge drawn for it, so that batches differ in shape.
+
+    Labels are scaled by nearest neighbour, and then reduced by nearest neighbour, so that the
+    loss is taken at 1 / `label_stride`.
+
+    Args:
+        dataset: Images and labels. The size of every image is asked for at the start.
+        batch_size: Number of images per batch.
+        short_edges: What the short edge of a batch's images is drawn from.
+        max_size: Longest edge; the short edge is then shorter than drawn.
+        flip: Whether to flip every other image from left to right.
+        label_stride: Every so many labels in both directions are kept: 8 for logits at 1/8.
+        label_start: As in `crop_batches`.
+        pad_color: RGB, 0 to 255: the pixel mean of the model's normalisation
+            (`pdanet_tf.layers.pixel_mean`), so that the padding is zero behind it.
+        seed: Seed of everything random.
+        start_step: Number of the first batch: batches are the same as if all before had been
+            drawn.
+
+    Returns:
+        Batches of images `(batch_size, height, width, 3)`, float32, RGB, 0 to 255, padded at the
+        bottom and right with `pad_color` to the largest height and width of the batch, rounded up
+        to a multiple of 8 (and of `label_stride`); and labels
+        `(batch_size, height / label_stride, width / label_stride)`, int32, padded with the ignore
+        label.
+
+    Raises:
+        ValueError: If an argument is out of range.
+        DataError: If the size of an image cannot be read.
+
+    Example:
+        ```python
+        dataset = pdanet_tf.load_dataset("ade20k", "train", "ADEChallengeData2016")
+        batches = paper_batches(dataset, 8, pad_color=pdanet_tf.layers.pixel_mean("torch"))
+        images, labels = next(iter(batches))
+        ```
+    """
+    check_paper_arguments(dataset, batch_size, short_edges, max_size, label_stride, label_start)
+    recipe = PaperRecipe(
+        dataset, batch_size, tuple(short_edges), max_size, flip, label_stride, label_start, seed
+    )
+    ignored = dataset.ignore_label
+    return _batches(recipe, batch_size, label_stride, pad_color, ignored, start_step)
+
+
+def _batches(
+    recipe: Recipe,
+    batch_size: int,
+    label_stride: int,
+    pad_color: Sequence[float],
+    ignore_label: int,
+    start_step: int,
+    size: tuple[int | None, int | None] = (None, None),
+) -> tf.data.Dataset:
+    """Reads samples side by side, pads them, and batches them in order.
+
+    `size` is the height and width of all images, where they have one.
+    """
+    background = np.array(pad_color, "float32")
+    read = counted(functools.partial(_read_padded, recipe, label_stride, background, ignore_label))
+    grid = tuple(side and -(-side // label_stride) for side in size)
+
+    def load(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, label = tf.numpy_function(read, (position,), (tf.float32, tf.int32))
+        return tf.ensure_shape(image, (*size, 3)), tf.ensure_shape(label, grid)
+
+    positions = tf.data.Dataset.range(start_step * batch_size, np.iinfo("int64").max)
+    batches = (
+        positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size, drop_remainder=True)
+        # One to be used next and one in the making: those of whole images are large.
+        .prefetch(2)
+    )
+    options = tf.data.Options()
+    # The stream of positions has no files to be dealt out to workers.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return batches.with_options(options)
+
+
+def _read_padded(
+    recipe: Recipe,
+    label_stride: int,
+    background: np.ndarray,
+    ignore_label: int,
+    position: np.int64,
+) -> tuple[np.ndarray, np.ndarray]:
+    image, label, (height, width) = recipe.sample(int(position))
+    # NumPy converts to float32 while it writes to its place, which spares passes over the image.
+    padded = np.empty((height, width, 3), "float32")
+    padded_label = np.empty((-(-height // label_stride), -(-width // label_stride)), "int32")
+    _fill(padded, image, background)
+    _fill(padded_label, label, ignore_label)
+    return padded, padded_label
+
+
+def _fill(target: np.ndarray, part: np.ndarray, rest: np.ndarray | int) -> None:
+    """Writes a part to the top left, and something else to the right of it and below."""
+    height, width = part.shape[:2]
+    target[:height, :width] = part
+    target[:height, width:] = rest
+    target[height:] = rest
+
+
+def check_crop_arguments(
+    dataset: SegmentationDataset,
+    batch_size: int,
+    crop_size: tuple[int, int],
+    scale_range: tuple[float, float],
+    color_jitter: float,
+    label_stride: int = 1,
+    label_start: int | None = None,
+) -> None:
+    """Raises `ValueError` if an argument of `crop_batches` is out of range."""
+    _check_common(dataset, batch_size, label_stride, label_start)
+    if len(crop_size) != 2 or min(crop_size) < 1:
+        raise ValueError(
+            f"crop_size must be (height, width), both at least 1. "
+            f"Received: crop_size={tuple(crop_size)}"
+        )
+    if not 0 < scale_range[0] <= scale_range[1]:
+        raise ValueError(
+            "scale_range must be (lowest, highest), both above 0. "
+            f"Received: scale_range={tuple(scale_range)}"
+        )
+    if not 0 <= color_jitter <= 1:
+        raise ValueError(f"color_jitter must be from 0 to 1. Received: color_jitter={color_jitter}")
+
+
+def check_paper_arguments(
+    dataset: SegmentationDataset,
+    batch_size: int,
+    short_edges: Sequence[int],
+    max_size: int,
+    label_stride: int = 1,
+    label_start: int | None = None,
+) -> None:
+    """Raises `ValueError` if an argument of `paper_batches` is out of range."""
+    _check_common(dataset, batch_size, label_stride, label_start)
+    if not short_edges or min(short_edges) < 1 or max_size < 1:
+        raise ValueError(
+            "short_edges and max_size must be at least 1. "
+            f"Received: short_edges={tuple(short_edges)}, max_size={max_size}"
+        )
+
+
+def _check_common(
+    dataset: SegmentationDataset, batch_size: int, label_stride: int, label_start: int | None
+) -> None:
+    if label_start is not None and label_start < 0:
+        raise ValueError(f"label_start must be at least 0. Received: label_start={label_start}")
+    if len(dataset) < 1:
+        raise ValueError("There must be at least one image. Received: an empty data set")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size}")
+    if label_stride < 1:
+        raise ValueError(f"label_stride must be at least 1. Received: label_stride={label_stride}")

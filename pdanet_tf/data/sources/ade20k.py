@@ -1,0 +1,31 @@
+"""ADE20K's scene parsing benchmark of 150 classes (Zhou et al. 2017)."""
+
+import csv
+from importlib import resources
+
+from pdanet_tf.data.classes import Classes
+from pdanet_tf.data.readers import PathLike
+from pdanet_tf.data.sources.folder import FolderDataset
+
+
+def _load_classes() -> Classes:
+    text = (
+        resources.files("pdanet_tf.data.sources").joinpath("ade20k_classes.csv").read_text("utf-8")
+    )
+    rows = list(csv.DictReader(text.splitlines()))
+    return Classes(
+        names=tuple(row["name"] for row in rows),
+        colors=tuple((int(row["red"]), int(row["green"]), int(row["blue"])) for row in rows),
+    )
+
+
+ADE20K_CLASSES = _load_classes()
+
+
+def ade20k(root: PathLike, split: str, *, strict: bool = True) -> FolderDataset:
+    """Opens an extracted `ADEChallengeData2016`, the benchmark with 150 classes.
+
+    Annotations hold 0 for "other", which does not count, and the classes from 1 to 150.
+    For `strict` see `FolderDataset`.
+    """
+    return FolderDataset(root, split, ADE20K_CLASSES, label_offset=1, strict=strict)

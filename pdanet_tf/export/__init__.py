@@ -1,0 +1,19 @@
+"""Models for other runtimes."""
+
+from typing import TYPE_CHECKING
+
+from pdanet_tf.base.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from pdanet_tf.export.saved_model import export_saved_model
+
+__all__ = [
+    "export_saved_model",
+]
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "export_saved_model": "pdanet_tf.export.saved_model",
+    },
+)

@@ -1,0 +1,37 @@
+"""Inference: from an image to probabilities, a label map, and an overlay."""
+
+from typing import TYPE_CHECKING
+
+from pdanet_tf.base.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from pdanet_tf.inference.crf import CRFParameters, dense_crf
+    from pdanet_tf.inference.prediction import Prediction
+    from pdanet_tf.inference.predictor import Predictor, predict
+    from pdanet_tf.inference.protocol import Protocol
+    from pdanet_tf.inference.settings import InferenceSettings, load_model
+
+__all__ = [
+    "CRFParameters",
+    "InferenceSettings",
+    "Prediction",
+    "Predictor",
+    "Protocol",
+    "dense_crf",
+    "load_model",
+    "predict",
+]
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "CRFParameters": "pdanet_tf.inference.crf",
+        "InferenceSettings": "pdanet_tf.inference.settings",
+        "Prediction": "pdanet_tf.inference.prediction",
+        "Predictor": "pdanet_tf.inference.predictor",
+        "Protocol": "pdanet_tf.inference.protocol",
+        "dense_crf": "pdanet_tf.inference.crf",
+        "load_model": "pdanet_tf.inference.settings",
+        "predict": "pdanet_tf.inference.predictor",
+    },
+)

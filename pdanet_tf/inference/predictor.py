@@ -1,0 +1,314 @@
+"""A model with all that is needed to segment images of any size with it."""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import keras
+import numpy as np
+from keras import ops
+
+from pdanet_tf.base.wording import quantity
+from pdanet_tf.data.classes import Classes
+from pdanet_tf.data.readers import resize_image
+from pdanet_tf.inference.crf import CRFParameters, dense_crf, import_densecrf
+from pdanet_tf.inference.pixels import ImageLike, read_pixels
+from pdanet_tf.inference.prediction import Prediction
+from pdanet_tf.inference.protocol import Protocol
+from pdanet_tf.inference.settings import SETTINGS_FILE, InferenceSettings, load_model
+from pdanet_tf.inference.windows import View
+from pdanet_tf.models.segmentation import (
+    count_classes,
+    split_pixel_model,
+)
+from pdanet_tf.weights.published import CHECKPOINTS
+
+VALUES_PER_STRIP = 2**24  # probabilities that are held at once: 64 MiB
+_KEPT = 4  # models that `predict` keeps
+
+
+class Predictor:
+    """A model with all that is needed to segment images of any size with it.
+
+    It is made once and used for many images: the model is loaded and its graphs are traced at the
+    first. Several threads may use one predictor.
+
+    Args:
+        model: A model from RGB pixels (0 to 255) `(batch, height, width, 3)` to logits, or to a
+            dict with "logits"; a `.keras` file of one; or the name of a published checkpoint, see
+            `load_model`. Logits of models of `build_model` are upsampled once, from the backbone's
+            size straight to the wanted one.
+        protocol: How the model sees an image; by default what stands beside the model's file, else
+            the image's own size, at most 1000 pixels long.
+        crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
+        classes: Names and colours of the classes; by default those beside the model's file, else
+            the numbers.
+
+    Attributes:
+        model: The model.
+        protocol: How it sees an image.
+        crf: Parameters of the CRF, or None.
+        classes: Names and colours of its classes.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImportError: If `crf` is given and pydensecrf2 is not installed.
+        ValueError: If the file is no model, the number of classes is wrong, or the model was built
+            with `include_preprocessing=False`.
+
+    Example:
+        ```python
+        predictor = pdanet_tf.Predictor("runs/first/best.keras")
+        prediction = predictor.predict("photo.jpg")
+        prediction.overlay.save("overlay.png")
+        for prediction in predictor.predict(["a.jpg", "b.jpg"]):
+            print(prediction.areas())
+        ```
+    """
+
+    def __init__(
+        self,
+        model: keras.Model | str | os.PathLike[str],
+        protocol: Protocol | None = None,
+        crf: CRFParameters | None = None,
+        classes: Classes | None = None,
+    ) -> None:
+        self.model, settings = load_model(model)
+        if settings is not None:
+            classes, protocol = classes or settings.classes, protocol or settings.protocol
+        self._num_classes = count_classes(self.model)
+        self.protocol = protocol or Protocol()
+        self.classes = classes or Classes.numbered(self._num_classes)
+        self.crf = crf
+        if len(self.classes) != self._num_classes:
+            raise ValueError(
+                f"The model has {quantity(self._num_classes, 'class', 'classes')}. "
+                f"Received: {quantity(len(self.classes), 'class', 'classes')}"
+            )
+        if crf is not None:
+            import_densecrf()  # raises now, and not after the first image
+        network, self._grid = split_pixel_model(self.model)
+        self._logits, self._interpolate, self._probabilities = _compile(network)
+
+    @overload
+    def predict(self, images: ImageLike) -> "Prediction": ...
+    @overload
+    def predict(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> "list[Prediction]": ...
+    def predict(self, images: Any) -> Any:
+        """Segments an image, or several one after another.
+
+        Args:
+            images: A file, turned upright as its EXIF orientation says; one of Pillow's images,
+                likewise; or an array `(height, width, 3)`, uint8, RGB. Or a sequence of them, or an
+                array `(batch, height, width, 3)`.
+
+        Returns:
+            A prediction at the image's own size; for several a list of them.
+
+        Raises:
+            DataError: If a file is missing, truncated or no image.
+            ValueError: If an array has another shape or dtype.
+        """
+        if isinstance(images, list | tuple) or (
+            isinstance(images, np.ndarray) and images.ndim == 4
+        ):
+            return [self.predict(image) for image in images]
+        pixels = read_pixels(images)
+        return Prediction(self.label_map(pixels), pixels, self.classes)
+
+    def probabilities(self, image: ImageLike, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Returns the probability of every class for every pixel.
+
+        Args:
+            image: One image, as `predict` takes it.
+            size: (height, width) of the result; the image's by default.
+
+        Returns:
+            `(height, width, num_classes)`, float32.
+
+        Raises:
+            DataError: If a file is missing, truncated or no image.
+            ValueError: If an array has another shape or dtype.
+        """
+        image = read_pixels(image)
+        views, size = self._views(image), size or image.shape[:2]
+        strips = [self._mean(views, rows, size) for rows in self._strips(size)]
+        probabilities = np.concatenate(strips)
+        if self.crf is None:
+            return probabilities
+        return dense_crf(resize_image(image, size), probabilities, self.crf)
+
+    def label_map(self, image: ImageLike, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Returns the most probable class of every pixel, `(height, width)`, int32.
+
+        The probabilities of the whole image are never held at once, unless a CRF refines them.
+        Arguments and errors are those of `probabilities`.
+        """
+        if self.crf is not None:
+            return self.probabilities(image, size).argmax(-1).astype("int32")
+        image = read_pixels(image)
+        views, size = self._views(image), size or image.shape[:2]
+        if len(views) == 1 and views[0].is_single:
+            # The most probable class is that of the largest logit.
+            view = views[0]
+            scores = (view.logits(rows, size, self._interpolate) for rows in self._strips(size))
+        else:
+            scores = (self._mean(views, rows, size) for rows in self._strips(size))
+        return np.concatenate([strip.argmax(-1) for strip in scores]).astype("int32")
+
+    def _views(self, image: np.ndarray) -> list["View"]:
+        return [
+            View(
+                resize_image(image, working_size),
+                self.protocol,
+                self._num_classes,
+                self._logits,
+                self._grid,
+            )
+            for working_size in self.protocol.sizes(image.shape[:2])
+        ]
+
+    def _strips(self, size: tuple[int, int]) -> list[slice]:
+        """Cuts the rows of a result into strips, from top to bottom."""
+        height, width = size
+        step = max(1, VALUES_PER_STRIP // (width * self._num_classes))
+        return [slice(start, min(start + step, height)) for start in range(0, height, step)]
+
+    def _mean(self, views: Sequence["View"], rows: slice, size: tuple[int, int]) -> np.ndarray:
+        """Returns the probabilities of a strip, averaged over the views."""
+        total = np.zeros((rows.stop - rows.start, size[1], self._num_classes), "float32")
+        for view in views:
+            total += view.probabilities(rows, size, self._probabilities)
+        return total / len(views)
+
+
+def _compile(
+    model: keras.Model,
+) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """Returns a function to logits, one that interpolates these, and one to probabilities of it.
+
+    The latter two take logits, and the matrices that interpolate rows and columns.
+    """
+
+    def compute_logits(images: Any) -> Any:
+        outputs = model(images, training=False)
+        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        return ops.cast(logits, "float32")  # from float64
+
+    def interpolate(logits: Any, vertical: Any, horizontal: Any) -> Any:
+        batch, height, width, channels = ops.shape(logits)
+        x = ops.reshape(ops.cast(logits, "float32"), (batch, height, width * channels))
+        x = ops.reshape(ops.matmul(vertical, x), (batch, -1, width, channels))
+        return ops.matmul(horizontal, x)
+
+    def compute_probabilities(logits: Any, vertical: Any, horizontal: Any) -> Any:
+        x = interpolate(logits, vertical, horizontal)
+        # `softmax` warns of a single class.
+        return ops.softmax(x, axis=-1) if x.shape[-1] > 1 else ops.ones_like(x)
+
+    if keras.backend.backend() != "tensorflow":
+        return compute_logits, interpolate, compute_probabilities
+    import tensorflow as tf
+
+    # One graph each for images of every size.
+    images = tf.TensorSpec((None, None, None, 3), "float32")
+    logits = tf.TensorSpec((None, None, None, count_classes(model)), "float32")
+    matrix = tf.TensorSpec((None, None), "float32")
+    return (
+        _graph(compute_logits, images),
+        _graph(interpolate, logits, matrix, matrix),
+        _graph(compute_probabilities, logits, matrix, matrix),
+    )
+
+
+def _graph(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
+    """Returns a function in one graph of TensorFlow's, which is traced at the first call.
+
+    `tf.function` itself would warn of retracing from the third predictor on: it takes the functions
+    of all predictors for one.
+    """
+    import tensorflow as tf
+
+    @functools.cache
+    def trace() -> Any:
+        return tf.function(function, input_signature=signature).get_concrete_function()
+
+    def call(*tensors: Any) -> Any:
+        return trace()(
+            *(tf.convert_to_tensor(x, s.dtype) for x, s in zip(tensors, signature, strict=True))
+        )
+
+    return call
+
+
+def predict(
+    image: ImageLike,
+    model: keras.Model | str | os.PathLike[str],
+    classes: Classes | None = None,
+    protocol: Protocol | None = None,
+    crf: CRFParameters | None = None,
+) -> Prediction:
+    """Segments an image.
+
+    The last few models are kept, so that further calls with them load and trace nothing; a file
+    that has changed is loaded again. `Predictor` takes several images, and keeps a model as long as
+    you keep it.
+
+    Args:
+        image: One image, as `Predictor.predict` takes it.
+        model: See `Predictor`.
+        classes: See `Predictor`.
+        protocol: See `Predictor`.
+        crf: See `Predictor`.
+
+    Returns:
+        The label map at the image's size; the image with the classes laid over it, and a legend.
+
+    Raises:
+        DataError: If the file is missing, truncated or no image.
+        FileNotFoundError: If there is no such model file.
+        ValueError: If an array has another shape or dtype, or the number of classes is wrong.
+
+    Example:
+        ```python
+        prediction = pdanet_tf.predict("photo.jpg", "runs/first/best.keras")
+        prediction.overlay.save("overlay.png")
+        ```
+    """
+    if not isinstance(model, keras.Model):
+        # A file is known by its whole path, a published checkpoint by its name.
+        path = Path(model) if str(model) in CHECKPOINTS else Path(model).absolute()
+        versions = _version(path), _version(path.parent / SETTINGS_FILE)
+        model, settings = _load_unchanged(path, *versions)
+        if settings is not None:
+            classes, protocol = classes or settings.classes, protocol or settings.protocol
+    return _predictor(model, protocol, crf, classes).predict(read_pixels(image))
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Returns what changes when a file is written; None if there is no such file."""
+    if not path.is_file():
+        return None
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _load_unchanged(
+    path: Path, *_: tuple[int, int] | None
+) -> tuple[keras.Model, InferenceSettings | None]:
+    """Loads a model with its settings, once for the given versions of their files."""
+    return load_model(path)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _predictor(
+    model: keras.Model,
+    protocol: Protocol | None,
+    crf: CRFParameters | None,
+    classes: Classes | None,
+) -> Predictor:
+    """Keeps the graphs of the last models, for those who predict one image after another."""
+    return Predictor(model, protocol, crf, classes)

@@ -1,0 +1,84 @@
+"""How a model sees an image."""
+
+import itertools
+from dataclasses import dataclass
+
+from pdanet_tf.base.fields import check_fields
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a model sees an image: at which sizes, whole or in windows, mirrored or not.
+
+    The image is resized to every short edge, its long edge being at most `max_size`, with both
+    sides rounded up to a multiple of 8; the probabilities are averaged over the sizes. This is
+    the protocol of the reference, which uses 450, or 300, 375, 450, 525 and 600.
+
+    Attributes:
+        short_edges: Short edges in pixels, or None for the image's own size.
+        max_size: Longest edge in pixels.
+        flip: Whether the model also sees every image mirrored from left to right; the
+            probabilities are averaged.
+        crop_size: (height, width) of the windows that slide over the resized image, multiples of
+            8, for models trained on crops; the probabilities of overlapping windows are averaged.
+            None to see the image whole.
+        stride: (rows, columns) from one window to the next; two thirds of a window by default.
+
+    Raises:
+        ValueError: If a value has another type or is out of range.
+    """
+
+    short_edges: tuple[int, ...] | None = None
+    max_size: int = 1000
+    flip: bool = False
+    crop_size: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        edges = self.short_edges
+        if (edges is not None and (not edges or min(edges) < 1)) or self.max_size < 1:
+            raise ValueError(
+                "short_edges and max_size must be at least 1. "
+                f"Received: short_edges={edges}, max_size={self.max_size}"
+            )
+        crop, stride = self.crop_size, self.stride
+        if crop is not None and (min(crop) < 8 or any(side % 8 for side in crop)):
+            raise ValueError(f"crop_size must be multiples of 8. Received: crop_size={crop}")
+        if stride is not None and crop is None:
+            raise ValueError(f"stride goes with crop_size. Received: stride={stride}")
+        if stride is not None and not all(
+            1 <= step <= side for step, side in zip(stride, crop or (), strict=True)
+        ):
+            raise ValueError(
+                "stride must be at least 1 and at most crop_size, so that windows leave no gap. "
+                f"Received: stride={stride}, crop_size={crop}"
+            )
+
+    def sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
+        """Returns every (height, width) at which an image of a given size is seen."""
+        return [self._size(size, edge) for edge in self.short_edges or (min(size),)]
+
+    def _size(self, size: tuple[int, int], short_edge: int) -> tuple[int, int]:
+        scale = min(short_edge / min(size), self.max_size / max(size))
+        height, width = (max(8, -(-int(side * scale) // 8) * 8) for side in size)
+        return height, width
+
+    def windows(self, size: tuple[int, int]) -> list[tuple[slice, slice]]:
+        """Returns the windows (rows, columns) of an image that was resized to `size`.
+
+        They go from top to bottom and from left to right; the last of a row or column ends
+        where the image does.
+        """
+        crops = self.crop_size or size
+        steps = self.stride or tuple(max(1, 2 * side // 3) for side in crops)
+        rows, columns = (
+            _slices(side, min(crop, side), step)
+            for side, crop, step in zip(size, crops, steps, strict=True)
+        )
+        return list(itertools.product(rows, columns))
+
+
+def _slices(side: int, crop: int, step: int) -> list[slice]:
+    starts = [*range(0, side - crop, step), side - crop]
+    return [slice(start, start + crop) for start in starts]

@@ -1,0 +1,165 @@
+"""An image at one size, seen through windows."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from pdanet_tf.inference.protocol import Protocol
+from pdanet_tf.ops.grid import CellGrid
+from pdanet_tf.ops.resize import sampling_matrix
+
+
+class View:
+    """An image at one size, seen through windows.
+
+    Windows side by side, and their mirror images, are computed at once, when their rows are needed.
+
+    Args:
+        image: The resized image, `(height, width, 3)`, uint8.
+        protocol: Tells the windows.
+        num_classes: Number of classes.
+        compute_logits: From pixels `(batch, height, width, 3)` to logits.
+        grid: Where the logits lie in a window; None stretches them over it.
+    """
+
+    def __init__(
+        self,
+        image: np.ndarray,
+        protocol: Protocol,
+        num_classes: int,
+        compute_logits: Callable[..., Any],
+        grid: CellGrid | None,
+    ) -> None:
+        self.image = image
+        self.grid = grid
+        windows = protocol.windows((image.shape[0], image.shape[1]))
+        self.bands = [list(band) for _, band in itertools.groupby(windows, lambda pair: pair[0])]
+        self.flip = protocol.flip
+        self.num_classes = num_classes
+        self.compute_logits = compute_logits
+        self._logits: dict[int, Any] = {}
+
+    @property
+    def is_single(self) -> bool:
+        """Whether every pixel is seen once."""
+        return sum(map(len, self.bands)) == 1 and not self.flip
+
+    def logits(
+        self, rows: slice, size: tuple[int, int], interpolate: Callable[..., Any]
+    ) -> np.ndarray:
+        """Returns the logits of a strip of an image that is seen once; see `probabilities`."""
+        ((_, *part),) = self._parts(rows, size)
+        return ops.convert_to_numpy(interpolate(*part))[0]
+
+    def probabilities(
+        self, rows: slice, size: tuple[int, int], compute_probabilities: Callable[..., Any]
+    ) -> np.ndarray:
+        """Returns the mean over windows, and over their mirror images, of a strip.
+
+        Args:
+            rows: The strip's rows.
+            size: (height, width) of the whole result.
+            compute_probabilities: From logits and the matrices that interpolate rows and columns
+                to probabilities.
+
+        Returns:
+            `(rows, width, num_classes)`, float32.
+        """
+        strip = (rows.stop - rows.start, size[1])
+        total = np.zeros((*strip, self.num_classes), "float32")
+        counts = np.zeros((*strip, 1), "float32")
+        for place, *part in self._parts(rows, size):
+            total[place] += ops.convert_to_numpy(compute_probabilities(*part))[0]
+            counts[place] += 1
+        total /= counts
+        return total
+
+    def _parts(
+        self, rows: slice, size: tuple[int, int]
+    ) -> Iterator[tuple[tuple[slice, slice], Any, Any, Any]]:
+        """Yields what is seen of a strip: where, logits, and the matrices that interpolate them."""
+        height, width = self.image.shape[:2]
+        for index, band in enumerate(self.bands):
+            vertical = Span.of(band[0][0], height, size[0]).within(rows)
+            if vertical.outputs.start == vertical.outputs.stop:
+                self._logits.pop(index, None)
+                continue
+            logits = self._band_logits(index)
+            down = vertical.matrix(logits.shape[1], self.grid)
+            for number, (_, columns) in enumerate(band):
+                horizontal = Span.of(columns, width, size[1])
+                place = vertical.shifted(rows.start), horizontal.outputs
+                across = horizontal.matrix(logits.shape[2], self.grid)
+                yield place, logits[number][None], down, across
+                if self.flip:
+                    across = horizontal.mirrored().matrix(logits.shape[2], self.grid)
+                    yield place, logits[len(band) + number][None], down, across
+
+    def _band_logits(self, index: int) -> Any:
+        """Returns the logits of windows side by side, then those of their mirror images."""
+        if index not in self._logits:
+            windows = [self.image[window] for window in self.bands[index]]
+            if self.flip:
+                windows += [window[:, ::-1] for window in windows]
+            self._logits[index] = self.compute_logits(np.stack(windows).astype("float32"))
+        return self._logits[index]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Along one axis: which outputs a window covers, and where in it they lie.
+
+    Attributes:
+        window: Length of the window in pixels.
+        outputs: The outputs whose centres lie in the window.
+        centres: Of each, the distance from the window's edge, in units of 1 / (2 * unit) pixels.
+        unit: Number of outputs along the whole axis.
+    """
+
+    window: int
+    outputs: slice
+    centres: np.ndarray
+    unit: int
+
+    @classmethod
+    def of(cls, window: slice, length: int, num_outputs: int) -> "Span":
+        """Returns the span of a window of a line of `length` pixels and so many outputs."""
+        centres = (2 * np.arange(num_outputs, dtype="int64") + 1) * length
+        edges = (2 * num_outputs * window.start, 2 * num_outputs * window.stop)
+        start, stop = np.searchsorted(centres, edges)
+        outputs = slice(int(start), int(stop))
+        return cls(window.stop - window.start, outputs, centres[outputs] - edges[0], num_outputs)
+
+    def within(self, outputs: slice) -> "Span":
+        """Returns the part of the span that lies in a range of outputs."""
+        start = max(self.outputs.start, outputs.start)
+        stop = max(start, min(self.outputs.stop, outputs.stop))
+        inside = slice(start - self.outputs.start, stop - self.outputs.start)
+        return dataclasses.replace(self, outputs=slice(start, stop), centres=self.centres[inside])
+
+    def mirrored(self) -> "Span":
+        """Returns the same outputs, seen in the mirror image of the window."""
+        return dataclasses.replace(self, centres=2 * self.unit * self.window - self.centres)
+
+    def shifted(self, origin: int) -> slice:
+        """Returns the outputs counted from another origin."""
+        return slice(self.outputs.start - origin, self.outputs.stop - origin)
+
+    def matrix(self, size: int, grid: CellGrid | None) -> Any:
+        """Returns the (outputs, size) matrix that interpolates `size` cells of the window.
+
+        `grid` tells where the cells lie in the window; None stretches them over it.
+        """
+        centres = self.centres
+        if grid is None:
+            common = math.gcd(size, self.window)
+            centres = centres * (size // common)
+            stride = self.window // common
+            grid = CellGrid(stride, (stride - 1) / 2)
+        return sampling_matrix(centres.astype("int32"), self.unit, size, grid, "float32")

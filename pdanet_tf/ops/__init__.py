@@ -1,0 +1,1 @@
+"""Operations: tensors in, tensors out. The only place below the models that may use TensorFlow."""

@@ -1,0 +1,185 @@
+"""Models and weights from files, and published weights by name."""
+
+import difflib
+import os
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from pdanet_tf.base.catalog import model_names
+from pdanet_tf.layers import PixelNormalization
+from pdanet_tf.weights.assign import assign_weights, check_numbers
+from pdanet_tf.weights.published import CHECKPOINTS, fetch
+from pdanet_tf.weights.torch import import_torch, load_torch_state_dict, read_torch_file
+
+_LONGEST_REASON = 500  # letters; Keras' messages may hold a whole configuration
+
+
+def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
+    """Loads a `.keras` file, without its optimizer.
+
+    Nothing in the file is executed: Keras refuses what would be, such as `Lambda` layers.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read, or is a folder.
+        ValueError: If the file is damaged, no model, or holds weights that are not finite.
+    """
+    path = Path(path)
+    _check_file(path, "model")
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: not a model in Keras' format (.keras), or a damaged one")
+    try:
+        with _nothing_left_out():
+            model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # a damaged or foreign file can lead Keras to raise anything
+        raise ValueError(f"{path}: the model cannot be loaded: {_reason(error)}") from error
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"{path}: expected a model. Received: {type(model).__name__}, stored in Keras' format"
+        )
+    _check_weights(model, path)
+    return model
+
+
+@contextmanager
+def _nothing_left_out() -> Iterator[None]:
+    """Refuses a file that lacks layers, which Keras would leave at their random weights.
+
+    Keras warns of them, also before it raises an error that says more.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        if "freshly-initialized" in str(warning.message):
+            raise ValueError(str(warning.message))
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+def _check_weights(model: keras.Model, path: Path) -> None:
+    arrays = ((weight.path, keras.ops.convert_to_numpy(weight)) for weight in model.weights)
+    check_numbers(arrays, str(path))
+
+
+def _reason(error: Exception) -> str:
+    """Returns the cause that Keras gives, on one line, without its advice to execute the file."""
+    message = str(error).rpartition("Exception encountered:")[2].partition(" If you trust")[0]
+    return " ".join(message.split())[:_LONGEST_REASON] or type(error).__name__
+
+
+def _check_normalization(model: keras.Model, saved: keras.Model, path: Path) -> None:
+    """Raises if weights were trained on pixels normalised in another way."""
+    found, expected = (
+        [layer.normalization for layer in each.layers if isinstance(layer, PixelNormalization)]
+        for each in (saved, model)
+    )
+    if found and expected and found != expected:
+        raise ValueError(
+            f"The weights in {path} belong to normalization={found[0]!r}. "
+            f"Received: normalization={expected[0]!r}"
+        )
+
+
+def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Loads the weights of a `.keras` or `.weights.h5` file into a model of the same kind.
+
+    Args:
+        model: The model.
+        path: The file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read, or is a folder.
+        ValueError: If the file is damaged or of another kind, or its weights do not fit or are
+            not finite. After a `.weights.h5` file some weights may have been loaded.
+    """
+    path = Path(path)
+    _check_file(path, "weights")
+    if path.name.endswith(".keras"):
+        saved = load_keras_file(path)
+        _check_normalization(model, saved, path)
+        ours = {weight.path for weight in model.weights}
+        arrays = {
+            weight.path: keras.ops.convert_to_numpy(weight)
+            for weight in saved.weights
+            # A model trained with deep supervision may be used without it.
+            if weight.path in ours or not weight.path.startswith("aux_head/")
+        }
+        assign_weights(model, arrays, source=str(path))
+    elif path.name.endswith(".weights.h5"):
+        try:
+            with _nothing_left_out():
+                model.load_weights(path)
+        except Exception as error:  # as in `load_keras_file`
+            raise ValueError(
+                f"The weights in {path} do not fit {model.name!r}, or the file is damaged: "
+                f"{_reason(error)}"
+            ) from error
+        _check_weights(model, path)
+    else:
+        raise ValueError(
+            "weights must be a .keras or a .weights.h5 file, or the name of a published checkpoint "
+            f"({', '.join(CHECKPOINTS)}). Received: {path}"
+        )
+
+
+def _check_file(path: Path, kind: str) -> None:
+    """Raises if there is no file that can be read; the message says what may have been meant."""
+    if path.is_dir():
+        best = path / "best.keras"
+        hint = f": did you mean {best}?" if best.is_file() else ""
+        raise IsADirectoryError(f"{path} is a folder, not a {kind} file{hint}")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {kind} file at {path}{_near_names(path)}")
+    with open(path, "rb"):
+        pass  # Keras reports a file without permission as a damaged one.
+
+
+def _near_names(path: Path) -> str:
+    """Returns what is known of a name that is no file: an architecture, or nearly a checkpoint."""
+    if path.name in model_names():
+        return (
+            f": {path.name} is an architecture, without weights. Give a .keras file, or the name "
+            f"of a published checkpoint ({', '.join(CHECKPOINTS)})"
+        )
+    near = difflib.get_close_matches(path.name, CHECKPOINTS, n=2)
+    return f". Did you mean the published checkpoint {' or '.join(near)}?" if near else ""
+
+
+def load_published(model: keras.Model, checkpoint: str) -> None:
+    """Loads a published checkpoint, which is downloaded where it is not in the cache.
+
+    A checkpoint with deep supervision also fits a model without.
+
+    Args:
+        model: The model that `check_published` found to be the checkpoint's.
+        checkpoint: A name in `pdanet_tf.weights.published.CHECKPOINTS`.
+
+    Raises:
+        ImportError: If PyTorch, which reads the files, is not installed (extra `torch`).
+        OSError: If a file cannot be downloaded.
+        ValueError: If a file has another hash than was published, or does not fit.
+    """
+    import_torch()  # before anything is downloaded
+    published = CHECKPOINTS[checkpoint]
+    encoder = read_torch_file(fetch(published.encoder))
+    decoder = read_torch_file(fetch(published.decoder))
+    load_torch_state_dict(model, encoder, decoder, source=f"the checkpoint {checkpoint!r}")
+
+
+def check_published(checkpoint: str, **arguments: Any) -> None:
+    """Raises `ValueError` if a model of these arguments is not the checkpoint's."""
+    published = CHECKPOINTS[checkpoint]
+    for name, value in arguments.items():
+        expected = getattr(published, name)
+        if value != expected:
+            raise ValueError(
+                f"The checkpoint {checkpoint!r} belongs to {name}={expected!r}. "
+                f"Received: {name}={value!r}"
+            )

@@ -1,0 +1,1088 @@
+"""Every registered model goes through the same tests; a model that is not here fails one."""
+
+import contextlib
+import gc
+import itertools
+import pathlib
+import pickle
+import re
+import sys
+import tempfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import pdanet_tf
+from pdanet_tf import cli
+from pdanet_tf.base.catalog import FAMILIES as FAMILIES_IN_WORDS
+from pdanet_tf.base.catalog import model_names
+from pdanet_tf.layers import ConvBatchNorm
+from pdanet_tf.models import fold_batch_norm, with_dtype_policy
+from pdanet_tf.models.registry import find_model
+from pdanet_tf.ops.resize import bilinear_resize
+from tests.support import golden_models as golden
+
+BASIC, BOTTLENECK = 1, 4  # how many times wider a block's output is than its inside
+
+
+def conv_batch_norm(size, inputs, outputs):
+    """A kernel, and batch norm's scale, shift, moving mean and moving variance."""
+    return size * size * inputs * outputs + 4 * outputs
+
+
+def resnet(expansion, depths, stem="deep"):
+    """He et al. 2015, table 1, less the classifier; every block's parameters one by one."""
+    if stem == "deep":
+        count = sum(conv_batch_norm(3, *shape) for shape in ((3, 64), (64, 64), (64, 128)))
+        channels = 128
+    else:
+        count, channels = conv_batch_norm(7, 3, 64), 64
+    for depth, filters in zip(depths, (64, 128, 256, 512), strict=True):
+        for _ in range(depth):
+            outputs = expansion * filters
+            if expansion == BASIC:
+                count += conv_batch_norm(3, channels, filters)
+                count += conv_batch_norm(3, filters, filters)
+            else:
+                count += conv_batch_norm(1, channels, filters)
+                count += conv_batch_norm(3, filters, filters)
+                count += conv_batch_norm(1, filters, outputs)
+            if channels != outputs:
+                count += conv_batch_norm(1, channels, outputs)
+            channels = outputs
+    return count
+
+
+def classifier(inputs, classes):
+    return inputs * classes + classes
+
+
+def dual_attention(channels, outputs):
+    narrow, key = channels // 4, channels // 4 // 8
+    branches = 2 * (conv_batch_norm(3, channels, narrow) + conv_batch_norm(3, narrow, narrow))
+    position = 2 * classifier(narrow, key) + classifier(narrow, narrow) + 1
+    return branches + position + 1 + classifier(narrow, outputs)
+
+
+def pyramid(channels, level, classes):
+    return 4 * level + conv_batch_norm(3, channels + 4 * 512, 512) + classifier(512, classes)
+
+
+def aspp(channels):
+    branches = conv_batch_norm(1, channels, 256) + 3 * conv_batch_norm(3, channels, 256)
+    return branches + conv_batch_norm(1, channels, 256) + conv_batch_norm(1, 5 * 256, 256)
+
+
+def decoder(channels, classes):
+    detail = conv_batch_norm(1, channels // 8, 48)
+    refine = conv_batch_norm(3, 256 + 48, 256) + conv_batch_norm(3, 256, 256)
+    return detail + refine + classifier(256, classes)
+
+
+HEADS = {
+    "danet": dual_attention,
+    "deeplabv3": lambda c, n: aspp(c) + conv_batch_norm(3, 256, 256) + classifier(256, n),
+    "deeplabv3plus": lambda c, n: aspp(c) + decoder(c, n),
+    "fcn": lambda c, n: conv_batch_norm(3, c, c // 4) + classifier(c // 4, n),
+    "pdanet": lambda c, n: pyramid(c, dual_attention(c, 512) + 4 * 512, n),
+    "pspnet": lambda c, n: pyramid(c, conv_batch_norm(1, c, 512), n),
+}
+BACKBONES = {
+    "resnet101": (BOTTLENECK, (3, 4, 23, 3)),
+    "resnet18": (BASIC, (2, 2, 2, 2)),
+    "resnet34": (BASIC, (3, 4, 6, 3)),
+    "resnet50": (BOTTLENECK, (3, 4, 6, 3)),
+}
+# Simonyan and Zisserman 2014, table 2: 138,357,544 less the fully connected layers.
+VGG16 = 138_357_544 - classifier(25088, 4096) - classifier(4096, 4096) - classifier(4096, 1000)
+
+
+def fully_connected(classes):
+    return classifier(7 * 7 * 512, 4096) + classifier(4096, 4096) + classifier(4096, classes)
+
+
+def atrous_branch(classes):
+    return classifier(9 * 512, 1024) + classifier(1024, 1024) + classifier(1024, classes)
+
+
+def context(n, widths):
+    channels = [n, *(width * n for width in widths)]
+    layers = [classifier(9 * a, b) for a, b in itertools.pairwise(channels)]
+    return sum(layers) + classifier(channels[-1], n)
+
+
+def conv_batch_norms(size, channels):
+    return sum(conv_batch_norm(size, a, b) for a, b in itertools.pairwise(channels))
+
+
+SEGNET_ENCODER = (64,) * 2 + (128,) * 2 + (256,) * 3 + (512,) * 6
+SEGNET_DECODER = (512,) * 5 + (256,) * 3 + (128,) * 2 + (64,) * 2
+# Name: parameters less deep supervision, as a function of the number of classes; channels of C4.
+PARAMETERS = {
+    f"{head}_{backbone}": (
+        lambda n, count=count, shape=shape: resnet(*shape) + count(512 * shape[0], n),
+        256 * shape[0],
+    )
+    for head, count in HEADS.items()
+    for backbone, shape in BACKBONES.items()
+} | {
+    "fcn32s_vgg16": (lambda n: VGG16 + fully_connected(n), 512),
+    "fcn16s_vgg16": (lambda n: VGG16 + fully_connected(n) + classifier(512, n), 512),
+    "fcn8s_vgg16": (
+        lambda n: VGG16 + fully_connected(n) + classifier(512, n) + classifier(256, n),
+        512,
+    ),
+    "deeplab_largefov_vgg16": (lambda n: VGG16 + atrous_branch(n), 512),
+    "deeplabv2_vgg16": (lambda n: VGG16 + 4 * atrous_branch(n), 512),
+    "deeplabv2_resnet101": (
+        lambda n: resnet(*BACKBONES["resnet101"]) + 4 * classifier(9 * 2048, n),
+        1024,
+    ),
+}
+PARAMETERS |= {
+    "dilation_frontend_vgg16": (lambda n: VGG16 + fully_connected(n), 512),
+    # Yu and Koltun 2015, table 1: all layers as wide as the classes, or up to 32 times.
+    "dilation_basic_vgg16": (
+        lambda n: VGG16 + fully_connected(n) + context(n, (1, 1, 1, 1, 1, 1, 1)),
+        512,
+    ),
+    "dilation_large_vgg16": (
+        lambda n: VGG16 + fully_connected(n) + context(n, (2, 2, 4, 8, 16, 32, 32)),
+        512,
+    ),
+    "segnet_vgg16": (
+        lambda n: (
+            conv_batch_norms(3, (3, *SEGNET_ENCODER))
+            + conv_batch_norms(3, (512, *SEGNET_DECODER))
+            + classifier(9 * 64, n)
+        ),
+        512,
+    ),
+    "segnet_basic": (
+        lambda n: conv_batch_norms(7, (3, 64, 64, 64, 64, 64, 64, 64, 64)) + classifier(64, n),
+        64,
+    ),
+}
+
+
+def families():
+    """Returns the smallest model of each family, and of each set of options of a family."""
+    smallest = {}
+    for name in sorted(PARAMETERS, key=lambda name: PARAMETERS[name][0](5)):
+        entry = find_model(name)
+        smallest.setdefault((entry.family, repr(entry.options)), name)
+    return sorted(smallest.values())
+
+
+FAMILIES = families()
+# The same layers as in a model that is not slow, FCN-8s, the basic context module or DeepLab v2
+# on VGG16, in other numbers; but half a gigabyte per file or more, or the layers of a ResNet101.
+TWINS = {
+    "fcn32s_vgg16",
+    "fcn16s_vgg16",
+    "dilation_frontend_vgg16",
+    "dilation_large_vgg16",
+    "deeplabv2_resnet101",
+}
+
+
+def each(names, quick):
+    """Runs a test with each model; with those that are not quick when slow tests are asked for."""
+    marks = [[] if name in quick else [pytest.mark.slow] for name in names]
+    models = [pytest.param(name, marks=mark) for name, mark in zip(names, marks, strict=True)]
+    return pytest.mark.parametrize("model", models, indirect=True)
+
+
+QUICK = [name for name in FAMILIES if name not in TWINS]
+# What is the same code for all: quickly with PDANet, which has attention, a pyramid and factored
+# fusion; with every family when slow tests are asked for.
+EVERY_FAMILY = each(FAMILIES, ["pdanet_resnet18"])
+# Families first, so that tests of the same model follow one another.
+EVERY_MODEL = each([*FAMILIES, *(name for name in PARAMETERS if name not in FAMILIES)], QUICK)
+# Strides of the logits that are not upsampled, where it is not 8.
+STRIDES = {"deeplabv3plus": 4, "fcn16s": 16, "fcn32s": 32, "segnet": 1}
+# Rates that reach inside the features of small images. Wide ones see zeros alone, and the
+# gradient takes seconds.
+RATES = {"deeplabv2": (1, 2, 3, 4), "deeplabv3": (1, 2, 3), "deeplabv3plus": (1, 2, 3)}
+
+
+def build(name, **options):
+    return pdanet_tf.build_model(name, **{"num_classes": 5, **options})
+
+
+@contextlib.contextmanager
+def zero_kernels():
+    """What is built has kernels of zeros, which is quick: they do not count, or are to come."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            keras.initializers.VarianceScaling,
+            "__call__",
+            lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype),
+        )
+        yield
+
+
+def blank(name, **options):
+    with zero_kernels():
+        return build(name, **options)
+
+
+@pytest.fixture(scope="module")
+def model(request):
+    """A model with deep supervision, for all tests that leave its trained variables alone.
+
+    What starts at 0 or 1 in every model is drawn, as a file without it would still fit: biases,
+    scales, statistics, and the scores that FCN-8s adds. So attention counts, too.
+    """
+    keras.utils.set_random_seed(0)
+    model, rng = build(request.param, aux_head=True), np.random.default_rng(0)
+    for variable in model.weights:
+        # Scales so that the features of a hundred layers do not outgrow float16.
+        if variable.path.endswith("gamma"):
+            variable.assign(rng.uniform(0.5, 1.0, variable.shape))
+        elif variable.path.endswith("moving_variance"):
+            variable.assign(rng.uniform(1.0, 2.0, variable.shape))
+        elif re.search(r"^c\d_classifier/|/(beta|bias|moving_mean)$", variable.path):
+            variable.assign(rng.normal(0, 0.02, variable.shape))
+    yield model
+    del model
+    gc.collect()  # layers refer to one another, and some have half a gigabyte
+
+
+@pytest.fixture
+def folder():
+    """A folder that is gone after the test: files of some models have half a gigabyte."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield pathlib.Path(folder)
+
+
+def pictures(*shape):
+    return np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype("uint8")
+
+
+def assert_close(found, expected, tolerance=1e-4):
+    """Compares logits, in units of their spread where that is more than 1."""
+    atol = tolerance * max(1.0, float(np.std(expected)))
+    np.testing.assert_allclose(found, expected, atol=atol, rtol=0)
+
+
+def test_every_model_is_tested():
+    assert sorted(PARAMETERS) == pdanet_tf.list_models()
+
+
+def test_the_catalog_has_every_model_and_its_size():
+    assert model_names()[0] == "pdanet_resnet18"
+    assert sorted(model_names()) == pdanet_tf.list_models()
+    for family, entry in FAMILIES_IN_WORDS.items():
+        for backbone, count in entry.parameters.items():
+            # Which `test_exact_number_of_parameters` holds to the model.
+            assert count == PARAMETERS[f"{family}_{backbone}"][0](150)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name.endswith("resnet101") else name
+        for name in PARAMETERS
+    ],
+)
+def test_exact_number_of_parameters(name):
+    count, channels = PARAMETERS[name]
+    auxiliary = conv_batch_norm(3, channels, channels // 2) + classifier(channels // 2, 5)
+    model = blank(name, aux_head=True)
+    assert model.name == name
+    assert model.count_params() == count(5) + auxiliary
+
+
+@pytest.mark.parametrize("name", golden.MODELS)
+def test_number_of_parameters_of_the_checkpoints(name):
+    expected = sum(
+        int(np.prod(shape))
+        for part in golden.layout(name).values()
+        for key, shape in part.items()
+        if ".conv6." not in key and ".conv7." not in key  # whose outputs the author discards
+    )
+    model_name, aux_head = golden.MODELS[name]
+    assert blank(model_name, num_classes=150, aux_head=aux_head).count_params() == expected
+
+
+@pytest.mark.parametrize(("backbone", "stem"), list(itertools.product(BACKBONES, ("deep", "7x7"))))
+def test_number_of_parameters_of_a_backbone(backbone, stem):
+    with zero_kernels():
+        model = pdanet_tf.backbones.RESNETS[backbone](stem=stem)
+    assert model.count_params() == resnet(*BACKBONES[backbone], stem)
+
+
+@EVERY_FAMILY
+def test_one_graph_takes_every_size(model):
+    run = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3))])
+    for size in ((33, 47), (8, 64), (1, 1)):
+        images = pictures(1, *size)
+        expected, found = model(images), run(images.astype("float32"))
+        assert expected.keys() == found.keys() == {"logits", "aux_logits"}
+        for key, logits in expected.items():
+            assert logits.shape == (1, *size, 5)
+            assert_close(found[key], logits)
+
+
+@EVERY_FAMILY
+def test_same_weights_with_and_without_upsampling_and_deep_supervision(model, folder):
+    files = folder / "full.weights.h5", folder / "full.keras"
+    model.save_weights(files[0])
+    model.save(files[1])
+    coarse = blank(model.name, aux_head=True, upsample=False)
+    coarse.load_weights(files[0])
+    images = pictures(1, 40, 56)
+    expected = model(images)
+    for key, logits in coarse(images).items():
+        grid = model.get_layer(key).grid  # see tests/test_grids.py
+        upsampled = (
+            tf.image.resize(logits, (40, 56))
+            if grid is None
+            else bilinear_resize(logits, (40, 56), grid)
+        )
+        assert_close(upsampled, expected[key])
+    stride = STRIDES.get(model.name.rpartition("_")[0], 8)
+    for height, width in ((33, 47), (1, 1)):
+        logits = coarse(pictures(1, height, width))["logits"]
+        assert logits.shape == (1, -(-height // stride), -(-width // stride), 5)
+    for file in files:
+        without = blank(model.name, weights=file)
+        assert_close(without(images), expected["logits"], 1e-5)
+
+
+@EVERY_FAMILY
+def test_keras_file_loads_without_custom_objects(model, folder):
+    model.save(folder / "model.keras")
+    loaded = keras.saving.load_model(folder / "model.keras")
+    images = pictures(1, 40, 56)
+    for key, logits in model(images).items():
+        assert_close(loaded(images)[key], logits, 1e-5)
+
+
+@EVERY_FAMILY
+def test_saved_model_round_trip(model, folder):
+    model.export(folder / "exported", verbose=False)
+    loaded = tf.saved_model.load(str(folder / "exported"))
+    for size in ((40, 56), (33, 47)):
+        images = pictures(1, *size).astype("float32")
+        for key, logits in model(images).items():
+            assert_close(loaded.serve(images)[key], logits)
+
+
+@EVERY_FAMILY
+def test_folded_batch_norm_changes_nothing_but_rounding(model):
+    before = [np.array(variable.numpy()) for variable in model.variables]
+    with zero_kernels():
+        folded = fold_batch_norm(model)
+    images = pictures(1, 40, 56)
+    expected = model(images)
+    # Loaded into a model with batch norm, the variables say the same.
+    loaded = blank(model.name, aux_head=True)
+    for ours, theirs in zip(loaded.variables, folded.variables, strict=True):
+        ours.assign(theirs)
+    for key in expected:
+        assert_close(folded(images)[key], expected[key], 1e-5)
+        assert_close(loaded(images)[key], expected[key], 1e-5)
+    for old, new in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(old, new)
+    if any(isinstance(layer, ConvBatchNorm) for layer in folded._flatten_layers()):
+        with pytest.raises(ValueError, match="folded"):
+            folded(images, training=True)
+
+
+def policies(model):
+    """Kind and policy of every layer."""
+    layers = model._flatten_layers(include_self=False)
+    return [(type(layer), layer.dtype_policy.name) for layer in layers]
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_keeps_logits_in_float32(model, policy):
+    half = blank(model.name, aux_head=True, dtype=policy)
+    assert keras.config.dtype_policy().name == "float32"
+    for ours, theirs in zip(half.variables, model.variables, strict=True):
+        ours.assign(theirs)  # NumPy arrays between them would take seconds
+    family, _, backbone = model.name.rpartition("_")
+    stages = half.get_layer(backbone).output.values()
+    assert {stage.dtype for stage in stages} == {policy[6:]}
+    copy = with_dtype_policy(model, policy)
+    assert policies(copy) == policies(half)
+    images = pictures(1, 40, 56)
+    for key, logits in half(images).items():
+        assert_close(copy(images)[key], logits, 1e-5)
+        assert logits.dtype == "float32"
+        # Computed in it, not merely cast to it.
+        assert np.any(logits != keras.ops.cast(keras.ops.cast(logits, policy[6:]), "float32"))
+        expected = model(images)[key]
+        # SegNet's maxima move where rounding makes their neighbours the larger ones.
+        limit = 0.3 if family == "segnet" and key == "logits" else 0.1
+        assert np.abs(logits - expected).mean() < limit * np.std(expected)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16"])
+def test_masks_of_segnet_in_half_precision_are_those_of_float32(policy):
+    keras.utils.set_random_seed(0)
+    model = build("segnet_basic", include_preprocessing=False)
+    half = with_dtype_policy(model, policy)
+    # Smooth, as photographs are, and without digits that half precision would round away.
+    images = tf.image.resize(pictures(1, 6, 8), (48, 64), "bicubic") / 64 - 2
+    images = tf.cast(tf.cast(images, policy.removeprefix("mixed_")), "float32")
+    expected, found = (each.get_layer("basic")(images) for each in (model, half))
+    np.testing.assert_array_equal(tf.cast(found["mask1"], "float32"), expected["mask1"])
+    for name in ("mask2", "mask3", "mask4"):
+        maxima = np.array(expected[name]) == 1
+        # What is left are maxima that differ less than their inputs are rounded.
+        assert np.mean(np.array(tf.cast(found[name], "float32"))[maxima]) > 0.99
+    folded = fold_batch_norm(half)
+    assert folded.get_layer("basic").get_layer("block1_conv1").compute_dtype == "float32"
+
+
+@pytest.mark.slow
+def test_a_loaded_model_knows_which_layers_compute_scores(folder):
+    build("pdanet_resnet18").save(folder / "model.keras")
+    loaded = with_dtype_policy(keras.saving.load_model(folder / "model.keras"), "mixed_bfloat16")
+    assert policies(loaded) == policies(blank("pdanet_resnet18", dtype="mixed_bfloat16"))
+    back = with_dtype_policy(loaded, "float32")
+    assert {policy for _, policy in policies(back)} == {"float32"}
+    assert with_dtype_policy(back, "float64").output.dtype == "float64"
+    half = with_dtype_policy(loaded, "bfloat16")
+    kinds = {variable.path: variable.dtype for variable in half.weights}
+    assert kinds["c5_block1_conv1/conv/kernel"] == kinds["fusion/conv/kernel"] == "bfloat16"
+    assert kinds["fusion/batch_norm/moving_variance"] == kinds["classifier/kernel"] == "float32"
+    images = pictures(1, 40, 56)
+    assert_close(half(images), loaded(images), 0.05)
+    with pytest.raises(ValueError, match="nonsense"):
+        with_dtype_policy(loaded, "nonsense")
+
+
+@EVERY_MODEL
+def test_every_variable_gets_a_gradient(model):
+    rates = RATES.get(model.name.rpartition("_")[0])
+    if rates is not None:
+        model = build(model.name, aux_head=True, dilation_rates=rates)
+    with tf.GradientTape() as tape:
+        outputs = model(pictures(2, 17, 25).astype("float32"), training=True)
+        loss = sum(tf.reduce_mean(output**2) for output in outputs.values())
+    variables = model.trainable_variables
+    gradients = tape.gradient(loss, [variable.value for variable in variables])
+    missing = [v.path for v, g in zip(variables, gradients, strict=True) if g is None]
+    assert missing == []
+    # A constant added to all energies of a query changes nothing, and neither does anything
+    # where there is one position.
+    zero = [v.path for v, g in zip(variables, gradients, strict=True) if not np.any(g)]
+    assert all(re.search(r"/(key/bias|level_0/.*/(query|key)/\w+)$", path) for path in zero), zero
+
+
+def test_preprocessing_is_the_only_difference_that_it_makes():
+    model = build("fcn_resnet18")
+    bare = build("fcn_resnet18", include_preprocessing=False)
+    bare.set_weights(model.get_weights())
+    images = pictures(1, 40, 56)
+    normalized = (images / 255 - (0.485, 0.456, 0.406)) / np.array((0.229, 0.224, 0.225))
+    np.testing.assert_allclose(model(images), bare(normalized.astype("float32")), atol=1e-4)
+    np.testing.assert_allclose(model(images), model(images.astype("float32")), atol=1e-6)
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize(
+    "backbone",
+    ["resnet18", "resnet50", "vgg16"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet34", "resnet101")],
+)
+def test_dilated_features_subsampled_equal_those_of_the_strided_network(backbone, output_stride):
+    """The atrous identity: dilation computes the strided network's features, and those between."""
+    build_backbone = getattr(pdanet_tf.backbones, backbone)
+    strided = build_backbone(32)
+    with zero_kernels():
+        dilated = build_backbone(output_stride)
+    dilated.set_weights(strided.get_weights())
+    images = np.random.default_rng(0).standard_normal((1, 97, 65, 3)).astype("float32")
+    expected = strided(images)["C5"]
+    step = 32 // output_stride
+    spread = float(np.std(expected))
+    np.testing.assert_allclose(
+        dilated(images)["C5"][:, ::step, ::step], expected, atol=1e-4 * spread, rtol=1e-4
+    )
+    assert pdanet_tf.backbones.stage_strides(dilated)["C5"] == output_stride
+
+
+def test_imagenet_weights_are_asked_for_by_name(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "pdanet_tf.models.build.imagenet_weights",
+        lambda backbone, name: asked.append((name, backbone.get_layer(index=1).name)),
+    )
+    blank("pspnet_resnet18", backbone_weights="imagenet")
+    blank("fcn32s_vgg16", backbone_weights="imagenet", normalization="caffe")
+    assert [name for name, _ in asked] == ["resnet18", "vgg16"]
+    for wrong, message in (
+        ({"normalization": "caffe"}, "normalization='torch'"),
+        ({"backbone_weights": "coco"}, "'coco'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            blank("pspnet_resnet18", **{"backbone_weights": "imagenet", **wrong})
+    with pytest.raises(ValueError, match="normalization='caffe'"):
+        blank("fcn32s_vgg16", backbone_weights="imagenet")
+
+
+@pytest.mark.slow
+def test_a_new_fcn8s_predicts_what_fcn32s_does():
+    coarse, fine = build("fcn32s_vgg16", upsample=False), build("fcn8s_vgg16", upsample=False)
+    for layer in coarse.layers:
+        fine.get_layer(layer.name).set_weights(layer.get_weights())
+    images = pictures(1, 64, 96)
+    expected = tf.image.resize(tf.image.resize(coarse(images), (4, 6)), (8, 12))
+    np.testing.assert_allclose(fine(images), expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_new_context_module_hands_on_what_the_front_end_says():
+    keras.utils.set_random_seed(0)
+    plain = build("dilation_frontend_vgg16", upsample=False)
+    images = pictures(1, 40, 56)
+    expected = np.maximum(plain(images), 0)  # the module's first ReLU
+    for variant in ("basic", "large"):
+        model = blank(f"dilation_{variant}_vgg16", upsample=False)
+        for layer in plain.layers:
+            model.get_layer(layer.name).set_weights(layer.get_weights())
+        found = model(images)
+        # The noise of eight layers adds up, but leaves the classes apart.
+        assert np.abs(found - expected).mean() < 0.3 * expected.std()
+        assert np.corrcoef(np.ravel(found), np.ravel(expected))[0, 1] > 0.95
+
+
+@pytest.mark.slow
+def test_deeplabv2_sums_the_scores_of_its_rates():
+    model = build("deeplabv2_vgg16", upsample=False)
+    images, total = pictures(1, 33, 47), 0
+    for index in range(4):
+        branch = keras.Model(model.input, model.get_layer(f"branch_{index}_classifier").output)
+        total = total + branch(images)
+    np.testing.assert_allclose(model(images), total, atol=1e-4)
+
+
+def test_any_model_that_names_its_stages_is_a_backbone():
+    images = keras.Input((None, None, 3))
+    stages = {}
+    x = images
+    for level in range(1, 6):
+        x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name=f"conv_{level}")(x)
+        stages[f"C{level}"] = x
+    own = keras.Model(images, stages, name="own")
+    model = build("pdanet_resnet18", backbone=own, aux_head=True)
+    assert model.name == "pdanet_own"
+    assert model(pictures(1, 33, 47))["logits"].shape == (1, 33, 47, 5)
+    assert pdanet_tf.backbones.stage_strides(own) == {"C1": 2, "C2": 4, "C3": 8, "C4": 16, "C5": 32}
+
+    nameless = keras.Model(images, x, name="nameless")
+    with pytest.raises(ValueError, match=r"must name its stages.*'nameless'"):
+        build("fcn_resnet18", backbone=nameless)
+    short = keras.Model(images, {"C3": stages["C3"], "C5": x}, name="short")
+    with pytest.raises(ValueError, match="also needs C4"):
+        build("fcn_resnet18", backbone=short, aux_head=True)
+    with pytest.raises(ValueError, match="output_stride is chosen when a backbone is built"):
+        build("fcn_resnet18", backbone=own, output_stride=16)
+
+
+def backbone(strides, channels=3):
+    """Builds a backbone with a stage at each stride; 0 stands for the average of the image."""
+    images = keras.Input((None, None, channels))
+    stages = {
+        name: keras.layers.AveragePooling2D(stride, padding="same")(images)
+        if stride
+        else keras.layers.GlobalAveragePooling2D(keepdims=True)(images)
+        for name, stride in strides.items()
+    }
+    return keras.Model(images, stages, name="own")
+
+
+@pytest.mark.parametrize(
+    ("name", "strides", "message"),
+    [
+        ("deeplabv3_resnet18", {"C2": 4}, "'own' has the stages C2; the model also needs C5"),
+        ("deeplabv3_resnet18", {"C4": 8, "C5": 0}, "'own', of which C5 is not in proportion"),
+        (
+            "pdanet_resnet18",
+            {"C4": 16, "C5": 8},
+            "no stage may be finer.*'own' with C4 at stride 16, C5 at stride 8",
+        ),
+        (
+            "fcn8s_vgg16",
+            {"C3": 32, "C4": 16, "C5": 32},
+            "no stage may be finer.*'own' with C3 at stride 32, C4 at stride 16, C5 at stride 32",
+        ),
+        (
+            "deeplabv3plus_resnet18",
+            {"C2": 8, "C4": 8, "C5": 8},
+            "C2.* must be finer than C5.*'own' with C2 at stride 8, C5 at stride 8",
+        ),
+        (
+            "segnet_basic",
+            {"mask1": 1, "mask2": 2, "mask3": 4, "mask4": 4, "C4": 16},
+            "half the stride of the next.*'own' with C4 at stride 16, .*mask4 at stride 4",
+        ),
+    ],
+)
+def test_stages_that_do_not_fit(name, strides, message):
+    with pytest.raises(ValueError, match=message):
+        blank(name, backbone=backbone(strides), aux_head=True)
+
+
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize(("name", "stride"), [("deeplabv3plus_resnet18", 4), ("fcn8s_vgg16", 8)])
+def test_heads_that_join_stages_take_every_output_stride(name, stride, output_stride):
+    build_backbone = getattr(pdanet_tf.backbones, name.partition("_")[2])
+    model = blank(name, backbone=build_backbone(output_stride), upsample=False)
+    assert model(pictures(1, 33, 47)).shape == (1, -(-33 // stride), -(-47 // stride), 5)
+
+
+@pytest.mark.parametrize("shape", [(None, None, 3), (299, 224, 3)])
+def test_strides_of_convolutions_without_padding(shape):
+    images = keras.Input(shape)
+    x, stages = images, {}
+    for level in range(1, 4):
+        x = stages[f"C{level}"] = keras.layers.Conv2D(1, 3, strides=2)(x)
+    strides = pdanet_tf.backbones.stage_strides(keras.Model(images, stages))
+    assert strides == {"C1": 2, "C2": 4, "C3": 8}
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_backbone_of_other_than_three_channels(channels):
+    with pytest.raises(ValueError, match=rf"width, 3\).*'own'.*None, {channels}\)"):
+        blank("fcn_resnet18", backbone=backbone({"C5": 32}, channels))
+
+
+@pytest.mark.parametrize("name", ["pdanet_resnet18", "danet_resnet18"])
+def test_options_of_the_attention_reach_it(name):
+    model = blank(name, reduction=1, channel_energy="similar")
+    wide = [w for w in model.weights if w.path.endswith("position_attention/query/kernel")]
+    assert wide
+    assert all(w.shape[-1] == w.shape[-2] for w in wide)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_classes": 0}, "num_classes=0"),
+        ({"input_shape": (None, None, 4)}, r"input_shape=\(None, None, 4\)"),
+        ({"output_stride": 4}, r"one of \(8, 16, 32\).*output_stride=4"),
+        ({"stem": "3x3"}, r"one of \('deep', '7x7'\).*stem='3x3'"),
+        ({"normalization": "imagenet"}, "normalization='imagenet'"),
+        ({"dropout": 1.0}, "dropout=1.0"),
+        ({"name": "pdanet_resnet81"}, "pdanet_resnet18"),
+        ({"name": None}, r"name must be a string.*None"),
+        ({"num_classes": "5"}, r"num_classes must be an integer.*num_classes='5' \(str\)"),
+        ({"num_classes": 2.5}, r"num_classes must be an integer.*num_classes=2.5 \(float\)"),
+        ({"dropout": "a"}, r"dropout must be a finite number.*dropout='a' \(str\)"),
+        ({"aux_head": "yes"}, "aux_head must be a boolean"),
+        ({"weights": 5}, "weights must be a string or None"),
+        ({"input_shape": ("a", None, 3)}, r"input_shape=\('a', None, 3\)"),
+        ({"output_stride": "16"}, "output_stride must be an integer or None"),
+        ({"backbone": "resnet50"}, "must be a Keras model.*'resnet50'"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        pdanet_tf.build_model(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("fcn_resnet18", "reduction", "no option 'reduction'. Options of its head: dropout"),
+        (
+            "pdanet_resnet18",
+            "reductions",
+            "Did you mean reduction? Options of its head: dropout, pool_scales, reduction, "
+            "channel_energy, factored_fusion",
+        ),
+        ("deeplabv3_resnet18", "rates", "Options of its head: dropout, dilation_rates"),
+        ("fcn8s_vgg16", "skips", "Options of its head: dropout"),
+        ("fcn_resnet18", "num_class", "Did you mean num_classes?"),
+    ],
+)
+def test_an_option_that_the_model_does_not_have(name, option, message, monkeypatch):
+    monkeypatch.setattr("pdanet_tf.models.build._build_backbone", None)  # which takes seconds
+    with pytest.raises(TypeError, match=re.escape(message) + "$" * message.startswith("no")):
+        pdanet_tf.build_model(name, **{option: 4})
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "message"),
+    [
+        ("segnet_basic", "output_stride", 16, "has no choice of output_stride.*: pdanet, pspnet, "),
+        ("segnet_vgg16", "backbone_weights", "imagenet", "has no choice of backbone_weights"),
+        ("fcn32s_vgg16", "stem", "deep", "has no choice of stem.*deeplabv3, deeplabv2_resnet101$"),
+        ("fcn8s_vgg16", "output_stride", 16, "always has output_stride=32.*output_stride=16"),
+        ("dilation_basic_vgg16", "output_stride", 32, "always has output_stride=8"),
+    ],
+)
+def test_an_option_that_the_backbone_does_not_have(name, option, value, message, monkeypatch):
+    monkeypatch.setattr("pdanet_tf.models.build._build_backbone", None)  # which takes seconds
+    with pytest.raises(ValueError, match=f"^{name} {message}"):
+        pdanet_tf.build_model(name, **{option: value})
+
+
+def test_the_published_output_stride_may_be_named():
+    model = blank("fcn32s_vgg16", output_stride=32, upsample=False)
+    assert model(pictures(1, 33, 47)).shape == (1, 2, 2, 5)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_option_is_known(name):
+    entry = find_model(name)
+    assert {"dropout", *entry.options} <= set(entry.option_names)
+    assert not {"backbone", "stages", "num_classes", "options"} & set(entry.option_names)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("pdanet", "pdanet_resnet18, pdanet_resnet34, pdanet_resnet50, pdanet_resnet101"),
+        ("PDANet_ResNet", "pdanet_resnet18, pdanet_resnet34, pdanet_resnet50, pdanet_resnet101"),
+        ("pspnet-resnet18", "pspnet_resnet18, "),
+        ("fcn8", "fcn8s_vgg16"),
+        ("nothing alike at all", "pdanet_resnet18, pdanet_resnet34"),
+        ("", "pdanet_resnet18, pdanet_resnet34"),
+    ],
+)
+def test_an_unknown_name_suggests_the_nearest(name, nearest):
+    with pytest.raises(ValueError, match=f"Did you mean: {nearest}"):
+        pdanet_tf.build_model(name)
+
+
+def test_an_image_without_three_channels():
+    with pytest.raises(ValueError, match="shape"):
+        blank("fcn_resnet18")(np.zeros((1, 16, 16, 4), "float32"))
+
+
+def test_weights_that_do_not_fit_name_the_layer_and_both_shapes(tmp_path):
+    blank("fcn_resnet18").save(tmp_path / "five.keras")
+    with pytest.raises(ValueError, match="classifier/kernel") as caught:
+        blank("fcn_resnet18", num_classes=7, weights=tmp_path / "five.keras")
+    assert "expected (1, 1, 128, 7), found (1, 1, 128, 5)" in str(caught.value)
+    assert "five.keras" in str(caught.value)
+    assert "has 5 classes, the model 7: build it with num_classes=5\n" in str(caught.value)
+    blank("fcn_resnet18").save_weights(tmp_path / "five.weights.h5")
+    with pytest.raises(ValueError, match="classifier") as caught:
+        blank("fcn_resnet18", num_classes=7, weights=tmp_path / "five.weights.h5")
+    assert "(1, 1, 128, 7)" in str(caught.value)
+    assert "(1, 1, 128, 5)" in str(caught.value)
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.keras"):
+        blank("fcn_resnet18", weights=tmp_path / "nowhere.keras")
+    (tmp_path / "weights.pkl").touch()
+    with pytest.raises(ValueError, match=r"weights\.pkl"):
+        blank("fcn_resnet18", weights=tmp_path / "weights.pkl")
+
+
+def test_of_weights_of_another_model_the_first_are_listed(tmp_path):
+    blank("segnet_basic").save(tmp_path / "segnet.keras")
+    with pytest.raises(ValueError, match="nothing was loaded:\n") as caught:
+        blank("fcn_resnet18", weights=tmp_path / "segnet.keras")
+    _, *lines = str(caught.value).splitlines()
+    assert len(lines) == 2 * 11 + 1  # the classifiers' kernels differ, too
+    assert [line for line in lines if "more" in line] == [
+        "  ... and 110 more",
+        "  ... and 30 more",
+    ]
+
+
+def test_paths_that_are_no_files(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"run is a folder, not a weights file$"):
+        blank("segnet_basic", weights=tmp_path / "run")
+    (tmp_path / "run/best.keras").touch()
+    with pytest.raises(IsADirectoryError, match=r"did you mean .*run/best\.keras\?"):
+        pdanet_tf.Predictor(tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match="is an architecture, without weights"):
+        pdanet_tf.Predictor("pdanet_resnet18")
+
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)  # as the superuser may read everything
+    for name in ("best.keras", "best.weights.h5"):
+        (tmp_path / name).touch()
+        with pytest.raises(PermissionError, match=name):
+            blank("segnet_basic", weights=tmp_path / name)
+
+
+def test_weights_of_another_normalization(tmp_path):
+    blank("fcn_resnet18", normalization="caffe").save(tmp_path / "caffe.keras")
+    with pytest.raises(ValueError, match="normalization='caffe'"):
+        blank("fcn_resnet18", weights=tmp_path / "caffe.keras")
+    blank("fcn_resnet18", normalization="caffe", weights=tmp_path / "caffe.keras")
+
+
+def test_files_that_are_no_models(tmp_path):
+    for name in ("a.keras", "a.weights.h5"):
+        (tmp_path / name).write_text("garbage")
+        with pytest.raises(ValueError, match=name):
+            blank("fcn_resnet18", weights=tmp_path / name)
+
+
+def test_state_dicts_that_do_not_fit_are_listed_at_once_and_load_nothing():
+    model = pdanet_tf.build_model("fcn_resnet18", num_classes=150)
+    before = model.get_weights()
+    layout = golden.layout("fcn")
+    encoder = {name: np.zeros(shape) for name, shape in layout["encoder"].items()}
+    decoder = {name: np.zeros(shape) for name, shape in layout["decoder"].items()}
+    del encoder["layer1.0.conv1.weight"]
+    decoder["conv_last.weight"] = np.zeros((21, 128, 1, 1))
+    decoder["surprise.weight"] = np.zeros(3)
+    with pytest.raises(ValueError, match="nothing was loaded") as caught:
+        pdanet_tf.convert.load_torch_state_dict(model, encoder, decoder)
+    message = str(caught.value)
+    assert "missing: c2_block1_conv1/conv/kernel (3, 3, 128, 64)" in message
+    assert "unexpected: decoder.surprise.weight (3,)" in message
+    assert "classifier/kernel: expected (1, 1, 128, 150), found (1, 1, 128, 21)" in message
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_unused_names_of_a_checkpoint_are_reported():
+    model = pdanet_tf.build_model("danet_resnet18", num_classes=150)
+    layout = golden.layout("danet")
+    encoder = {name: np.ones(shape) for name, shape in layout["encoder"].items()}
+    decoder = {name: np.ones(shape) for name, shape in layout["decoder"].items()}
+    encoder["bn1.num_batches_tracked"] = np.array(7)
+    unused = pdanet_tf.convert.load_torch_state_dict(model, encoder, decoder)
+    assert sorted(unused) == [
+        *(f"decoder.dam.0.conv{n}.1.{part}" for n in (6, 7) for part in ("bias", "weight")),
+        "encoder.bn1.num_batches_tracked",
+    ]
+
+
+def genuine_state(name):
+    """A checkpoint as the reference writes it: each batch norm keeps its own books."""
+    parts = {part: golden.draw(shapes) for part, shapes in golden.layout(name).items()}
+    for state in parts.values():
+        for key in [key for key in state if key.endswith(".running_mean")]:
+            norm = key.removesuffix(".running_mean")
+            state[f"{norm}.num_batches_tracked"] = np.array(7)
+            state[f"{norm}._tmp_running_mean"] = 1000 * state[key]
+            state[f"{norm}._tmp_running_var"] = 1000 * state[f"{norm}.running_var"]
+            state[f"{norm}._running_iter"] = np.array([1000.0], "float32")
+    return parts
+
+
+def test_a_checkpoint_is_read_whatever_wraps_it():
+    parts = genuine_state("fcn_deepsup")
+    expected = {w.path: w.numpy() for w in golden.reference_model("fcn_deepsup").weights}
+    whole = {
+        f"{part}.{key}": array for part, state in parts.items() for key, array in state.items()
+    }
+    wrapped = [
+        (parts["encoder"], parts["decoder"]),
+        *(
+            tuple({f"{prefix}{key}": array for key, array in state.items()} for state in states)
+            for prefix, states in (
+                ("module.", parts.values()),
+                ("_orig_mod.module.", parts.values()),
+                ("", [whole]),
+                ("module.", [whole]),
+            )
+        ),
+        ({**whole, "crit.weight": np.ones(150)}, None),
+    ]
+    for states in wrapped:
+        model = blank("fcn_resnet18", num_classes=150, aux_head=True)
+        unused = pdanet_tf.convert.load_torch_state_dict(model, *states)
+        assert len(unused) == 4 * (3 + 16 + 4 + 2) + ("crit.weight" in states[0])
+        assert len(model.weights) == len(expected)
+        for found in model.weights:
+            np.testing.assert_array_equal(found, expected[found.path])
+    without = blank("fcn_resnet18", num_classes=150)
+    unused = pdanet_tf.convert.load_torch_state_dict(without, *wrapped[0])
+    assert [name for name in unused if name.endswith("deepsup.bias")] == [
+        "decoder.conv_last_deepsup.bias"
+    ]
+    for found in without.weights:
+        np.testing.assert_array_equal(found, expected[found.path])
+    both = {**wrapped[1][0], **wrapped[0][0]}
+    with pytest.raises(ValueError, match=r"with and without 'module\.'"):
+        pdanet_tf.convert.load_torch_state_dict(without, both, wrapped[0][1])
+
+
+def test_the_stem_of_a_checkpoint_is_told():
+    parts = genuine_state("fcn")
+    assert pdanet_tf.convert.torch_stem(parts["encoder"]) == "deep"
+    assert pdanet_tf.convert.torch_stem({"module.conv1.weight": np.ones((64, 3, 7, 7))}) == "7x7"
+    for neither in (parts["decoder"], {"conv1.weight": np.ones((64, 3, 5, 5))}):
+        assert pdanet_tf.convert.torch_stem(neither) is None
+    model = blank("fcn_resnet18", num_classes=150, stem="7x7")
+    with pytest.raises(ValueError, match=r"in a\.pth .*stem='deep'.* has stem='7x7'") as caught:
+        pdanet_tf.convert.load_torch_state_dict(model, *parts.values(), source="a.pth")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "path"),
+    [
+        ("bn1.running_mean", np.nan, "stem_conv1/batch_norm/moving_mean"),
+        ("layer1.0.conv1.weight", -np.inf, "c2_block1_conv1/conv/kernel"),
+        ("bn2.running_var", -1e-3, "stem_conv2/batch_norm/moving_variance"),
+    ],
+)
+def test_weights_that_make_every_logit_nan(name, value, path):
+    parts = genuine_state("fcn")
+    parts["encoder"][name].flat[-1] = value
+    model = blank("fcn_resnet18", num_classes=150)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=rf"a\.pth: .*finite.*{path}"):
+        pdanet_tf.convert.load_torch_state_dict(model, *parts.values(), source="a.pth")
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+class TestPyTorchFiles:
+    """Checkpoints as PyTorch writes them; needs PyTorch."""
+
+    @pytest.fixture
+    def write(self, torch, tmp_path):
+        def write(content, name="file.pth", **options):
+            torch.save(content, tmp_path / name, **options)
+            return str(tmp_path / name)
+
+        write.tensors = lambda arrays: {
+            name: torch.from_numpy(np.array(array)) for name, array in arrays.items()
+        }
+        return write
+
+    @pytest.mark.parametrize("new_format", [True, False])
+    def test_convert(self, write, tmp_path, new_format, capsys):
+        shapes, files = golden.layout("fcn_deepsup"), []
+        for part in ("encoder", "decoder"):
+            state = write.tensors(golden.draw(shapes[part]))
+            name = f"{part}_epoch_20.pth"
+            files += [
+                f"--{part}",
+                write(state, name, _use_new_zipfile_serialization=new_format),
+            ]
+        output = str(tmp_path / "converted.keras")
+        command = ["convert", *files, "--model", "fcn_resnet18", "--output", output]
+        assert cli.main(command) == 0
+        told = capsys.readouterr().out
+        assert "Found in the checkpoint: stem deep." in told
+        assert "Assumed, since" in told
+        assert "output stride 8, normalization torch." in told
+        values = golden.values("fcn_deepsup")
+        converted = keras.saving.load_model(output)
+        bare = golden.reference_model("fcn_deepsup")
+        bare.set_weights(converted.get_weights())
+        logits = bare(golden.images(values))["logits"]
+        found = keras.ops.log_softmax(logits, axis=-1)
+        assert np.abs(found - values["log_probs"]).max() < 1e-4
+        assert cli.main(command) == 1
+        assert "already exists" in capsys.readouterr().err
+        wrong = [*command[:-1], str(tmp_path / "wrong.keras"), "--model", "danet_resnet18"]
+        assert cli.main(wrong) == 1
+        message = capsys.readouterr().err
+        assert "missing: dual_attention" in message
+        assert "encoder_epoch_20.pth and " in message
+        assert not (tmp_path / "wrong.keras").exists()
+        assert cli.main([*command[:-1], str(tmp_path / "wrong.keras"), "--stem", "7x7"]) == 1
+        assert "Build the model with --stem 'deep'" in capsys.readouterr().err
+        assert not (tmp_path / "wrong.keras").exists()
+
+    def test_convert_one_file_at_another_output_stride(self, write, tmp_path, capsys):
+        parts = genuine_state("fcn")
+        file = write({part: write.tensors(state) for part, state in parts.items()})
+        output = tmp_path / "converted.keras"
+        command = ["convert", f"--encoder={file}", "--model=fcn_resnet18", f"--output={output}"]
+        assert cli.main([*command, "--output-stride=16", "--normalization=caffe"]) == 0
+        told = capsys.readouterr().out
+        assert "output stride 16, normalization caffe." in told
+        assert "_running_iter (24)" in told
+        expected = blank("fcn_resnet18", num_classes=150, output_stride=16, normalization="caffe")
+        pdanet_tf.convert.load_torch_state_dict(expected, *parts.values())
+        images = pictures(1, 40, 56)
+        converted = keras.saving.load_model(output)
+        np.testing.assert_allclose(converted(images), expected(images), atol=1e-5)
+
+    def test_a_backbone_of_torchvision(self, write):
+        backbone = pdanet_tf.backbones.resnet18(stem="7x7")
+        names = pdanet_tf.convert.torch_names(backbone)
+        state = {}
+        for weight in backbone.weights:
+            shape = weight.shape
+            if len(shape) == 4:
+                shape = (shape[3], shape[2], *shape[:2])
+            name = names[weight.path].removeprefix("encoder.")
+            state[name] = np.full(shape, 0.5, "float32")
+        # As in torchvision: no projection in the first stage, and a classifier.
+        assert "layer1.0.downsample.0.weight" not in state
+        assert "layer2.0.downsample.0.weight" in state
+        state["fc.weight"], state["fc.bias"] = np.zeros((1000, 512)), np.zeros(1000)
+        state["bn1.num_batches_tracked"] = np.array(3)
+        read = pdanet_tf.convert.read_torch_file(write(write.tensors(state)))
+        unused = pdanet_tf.convert.load_torch_backbone(backbone, read)
+        assert len(unused) == 3
+        assert all(np.all(weight == 0.5) for weight in backbone.get_weights())
+
+    @pytest.mark.filterwarnings("ignore:Sparse CSR")
+    def test_tensors_of_other_kinds(self, write):
+        import torch
+
+        values = torch.tensor([[0.0, 1.5], [0.0, -2.0], [0.25, 0.0]])
+        read = pdanet_tf.convert.read_torch_file(
+            write(
+                {
+                    "half": values.half(),
+                    "bfloat16": values.bfloat16(),
+                    "float8": values.to(torch.float8_e4m3fn),
+                    "sparse": values.to_sparse(),
+                    "compressed": values.to_sparse_csr(),
+                    "transposed": values.T.contiguous().T,
+                    "slice": torch.cat([values, values], 1)[:, 2:],
+                    "parameter": torch.nn.Parameter(values),
+                }
+            )
+        )
+        assert len(read) == 8
+        for name, array in read.items():
+            assert array.dtype == "float32", name
+            np.testing.assert_array_equal(array, values.numpy(), err_msg=name)
+
+    def test_what_is_refused(self, write, tmp_path):
+        import torch
+
+        class Evil:
+            def __reduce__(self):
+                return (pathlib.Path.touch, (tmp_path / "executed",))
+
+        read = pdanet_tf.convert.read_torch_file
+        evil = tmp_path / "evil.pth"
+        evil.write_bytes(pickle.dumps({"weight": Evil()}))
+        for file, message in (
+            (write({"weight": Evil()}, "zip.pth"), r"zip\.pth.*refused"),
+            (evil, r"evil\.pth.*refused"),
+            (write({"epoch": 3}, "number.pth"), "epoch"),
+            (write([1, 2], "list.pth"), "list"),
+            (
+                write({"a": torch.ones(2, device="meta")}, "meta.pth"),
+                r"meta\.pth: a cannot be read",
+            ),
+            (write({"a": torch.tensor([np.nan])}, "nan.pth"), r"nan\.pth: .*finite.* a:"),
+            (write({"a": torch.ones(2) * 1j}, "complex.pth"), "expected real.*complex64 in a"),
+            (write({"a": torch.ones(2) > 0}, "bool.pth"), "expected real.*bool in a"),
+            (write({"state_dict": {}}, "empty.pth"), r"empty\.pth: .*Received: nothing"),
+        ):
+            with pytest.raises(ValueError, match=message) as caught:
+                read(file)
+            assert "\n" not in str(caught.value)
+            assert "weights_only" not in str(caught.value)
+            assert not re.search(r"\(\d+\)", str(caught.value))  # a code of pickle's
+        assert not (tmp_path / "executed").exists()
+        with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
+            read(tmp_path / "nowhere.pth")
+
+
+def test_without_pytorch_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match="the extra 'torch'"):
+        pdanet_tf.convert.read_torch_file(tmp_path / "file.pth")

@@ -1,0 +1,181 @@
+"""Published checkpoints by name, from a server of our own in place of their makers'."""
+
+import functools
+import hashlib
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import pdanet_tf
+from pdanet_tf import cli
+from pdanet_tf.data import ADE20K_CLASSES, Classes
+from pdanet_tf.inference.protocol import Protocol
+from pdanet_tf.inference.settings import InferenceSettings, load_model
+from pdanet_tf.weights import published
+from pdanet_tf.weights.published import CHECKPOINTS, PublishedCheckpoint, PublishedFile, fetch
+from tests.support import golden_models as golden
+
+NAME = "ade20k-resnet18dilated-ppm_deepsup"
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """Serves a folder, counts what is asked for, and gives Keras an empty cache."""
+    folder = tmp_path / "served" / "model"
+    folder.mkdir(parents=True)
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self):
+            served.asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    served = ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder.parent))
+    )
+    served.asked, served.folder = [], folder
+    served.url = f"http://127.0.0.1:{served.server_port}/model"
+    get_file = functools.partial(keras.utils.get_file, cache_dir=str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    thread = threading.Thread(target=served.serve_forever)
+    thread.start()
+    yield served
+    served.shutdown()
+    thread.join()
+    served.server_close()
+
+
+def offer(server, name, content):
+    (server.folder / name).write_bytes(content)
+    return PublishedFile(f"{server.url}/{name}", hashlib.sha256(content).hexdigest())
+
+
+def test_a_file_is_downloaded_once(server):
+    file = offer(server, "weights.pth", b"numbers")
+    assert fetch(file).read_bytes() == b"numbers"
+    assert fetch(file).parts[-3:] == ("pdanet_tf", "model", "weights.pth")
+    assert server.asked == ["/model/weights.pth"]
+
+
+def test_a_wrong_hash_is_refused_again_and_again(server):
+    file = offer(server, "weights.pth", b"numbers")
+    (server.folder / "weights.pth").write_bytes(b"something else")
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"model/weights\.pth: not the file") as caught:
+            fetch(file)
+        assert file.sha256 in str(caught.value)
+    (server.folder / "weights.pth").write_bytes(b"numbers")
+    assert fetch(file).read_bytes() == b"numbers"
+
+
+def test_a_file_that_is_not_there(server):
+    with pytest.raises(OSError, match=r"nothing\.pth cannot be downloaded.*404"):
+        fetch(PublishedFile(f"{server.url}/nothing.pth"))
+
+
+def test_an_error_of_the_network_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    url = "http://127.0.0.1:9/model/weights.pth"
+    with pytest.raises(OSError, match=r"refused\. Check the network, or download") as caught:
+        fetch(PublishedFile(url))
+    assert str(caught.value).count("127.0.0.1") == 1
+    assert f"by hand to {tmp_path / 'pdanet_tf/model/weights.pth'}," in str(caught.value)
+
+
+def test_a_file_without_a_known_hash_is_used_with_a_warning(server):
+    file = offer(server, "weights.pth", b"numbers")
+    with pytest.warns(UserWarning, match=file.sha256):
+        assert fetch(PublishedFile(file.url)).read_bytes() == b"numbers"
+
+
+def test_the_table_names_models_that_exist():
+    for name, checkpoint in CHECKPOINTS.items():
+        assert checkpoint.model in pdanet_tf.list_models()
+        for file in (checkpoint.encoder, checkpoint.decoder):
+            assert f"/{name}/" in file.url
+            assert file.sha256 is None or len(bytes.fromhex(file.sha256)) == 32
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "message"),
+    [
+        ("pdanet_resnet18", {}, "belongs to model='pspnet_resnet18'"),
+        ("pspnet_resnet18", {"num_classes": 21}, "belongs to num_classes=150"),
+        ("pspnet_resnet18", {"normalization": "caffe"}, "belongs to normalization='torch'"),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_not_downloaded(model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        pdanet_tf.build_model(model, weights=NAME, **arguments)
+
+
+def test_a_name_that_is_almost_right():
+    with pytest.raises(FileNotFoundError, match=f"Did you mean .*{NAME}"):
+        pdanet_tf.build_model("pspnet_resnet18", weights="ade20k-resnet18dilated-ppm")
+    with pytest.raises(FileNotFoundError, match=f"Did you mean .*{NAME}"):
+        load_model("ade20k-resnet18dilated-ppm")
+
+
+class TestPyTorchCheckpoints:
+    """What is downloaded is read by PyTorch."""
+
+    @pytest.fixture
+    def offer_state(self, torch, server):
+        def offer_state(name, state):
+            torch.save({key: torch.from_numpy(np.array(a)) for key, a in state.items()}, name)
+            return offer(server, name.name, name.read_bytes())
+
+        return lambda name, state: offer_state(server.folder / name, state)
+
+    @pytest.fixture
+    def offer_checkpoint(self, offer_state, monkeypatch):
+        parts = {
+            part: golden.draw(shapes) for part, shapes in golden.layout("pspnet_deepsup").items()
+        }
+        files = {part: offer_state(f"{part}_epoch_20.pth", state) for part, state in parts.items()}
+        checkpoint = PublishedCheckpoint("pspnet_resnet18", **files)
+        monkeypatch.setitem(CHECKPOINTS, NAME, checkpoint)
+
+    @pytest.mark.usefixtures("offer_checkpoint")
+    def test_from_an_image_to_an_overlay_by_name(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        image = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype("uint8")
+        Image.fromarray(image).save("photo.png")
+        # Settings of another model, in the folder where the command is run.
+        InferenceSettings(Classes.numbered(3), Protocol()).save(tmp_path)
+        assert cli.main(["predict", "photo.png", "--model", NAME, "--short-edges", "40"]) == 0
+        printed = capsys.readouterr().out
+        assert InferenceSettings.beside(NAME) == InferenceSettings(ADE20K_CLASSES, Protocol((450,)))
+        expected = pdanet_tf.predict(image, NAME, protocol=Protocol((40,)))
+        assert expected.classes == ADE20K_CLASSES
+        assert next(iter(expected.areas())) in printed
+        with Image.open("predictions/photo_overlay.png") as overlay:
+            np.testing.assert_array_equal(overlay, expected.overlay)
+
+    @pytest.mark.usefixtures("offer_checkpoint")
+    def test_weights_by_name(self):
+        expected = golden.reference_model("pspnet_deepsup").get_weights()
+        model = pdanet_tf.build_model("pspnet_resnet18", weights=NAME, aux_head=True)
+        for found, wanted in zip(model.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+        without = pdanet_tf.build_model("pspnet_resnet18", weights=NAME)
+        wanted = {weight.path: weight for weight in model.weights}
+        for weight in without.weights:
+            np.testing.assert_array_equal(weight, wanted[weight.path])
+
+    def test_imagenet_weights_of_the_deep_stem(self, offer_state, monkeypatch):
+        state = golden.draw(golden.layout("fcn")["encoder"])
+        state |= {"fc.weight": np.zeros((1000, 512)), "fc.bias": np.zeros(1000)}
+        file = offer_state("resnet18-imagenet.pth", state)
+        monkeypatch.setitem(published.DEEP_STEM_RESNETS, "resnet18", file)
+        model = pdanet_tf.build_model("fcn_resnet18", stem="deep", backbone_weights="imagenet")
+        kernel = model.get_layer("resnet18").get_layer("stem_conv2").conv.kernel
+        wanted = state["conv2.weight"].transpose(2, 3, 1, 0)
+        np.testing.assert_array_equal(kernel, wanted)
