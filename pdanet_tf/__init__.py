@@ -43,7 +43,7 @@ __all__ = [
     "training",
 ]
 
-_find_function = lazy_attributes(
+__getattr__ = lazy_attributes(
     __name__,
     {
         "Prediction": "pdanet_tf.inference.prediction",
@@ -59,12 +59,6 @@ _find_function = lazy_attributes(
         "train": "pdanet_tf.training.run",
     },
 )
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("convert", "training"):
-        return import_module(f"{__name__}.{name}")
-    return _find_function(name)
 
 
 def __dir__() -> list[str]:

@@ -71,6 +71,42 @@ def test_imports_point_downwards(module):
             assert storey(imported) < storey(module), f"{module} imports {imported}"
 
 
+def definitions(module):
+    """The names that a module defines itself."""
+    for node in ast.parse(MODULES[module].read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.AnnAssign):
+            yield node.target.id
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_names_are_imported_from_where_they_are_defined(module):
+    """A package lists its own names; no other module hands on what it does not define."""
+    if module == "pdanet_tf.convert":  # the public name of `pdanet_tf.weights.torch`
+        return
+    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or not node.module.startswith("pdanet_tf"):
+            continue
+        for alias in node.names:
+            if f"{node.module}.{alias.name}" in MODULES:  # a module
+                continue
+            if alias.name in listed_names(module):
+                assert node.module.startswith(f"{module}."), f"{module} lists {alias.name}"
+            if MODULES[node.module].name != "__init__.py":
+                assert alias.name in definitions(node.module), f"{module}: {alias.name}"
+
+
+def listed_names(module):
+    """What a package's `__all__` lists."""
+    for node in ast.parse(MODULES[module].read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    return []
+
+
 def test_tensorflow_is_imported_only_where_it_is_the_point():
     found = {
         module
@@ -97,7 +133,8 @@ def test_a_fresh_import_has_what_the_documentation_names():
     script = (
         "import sys, pdanet_tf as p\n"
         "assert not {'keras', 'tensorflow_datasets', 'matplotlib'} & sys.modules.keys()\n"
-        "p.convert.torch_names, p.training.TrainConfig, p.train\n"
+        "p.convert.torch_names, p.training.TrainConfig, p.train, p.data.sources.folder\n"
+        "p.ops.portable.plain_operations, p.weights.published.CHECKPOINTS, p.layers.heads\n"
         "from pdanet_tf.training.run import TrainResult\n"
         "assert callable(p.train)\n"
         "import tensorflow_datasets as tfds\n"

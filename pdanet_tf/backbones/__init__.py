@@ -3,6 +3,7 @@
 from pdanet_tf.backbones.resnet import resnet18, resnet34, resnet50, resnet101
 from pdanet_tf.backbones.stages import as_backbone, output_grids, stage_strides
 from pdanet_tf.backbones.vgg import vgg16
+from pdanet_tf.base.lazy import lazy_attributes
 
 RESNETS = {
     "resnet18": resnet18,
@@ -22,3 +23,5 @@ __all__ = [
     "stage_strides",
     "vgg16",
 ]
+
+__getattr__ = lazy_attributes(__name__)

@@ -1,1 +1,5 @@
 """What every room uses. It imports neither Keras nor TensorFlow."""
+
+from pdanet_tf.base.lazy import lazy_attributes
+
+__getattr__ = lazy_attributes(__name__)

@@ -2,20 +2,27 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 
-def lazy_attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Returns a package's `__getattr__` (PEP 562).
+def lazy_attributes(package: str, homes: Mapping[str, str] | None = None) -> Callable[[str], Any]:
+    """Returns a `__getattr__` (PEP 562) for a package.
+
+    It also finds the package's own modules: `pdanet_tf.ops.portable` works after
+    `import pdanet_tf`.
 
     Args:
         package: Name of the package.
-        homes: For each public name, the module that holds it.
+        homes: The module that defines each public name.
     """
 
     def find(name: str) -> Any:
-        if name in homes:
+        if homes is not None and name in homes:
             return getattr(import_module(homes[name]), name)
+        module = f"{package}.{name}"
+        if not name.startswith("_") and find_spec(module) is not None:
+            return import_module(module)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return find

@@ -1,5 +1,6 @@
 """Layers. They use `keras.ops` only, so that they run on every Keras backend."""
 
+from pdanet_tf.base.lazy import lazy_attributes
 from pdanet_tf.layers.aspp import AtrousSpatialPyramidPooling
 from pdanet_tf.layers.attention import ChannelAttention, DualAttention, PositionAttention
 from pdanet_tf.layers.context import ContextModule, IdentityInitializer
@@ -36,3 +37,5 @@ __all__ = [
     "ScoreSum",
     "pixel_mean",
 ]
+
+__getattr__ = lazy_attributes(__name__)

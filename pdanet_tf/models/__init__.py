@@ -1,5 +1,6 @@
 """Models: one family per file, all built through `build_model`."""
 
+from pdanet_tf.base.lazy import lazy_attributes
 from pdanet_tf.models.build import build_model
 from pdanet_tf.models.danet import danet
 from pdanet_tf.models.deeplab import deeplabv3, deeplabv3plus
@@ -31,3 +32,5 @@ __all__ = [
     "segnet",
     "with_dtype_policy",
 ]
+
+__getattr__ = lazy_attributes(__name__)

@@ -1,1 +1,5 @@
 """Weights: from files, from the network, and from other libraries, name to name."""
+
+from pdanet_tf.base.lazy import lazy_attributes
+
+__getattr__ = lazy_attributes(__name__)

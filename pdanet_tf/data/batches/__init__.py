@@ -1,1 +1,5 @@
 """Batches for training."""
+
+from pdanet_tf.base.lazy import lazy_attributes
+
+__getattr__ = lazy_attributes(__name__)

@@ -1,1 +1,5 @@
 """Where images and labels come from."""
+
+from pdanet_tf.base.lazy import lazy_attributes
+
+__getattr__ = lazy_attributes(__name__)
