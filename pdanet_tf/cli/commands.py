@@ -27,7 +27,7 @@ from pdanet_tf.files import whole_file
 from pdanet_tf.inference.crf import CRFParameters
 from pdanet_tf.inference.settings import InferenceSettings, load_model
 from pdanet_tf.models import with_dtype_policy
-from pdanet_tf.models.segmentation import count_classes
+from pdanet_tf.models.inspection import count_classes
 from pdanet_tf.weights.torch import load_torch_state_dict, read_torch_file, torch_stem
 
 

@@ -4,11 +4,15 @@ from pdanet_tf.base.catalog import FAMILIES, model_names
 
 
 def print_models() -> None:
-    """Prints the names of all models, family by family, with their sizes."""
+    """Prints the names of all models, family by family, with their sizes.
+
+    Families of other packages are listed after their modules were imported, without sizes.
+    """
     width = max(map(len, model_names()))
     print("Parameters with 150 classes, and the size of the file in float32")
     for name, family in FAMILIES.items():
         print(f"\n{family.title}")
         for backbone, count in family.parameters.items():
             model = f"{name}_{backbone}"
-            print(f"  {model:{width}}  {count / 1e6:6.2f} M  {4 * count / 1e6:5.0f} MB")
+            size = "" if count is None else f"{count / 1e6:6.2f} M  {4 * count / 1e6:5.0f} MB"
+            print(f"  {model:{width}}  {size}".rstrip())

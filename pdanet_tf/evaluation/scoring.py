@@ -20,7 +20,7 @@ from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import load_model
 from pdanet_tf.metrics import MeanIoU
-from pdanet_tf.models.segmentation import count_classes
+from pdanet_tf.models.inspection import count_classes
 
 
 def evaluate(

@@ -12,7 +12,7 @@ from pdanet_tf.inference.predictor import VALUES_PER_STRIP
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import load_model
 from pdanet_tf.models import fold_batch_norm
-from pdanet_tf.models.segmentation import count_classes, split_pixel_model
+from pdanet_tf.models.inspection import count_classes, logits_of, split_pixel_model
 from pdanet_tf.ops.grid import CellGrid
 from pdanet_tf.ops.resize import interpolation_matrix
 
@@ -124,8 +124,7 @@ def _views(
         images = _resize(image, working_size)[None]
         if protocol.flip:
             images = tf.concat([images, images[:, :, ::-1]], axis=0)
-        outputs = network(images, training=False)
-        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        logits = logits_of(network(images, training=False))
         logits = tf.cast(logits, tf.float32)  # from float64
         views.append(_place(logits[0], working_size, size, grid))
         if protocol.flip:

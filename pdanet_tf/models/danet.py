@@ -5,20 +5,21 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS
+from pdanet_tf.backbones.registry import RESNETS
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import DualAttention
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import segmentation_model
 
 
 def danet_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     reduction: int = 8,
     channel_energy: str = "dissimilar",
     bounded_memory: bool = True,
-) -> Any:
+) -> Tensor:
     """Dual attention from the backbone's features straight to the classes.
 
     Args:

@@ -4,13 +4,13 @@ The fully connected CRF that follows LargeFOV and v2 in their papers is not part
 v3 and v3+ are built without the multi-grid of C5.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS, vgg16
+from pdanet_tf.backbones.registry import RESNETS, VGG16
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import AtrousSpatialPyramidPooling, Classifier, ConvBatchNorm, ScoreSum
 from pdanet_tf.layers.initializers import head_beta, head_kernel
 from pdanet_tf.models.registry import register_family
@@ -18,26 +18,26 @@ from pdanet_tf.models.segmentation import (
     classify,
     head_conv,
     hidden_conv,
-    misfit,
     relative_grid,
     resize_like,
     segmentation_model,
+    strides_error,
     used_strides,
 )
 from pdanet_tf.ops.grid import CellGrid
 
-_DENSE_VGG = {"vgg16": functools.partial(vgg16, output_stride=8)}
+_DENSE_VGG = {"vgg16": VGG16.with_defaults(output_stride=8)}
 # Of v3, at output stride 16; at 8 they are doubled, so that they reach as far in the image.
 _RATES = (6, 12, 18)
 
 
 def atrous_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     dilation_rates: Sequence[int],
     hidden_filters: int | None,
-) -> Any:
+) -> Tensor:
     """Branches of several dilation rates, each with scores of its own, which are summed.
 
     Args:
@@ -112,8 +112,8 @@ def deeplabv2(
 
 
 def deeplabv3_head(
-    stages: Mapping[str, Any], num_classes: int, dropout: float, dilation_rates: Sequence[int]
-) -> Any:
+    stages: Mapping[str, Tensor], num_classes: int, dropout: float, dilation_rates: Sequence[int]
+) -> Tensor:
     """Atrous spatial pyramid pooling, a 3 x 3 convolution, classified.
 
     Args:
@@ -130,12 +130,12 @@ def deeplabv3_head(
 
 
 def deeplabv3plus_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     dilation_rates: Sequence[int],
     context_grid: CellGrid | None,
-) -> Any:
+) -> Tensor:
     """The pyramid upsampled to C2, joined with it, and refined by two 3 x 3 convolutions.
 
     Args:
@@ -175,7 +175,7 @@ def deeplabv3plus(
     """DeepLab v3+: DeepLab v3 with a decoder that sees the details of C2."""
     strides = used_strides(backbone, ("C2", "C5"))
     if strides["C2"] >= strides["C5"]:
-        raise misfit(backbone, strides, "C2, whose details are added, must be finer than C5")
+        raise strides_error(backbone, strides, "C2, whose details are added, must be finer than C5")
     rates = dilation_rates or _rates(backbone)
     return segmentation_model(
         "deeplabv3plus",

@@ -1,23 +1,23 @@
 """Dilated context networks (Yu and Koltun 2015, "Multi-Scale Context Aggregation")."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import vgg16
+from pdanet_tf.backbones.registry import VGG16
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import Classifier, ContextModule
 from pdanet_tf.layers.initializers import head_kernel
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import hidden_conv, segmentation_model
 
-_BACKBONE = {"vgg16": functools.partial(vgg16, output_stride=8, late_pools=False)}
+_BACKBONE = {"vgg16": VGG16.with_defaults(output_stride=8, late_pools=False)}
 
 
 def dilation_head(
-    stages: Mapping[str, Any], num_classes: int, dropout: float, context: str | None
-) -> Any:
+    stages: Mapping[str, Tensor], num_classes: int, dropout: float, context: str | None
+) -> Tensor:
     """VGG's fully connected layers as dilated convolutions, then a context module.
 
     Args:
@@ -38,7 +38,9 @@ def dilation_head(
     return ContextModule(context, name="context")(scores)
 
 
-def _dilation(family: str, backbone: keras.Model, dropout: float = 0.5, **options: Any) -> Any:
+def _dilation(
+    family: str, backbone: keras.Model, dropout: float = 0.5, **options: Any
+) -> keras.Model:
     return segmentation_model(family, backbone, dilation_head, dropout=dropout, **options)
 
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS
+from pdanet_tf.backbones.registry import RESNETS
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import classify, head_conv, segmentation_model
 
 
-def fcn_head(stages: Mapping[str, Any], num_classes: int, dropout: float) -> Any:
+def fcn_head(stages: Mapping[str, Tensor], num_classes: int, dropout: float) -> Tensor:
     """One 3 x 3 convolution to a quarter of the channels, classified.
 
     Args:

@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import vgg16
+from pdanet_tf.backbones.registry import VGG16
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import Classifier, ScoreSum
 from pdanet_tf.layers.initializers import head_kernel
 from pdanet_tf.models.registry import register_family
@@ -21,11 +22,11 @@ from pdanet_tf.ops.grid import CellGrid
 
 
 def fcn_vgg_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     skips: Mapping[str, CellGrid | None],
-) -> Any:
+) -> Tensor:
     """VGG's fully connected layers as convolutions, and scores of finer stages added.
 
     The scores are upsampled bilinearly, as in the published networks, whose deconvolutions are
@@ -51,7 +52,7 @@ def fcn_vgg_head(
     return scores
 
 
-def _score(x: Any, num_classes: int, initializer: Any, name: str) -> Any:
+def _score(x: Tensor, num_classes: int, initializer: Any, name: str) -> Tensor:
     return Classifier(num_classes, 1, kernel_initializer=initializer, name=name)(x)
 
 
@@ -76,19 +77,19 @@ def _fcn(
     )
 
 
-@register_family({"vgg16": vgg16}, fcn_vgg_head, output_stride=32)
+@register_family({"vgg16": VGG16}, fcn_vgg_head, output_stride=32)
 def fcn32s(backbone: keras.Model, **options: Any) -> keras.Model:
     """FCN-32s: VGG16's fully connected layers as convolutions."""
     return _fcn("fcn32s", backbone, (), **options)
 
 
-@register_family({"vgg16": vgg16}, fcn_vgg_head, output_stride=32)
+@register_family({"vgg16": VGG16}, fcn_vgg_head, output_stride=32)
 def fcn16s(backbone: keras.Model, **options: Any) -> keras.Model:
     """FCN-16s: FCN-32s with the scores of C4 added."""
     return _fcn("fcn16s", backbone, ("C4",), **options)
 
 
-@register_family({"vgg16": vgg16}, fcn_vgg_head, output_stride=32)
+@register_family({"vgg16": VGG16}, fcn_vgg_head, output_stride=32)
 def fcn8s(backbone: keras.Model, **options: Any) -> keras.Model:
     """FCN-8s: FCN-16s with the scores of C3 added."""
     return _fcn("fcn8s", backbone, ("C4", "C3"), **options)

@@ -5,21 +5,22 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS
+from pdanet_tf.backbones.registry import RESNETS
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import PyramidDualAttention, PyramidFusion
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import classify, segmentation_model
 
 
 def pdanet_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     pool_scales: Sequence[int] = (1, 2, 3, 6),
     reduction: int = 8,
     channel_energy: str = "dissimilar",
     factored_fusion: bool = True,
-) -> Any:
+) -> Tensor:
     """Pyramid of dual attention, fused by a 3 x 3 convolution, classified.
 
     Args:

@@ -5,19 +5,20 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS
+from pdanet_tf.backbones.registry import RESNETS
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import PyramidFusion, PyramidPooling
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import classify, segmentation_model
 
 
 def pspnet_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     pool_scales: Sequence[int] = (1, 2, 3, 6),
     factored_fusion: bool = True,
-) -> Any:
+) -> Tensor:
     """Pyramid of pooled scales, fused by a 3 x 3 convolution, classified.
 
     Args:

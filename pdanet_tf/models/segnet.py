@@ -7,9 +7,10 @@ from typing import Any
 import keras
 
 from pdanet_tf.backbones.segnet import segnet_basic_encoder, segnet_vgg16_encoder
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import ConvBatchNorm, MaxUnpooling
 from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import classify, misfit, segmentation_model, used_strides
+from pdanet_tf.models.segmentation import classify, segmentation_model, strides_error, used_strides
 
 # Widths of the decoder's convolutions, from the deepest block to the first.
 _VGG16_DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))
@@ -17,14 +18,14 @@ _BASIC_DECODER = ((64,), (64,), (64,), (64,))
 
 
 def segnet_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     decoder: Sequence[Sequence[int]],
     kernel_size: int,
     activation: str | None,
     classifier_size: int,
-) -> Any:
+) -> Tensor:
     """Unpools block by block with the encoder's masks, and convolves what is in between.
 
     Args:
@@ -80,7 +81,7 @@ def segnet(
     strides = used_strides(backbone, needed)
     # Every unpooling doubles the size.
     if any(2 * strides[mask] != strides[pooled] for mask, pooled in itertools.pairwise(needed)):
-        raise misfit(
+        raise strides_error(
             backbone,
             strides,
             f"every mask must have half the stride of the next, the last one half of {deepest}'s",

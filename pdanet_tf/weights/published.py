@@ -76,11 +76,6 @@ CHECKPOINTS = {
     ),
     **_csail("pspnet_resnet101", "ade20k-resnet101dilated-ppm_deepsup", 25),
 }
-# Trained on ImageNet by CSAIL, with the deep stem: what the reference's training begins with.
-DEEP_STEM_RESNETS = {
-    name: PublishedFile(f"{_CSAIL}/pretrained_resnet/{name}-imagenet.pth")
-    for name in ("resnet18", "resnet50", "resnet101")
-}
 
 
 def fetch(file: PublishedFile) -> Path:

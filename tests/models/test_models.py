@@ -16,10 +16,12 @@ import tensorflow as tf
 
 import pdanet_tf
 from pdanet_tf import cli
+from pdanet_tf.backbones import Backbone
 from pdanet_tf.base.catalog import FAMILIES as FAMILIES_IN_WORDS
 from pdanet_tf.base.catalog import model_names
 from pdanet_tf.layers import ConvBatchNorm
 from pdanet_tf.models import fold_batch_norm, with_dtype_policy
+from pdanet_tf.models.build import resolve_backbone_options
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.ops.resize import bilinear_resize
 from tests.support import golden_models as golden
@@ -268,17 +270,27 @@ def assert_close(found, expected, tolerance=1e-4):
     np.testing.assert_allclose(found, expected, atol=atol, rtol=0)
 
 
+def own_models():
+    """The models of this package; others may have been registered by other tests."""
+    return [
+        name
+        for name in pdanet_tf.list_models()
+        if find_model(name).family.__module__.startswith("pdanet_tf.")
+    ]
+
+
 def test_every_model_is_tested():
-    assert sorted(PARAMETERS) == pdanet_tf.list_models()
+    assert sorted(PARAMETERS) == own_models()
 
 
 def test_the_catalog_has_every_model_and_its_size():
     assert model_names()[0] == "pdanet_resnet18"
     assert sorted(model_names()) == pdanet_tf.list_models()
-    for family, entry in FAMILIES_IN_WORDS.items():
-        for backbone, count in entry.parameters.items():
-            # Which `test_exact_number_of_parameters` holds to the model.
-            assert count == PARAMETERS[f"{family}_{backbone}"][0](150)
+    for name in own_models():
+        entry = find_model(name)
+        count = FAMILIES_IN_WORDS[entry.family.__name__].parameters[entry.backbone_name]
+        # `test_exact_number_of_parameters` compares this number with the model.
+        assert count == PARAMETERS[name][0](150)
 
 
 @pytest.mark.parametrize(
@@ -510,15 +522,15 @@ def test_dilated_features_subsampled_equal_those_of_the_strided_network(backbone
     assert pdanet_tf.backbones.stage_strides(dilated)["C5"] == output_stride
 
 
-def test_imagenet_weights_are_asked_for_by_name(monkeypatch):
+def test_imagenet_weights_are_those_of_the_backbone_and_its_stem(monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "pdanet_tf.models.build.imagenet_weights",
-        lambda backbone, name: asked.append((name, backbone.get_layer(index=1).name)),
+        "pdanet_tf.models.build.load_imagenet_weights",
+        lambda backbone, source: asked.append((source.name, backbone.get_layer(index=1).name)),
     )
     blank("pspnet_resnet18", backbone_weights="imagenet")
     blank("fcn32s_vgg16", backbone_weights="imagenet", normalization="caffe")
-    assert [name for name, _ in asked] == ["resnet18", "vgg16"]
+    assert asked == [("resnet_18_imagenet", "stem_conv1"), ("VGG16", "block1_conv1")]
     for wrong, message in (
         ({"normalization": "caffe"}, "normalization='torch'"),
         ({"backbone_weights": "coco"}, "'coco'"),
@@ -527,6 +539,24 @@ def test_imagenet_weights_are_asked_for_by_name(monkeypatch):
             blank("pspnet_resnet18", **{"backbone_weights": "imagenet", **wrong})
     with pytest.raises(ValueError, match="normalization='caffe'"):
         blank("fcn32s_vgg16", backbone_weights="imagenet")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("fcn_resnet18", {}, {}),
+        ("fcn_resnet18", {"backbone_weights": "imagenet"}, {"stem": "7x7"}),
+        ("fcn_resnet18", {"backbone_weights": "imagenet", "stem": "deep"}, {"stem": "deep"}),
+        (
+            "fcn_resnet18",
+            {"stem": "7x7", "output_stride": 16},
+            {"stem": "7x7", "output_stride": 16},
+        ),
+        ("fcn32s_vgg16", {"backbone_weights": "imagenet", "output_stride": 32}, {}),
+    ],
+)
+def test_options_of_the_backbone(name, given, expected):
+    assert resolve_backbone_options(name, **given) == expected
 
 
 @pytest.mark.slow
@@ -604,7 +634,7 @@ def backbone(strides, channels=3):
     ("name", "strides", "message"),
     [
         ("deeplabv3_resnet18", {"C2": 4}, "'own' has the stages C2; the model also needs C5"),
-        ("deeplabv3_resnet18", {"C4": 8, "C5": 0}, "'own', of which C5 is not in proportion"),
+        ("deeplabv3_resnet18", {"C4": 8, "C5": 0}, "'own', whose C5 is not proportional"),
         (
             "pdanet_resnet18",
             {"C4": 16, "C5": 8},
@@ -705,10 +735,11 @@ def test_bad_arguments(arguments, message):
         ("fcn_resnet18", "num_class", "Did you mean num_classes?"),
     ],
 )
-def test_an_option_that_the_model_does_not_have(name, option, message, monkeypatch):
-    monkeypatch.setattr("pdanet_tf.models.build._build_backbone", None)  # which takes seconds
+@pytest.mark.parametrize("value", [4, None])
+def test_an_option_that_the_model_does_not_have(name, option, message, value, monkeypatch):
+    monkeypatch.setattr(Backbone, "__call__", None)  # which takes seconds
     with pytest.raises(TypeError, match=re.escape(message) + "$" * message.startswith("no")):
-        pdanet_tf.build_model(name, **{option: 4})
+        pdanet_tf.build_model(name, **{option: value})
 
 
 @pytest.mark.parametrize(
@@ -722,7 +753,7 @@ def test_an_option_that_the_model_does_not_have(name, option, message, monkeypat
     ],
 )
 def test_an_option_that_the_backbone_does_not_have(name, option, value, message, monkeypatch):
-    monkeypatch.setattr("pdanet_tf.models.build._build_backbone", None)  # which takes seconds
+    monkeypatch.setattr(Backbone, "__call__", None)  # which takes seconds
     with pytest.raises(ValueError, match=f"^{name} {message}"):
         pdanet_tf.build_model(name, **{option: value})
 

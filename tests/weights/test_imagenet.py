@@ -145,7 +145,7 @@ def test_imagenet_weights_of_a_resnet(keras_hub, hub_resnet, monkeypatch, name, 
 
 
 def test_keras_hub_has_the_presets(keras_hub):
-    presets = {preset for _, preset in sources._RESNETS.values()}
+    presets = {entry.weights["7x7"].name for entry in pdanet_tf.backbones.RESNETS.values()}
     missing = presets.difference(keras_hub.models.ResNetBackbone.presets)
     assert missing == {"hf://timm/resnet34.a1_in1k"}  # a handle, not a preset
 

@@ -15,7 +15,7 @@ from pdanet_tf import cli
 from pdanet_tf.data import ADE20K_CLASSES, Classes
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings, load_model
-from pdanet_tf.weights import published
+from pdanet_tf.weights import imagenet
 from pdanet_tf.weights.published import CHECKPOINTS, PublishedCheckpoint, PublishedFile, fetch
 from tests.support import golden_models as golden
 
@@ -174,8 +174,10 @@ class TestPyTorchCheckpoints:
         state = golden.draw(golden.layout("fcn")["encoder"])
         state |= {"fc.weight": np.zeros((1000, 512)), "fc.bias": np.zeros(1000)}
         file = offer_state("resnet18-imagenet.pth", state)
-        monkeypatch.setitem(published.DEEP_STEM_RESNETS, "resnet18", file)
+        asked = []
+        monkeypatch.setattr(imagenet, "fetch", lambda there: asked.append(there.url) or fetch(file))
         model = pdanet_tf.build_model("fcn_resnet18", stem="deep", backbone_weights="imagenet")
         kernel = model.get_layer("resnet18").get_layer("stem_conv2").conv.kernel
         wanted = state["conv2.weight"].transpose(2, 3, 1, 0)
         np.testing.assert_array_equal(kernel, wanted)
+        assert [url.rpartition("/")[2] for url in asked] == ["resnet18-imagenet.pth"]
