@@ -235,8 +235,8 @@ def _add_option(parser: Any, name: str, **settings: Any) -> None:
     """Adds the option for a field of `TrainConfig`; its default is the field's."""
     field = TrainConfig.__dataclass_fields__[name]
     hint = typing.get_type_hints(TrainConfig)[name]
-    if isinstance(hint, types.UnionType):  # `int | None`
-        hint = typing.get_args(hint)[0]
+    if isinstance(hint, types.UnionType):  # `int | None`, or `int | tuple[int, ...] | None`
+        hint = [part for part in typing.get_args(hint) if part is not type(None)][-1]
     text = field.metadata["help"]
     if isinstance(field.default, bool):
         text = f"{text} (default: {'on' if field.default else 'off'})"
