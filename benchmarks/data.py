@@ -28,7 +28,7 @@ from rich.progress import track
 import pdanet_tf
 from benchmarks import plain_loader
 from benchmarks.pages import markdown_table, page, print_table
-from pdanet_tf.benchmark.machine import describe_machine
+from pdanet_tf.benchmark.machine import describe_machine, process_memory
 from pdanet_tf.data import load_dataset, write_stand_in
 from pdanet_tf.data.batches.pipeline import crop_batches, paper_batches
 from pdanet_tf.files import write_atomically
@@ -110,7 +110,7 @@ LOADERS = {"pipeline": open_pipeline, "plain": open_plain}
 
 def measure(job: Job) -> Load:
     """Measures a loader, in a process of its own."""
-    before = _memory("VmRSS")
+    before = process_memory("VmRSS")
     start = time.perf_counter()
     batches = LOADERS[job.loader](job.root, job.recipe, BATCH_SIZE, job.seed)
     next(batches)
@@ -123,19 +123,8 @@ def measure(job: Job) -> Load:
         first,
         images / (time.perf_counter() - start),
         (time.process_time() - cpu_start) / images,
-        _memory("VmHWM") - before,
+        process_memory("VmHWM") - before,
     )
-
-
-def _memory(key: str) -> float:
-    """Returns the process's memory in MiB: VmRSS, in use now, or VmHWM, the most so far.
-
-    `resource.getrusage` would count that of the process which started this one, too.
-    """
-    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) / 1024
-    raise LookupError(f"/proc/self/status has no {key}")
 
 
 @dataclass(frozen=True)
