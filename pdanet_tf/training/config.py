@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pdanet_tf.base.choices import PRECISIONS
+from pdanet_tf.base.choices import check_precision
 from pdanet_tf.base.fields import check_fields, from_mapping, shorten
 from pdanet_tf.base.ignore_labels import ignored_values
 from pdanet_tf.files import one_line, read_json
@@ -156,10 +156,7 @@ class TrainConfig:
         ignored_values(self.ignore_label)  # raises if one is negative or occurs twice
         if self.seed >= 2**32:
             raise ValueError(f"seed must be below 2**32. Received: seed={self.seed}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"precision must be one of {PRECISIONS}. Received: precision={self.precision!r}"
-            )
+        check_precision(self.precision, training=True)
         self._check_ranges()
         self._check_recipe()
 
