@@ -8,27 +8,17 @@ import pytest
 
 import pdanet_tf
 from pdanet_tf import cli
-from pdanet_tf.base.catalog import FAMILIES, model_names
+from pdanet_tf.base.catalog import model_names
 from pdanet_tf.models import registry
 from pdanet_tf.models.fcn import fcn, fcn_head
 
 
 @pytest.fixture
-def registered(monkeypatch):
-    """Registers nothing beyond a test."""
-    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
-    families = dict(FAMILIES)
-    yield
-    FAMILIES.clear()
-    FAMILIES.update(families)
-
-
-@pytest.fixture
-def own(registered):
+def own(restored_registry):
     """A module that registers "myhead" on the ResNets and on a backbone of its own."""
     import tests.support.own_family as module
 
-    return importlib.reload(module)  # it may have been imported before the registry was replaced
+    return importlib.reload(module)  # it may have been imported before
 
 
 def image(height=33, width=47):
