@@ -1,4 +1,4 @@
-"""The one door to every model."""
+"""`build_model`, which builds every model by name."""
 
 import difflib
 import inspect
@@ -40,42 +40,43 @@ def build_model(
     Args:
         name: One of `list_models()`.
         num_classes: Number of classes.
-        input_shape: `(height, width, 3)`; None where the size is known only at run time.
-        include_preprocessing: With True the model takes RGB pixels from 0 to 255, of dtype uint8
-            or float, and normalises them itself; with False it takes normalised images.
-        upsample: With True the logits have the size of the image; with False the size of the
-            backbone's features (1/8, rounded up), which is what training uses. The weights
-            are the same.
-        aux_head: Adds deep supervision of stage C4.
-        weights: A `.weights.h5` or `.keras` file of a model of the same kind, the name of a
-            published checkpoint (one of `pdanet_tf.weights.published.CHECKPOINTS`; extra `torch`),
+        input_shape: `(height, width, 3)`; None for a side that is known only at run time.
+        include_preprocessing: If True, the model takes RGB pixels from 0 to 255, of dtype uint8 or
+            float, and normalises them itself. If False, it takes normalised images.
+        upsample: If True, the logits have the size of the image. If False, they have the size of
+            the head's output (for most models 1/8 of the image, rounded up); training uses this.
+            The weights are the same.
+        aux_head: Whether the model has an auxiliary head on stage C4, for deep supervision.
+        weights: A `.weights.h5` or `.keras` file of a model of the same kind; the name of a
+            published checkpoint, one of `pdanet_tf.weights.published.CHECKPOINTS` (extra `torch`);
             or None for random initial weights.
         normalization: `"torch"` or `"caffe"`, see `pdanet_tf.layers.PixelNormalization`.
-        dtype: A Keras dtype policy, such as `"mixed_bfloat16"`; None takes the global one.
-            Energies, softmax and logits are float32 under every policy.
-        backbone: A model to be used in place of the one that the name ends in: one that names
-            its stages, see `pdanet_tf.backbones.as_backbone`. It takes normalised images.
-        output_stride: Stride of the features that are classified: 8 (the default), 16 or 32, for
-            ResNets and for DeepLab on VGG16. FCN-32s to 8s are networks of stride 32, the dilated
-            context networks of stride 8; SegNet has no choice.
-        stem: `"deep"` (the default, but for ImageNet's weights) or `"7x7"`, see
-            `pdanet_tf.backbones.resnet18`; for ResNets.
-        backbone_weights: `"imagenet"` downloads the backbone's, see
-            `pdanet_tf.weights.imagenet.imagenet_weights`: for ResNets with the 7 x 7 stem
-            (extra `keras-hub`), for most of them with `stem="deep"` (extra `torch`), and for
-            VGG16 with `normalization="caffe"`.
+        dtype: A Keras dtype policy, such as `"mixed_bfloat16"`; None for the current policy of
+            Keras. Energies, softmax and logits are float32 under every policy.
+        backbone: A model that replaces the backbone in `name`. It takes normalised images and
+            names its stages, see `pdanet_tf.backbones.as_backbone`.
+        output_stride: Stride of the backbone's last stage: 8 (the default), 16 or 32, for ResNets
+            and for DeepLab on VGG16. It is always 32 for FCN-32s, FCN-16s and FCN-8s, and always 8
+            for the dilated context networks. SegNet has no such option.
+        stem: Stem of a ResNet: `"deep"` (the default without ImageNet weights) or `"7x7"` (the
+            default with them), see `pdanet_tf.backbones.resnet18`.
+        backbone_weights: `"imagenet"` downloads ImageNet weights for the backbone, see
+            `pdanet_tf.weights.imagenet.imagenet_weights`. They exist for ResNets with the 7 x 7
+            stem (extra `keras-hub`), for ResNets other than ResNet34 with `stem="deep"` (extra
+            `torch`), and for VGG16 with `normalization="caffe"`.
         **options: Options of the head, such as `dropout`, `pool_scales`, `reduction` and
-            `channel_energy`; see the head in the family's file.
+            `channel_energy`. The docstring of the head describes them.
 
     Returns:
         A functional Keras model from images `(batch, height, width, 3)` to float32 logits
-        `(batch, height, width, num_classes)`; with `aux_head` to a dict of "logits" and
+        `(batch, height, width, num_classes)`; with `aux_head`, to a dict of "logits" and
         "aux_logits".
 
     Raises:
-        ValueError: If there is no such model, an argument has another type or is out of range,
+        ValueError: If there is no such model, an argument has the wrong type or is out of range,
             the model's backbone has no such option, or the weights do not fit.
-        TypeError: If the model has no such option; the message lists those that it has.
+        TypeError: If the head has no such option; the message lists the options that it has.
+        ImportError: If the weights require an extra that is not installed.
         OSError: If a file is missing or cannot be downloaded.
 
     Example:
@@ -101,7 +102,8 @@ def build_model(
     named = [key for key, value in chosen.items() if value is not None]
     if backbone is not None and named:
         raise ValueError(
-            f"{', '.join(named)} is chosen when a backbone is built; here one is given."
+            f"{', '.join(named)} can be chosen only if build_model builds the backbone. "
+            f"Received: {' and '.join([*named, 'backbone'])}"
         )
     _check_options(name, entry, options)
     backbone_options = resolve_backbone_options(name, **chosen)
@@ -195,7 +197,7 @@ def _check_options(name: str, entry: ModelEntry, options: Mapping[str, Any]) -> 
 
 
 def _check_backbone_options(name: str, entry: ModelEntry, chosen: Mapping[str, Any]) -> None:
-    """Raises if the backbone is not built with an option, or not for the network of this name."""
+    """Raises if users of `build_model` cannot choose an option of the backbone of this model."""
     for option, value in chosen.items():
         if option == "output_stride" and value == entry.output_stride:
             continue

@@ -20,10 +20,10 @@ def danet_head(
     channel_energy: str = "dissimilar",
     bounded_memory: bool = True,
 ) -> Tensor:
-    """Dual attention from the backbone's features straight to the classes.
+    """Applies dual attention, which computes logits from the features of the backbone.
 
     Args:
-        stages: C5, `(batch, height, width, channels)`, is used.
+        stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
         reduction: See `PositionAttention`.

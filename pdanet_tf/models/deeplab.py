@@ -1,7 +1,7 @@
 """DeepLab: large field of view, v2, v3 and v3+ (Chen et al. 2015 to 2018).
 
-The fully connected CRF that follows LargeFOV and v2 in their papers is not part of the models;
-v3 and v3+ are built without the multi-grid of C5.
+In their papers, a fully connected CRF follows LargeFOV and v2; it is not part of the models. The
+models of v3 and v3+ do not have the papers' multi-grid in C5.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from pdanet_tf.models.segmentation import (
 from pdanet_tf.ops.grid import CellGrid
 
 _DENSE_VGG = {"vgg16": VGG16.with_defaults(output_stride=8)}
-# Of v3, at output stride 16; at 8 they are doubled, so that they reach as far in the image.
+# Dilation rates of v3 at output stride 16. At 8 they are doubled, for the same field of view.
 _RATES = (6, 12, 18)
 
 
@@ -38,15 +38,15 @@ def atrous_head(
     dilation_rates: Sequence[int],
     hidden_filters: int | None,
 ) -> Tensor:
-    """Branches of several dilation rates, each with scores of its own, which are summed.
+    """Applies branches of several dilation rates, and sums their logits.
 
     Args:
-        stages: C5, `(batch, height, width, channels)`, is used.
+        stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
         num_classes: Number of classes.
-        dropout: Rate of the dropout behind both hidden layers.
+        dropout: Rate of the dropout after both hidden layers.
         dilation_rates: Rate of each branch.
         hidden_filters: Width of VGG's layers fc6 (3 x 3, dilated) and fc7 (1 x 1) in each branch;
-            None for branches of a single dilated 3 x 3 convolution, as on ResNet.
+            None for branches of a single dilated 3 x 3 convolution, as on ResNets.
 
     Returns:
         Logits, `(batch, height, width, num_classes)`.
@@ -114,10 +114,10 @@ def deeplabv2(
 def deeplabv3_head(
     stages: Mapping[str, Tensor], num_classes: int, dropout: float, dilation_rates: Sequence[int]
 ) -> Tensor:
-    """Atrous spatial pyramid pooling, a 3 x 3 convolution, classified.
+    """Applies atrous spatial pyramid pooling, a 3 x 3 convolution, and a classifier.
 
     Args:
-        stages: C5, `(batch, height, width, channels)`, is used.
+        stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
         dilation_rates: Rates of the pyramid.
@@ -136,10 +136,11 @@ def deeplabv3plus_head(
     dilation_rates: Sequence[int],
     context_grid: CellGrid | None,
 ) -> Tensor:
-    """The pyramid upsampled to C2, joined with it, and refined by two 3 x 3 convolutions.
+    """Upsamples the pyramid to C2, concatenates both, and refines them by two 3 x 3 convolutions.
 
     Args:
-        stages: C5 and C2, each `(batch, height, width, channels)`, are used.
+        stages: The stages of the backbone. The head uses C5 and C2, each
+            `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
         dilation_rates: Rates of the pyramid.

@@ -12,10 +12,10 @@ from pdanet_tf.models.segmentation import classify, head_conv, segmentation_mode
 
 
 def fcn_head(stages: Mapping[str, Tensor], num_classes: int, dropout: float) -> Tensor:
-    """One 3 x 3 convolution to a quarter of the channels, classified.
+    """Applies a 3 x 3 convolution to a quarter of the channels, and a classifier.
 
     Args:
-        stages: C5, `(batch, height, width, channels)`, is used.
+        stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
 

@@ -27,17 +27,18 @@ def fcn_vgg_head(
     dropout: float,
     skips: Mapping[str, CellGrid | None],
 ) -> Tensor:
-    """VGG's fully connected layers as convolutions, and scores of finer stages added.
+    """Applies VGG's fully connected layers as convolutions, and adds the scores of finer stages.
 
-    The scores are upsampled bilinearly, as in the published networks, whose deconvolutions are
-    fixed. The scores of finer stages start at zero: a new FCN-8s predicts what FCN-32s does.
+    The scores are upsampled bilinearly, as by the fixed deconvolutions of the published networks.
+    The classifiers of finer stages start at zero, so a new FCN-8s predicts the same as FCN-32s.
 
     Args:
-        stages: C5 and the skips, each `(batch, height, width, channels)`, are used.
+        stages: The stages of the backbone. The head uses C5 and the skips, each
+            `(batch, height, width, channels)`.
         num_classes: Number of classes.
-        dropout: Rate of the dropout behind both layers.
-        skips: Finer stages whose scores are added, the coarsest first; for each, where the cells
-            of the stage before it lie among its own.
+        dropout: Rate of the dropout after both layers.
+        skips: The finer stages whose scores are added, coarsest first. The value of each is where
+            the cells of the stage before it lie among its own cells.
 
     Returns:
         Logits at the size of the finest stage, `(batch, height, width, num_classes)`.

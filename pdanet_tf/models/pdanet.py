@@ -21,10 +21,10 @@ def pdanet_head(
     channel_energy: str = "dissimilar",
     factored_fusion: bool = True,
 ) -> Tensor:
-    """Pyramid of dual attention, fused by a 3 x 3 convolution, classified.
+    """Applies a pyramid of dual attention, a 3 x 3 convolution that fuses it, and a classifier.
 
     Args:
-        stages: C5, `(batch, height, width, channels)`, is used.
+        stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of every spatial dropout.
         pool_scales: Bins per side of each level of the pyramid.

@@ -19,10 +19,10 @@ def pspnet_head(
     pool_scales: Sequence[int] = (1, 2, 3, 6),
     factored_fusion: bool = True,
 ) -> Tensor:
-    """Pyramid of pooled scales, fused by a 3 x 3 convolution, classified.
+    """Applies a pyramid of pooled scales, a 3 x 3 convolution that fuses it, and a classifier.
 
     Args:
-        stages: C5, `(batch, height, width, channels)`, is used.
+        stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
         pool_scales: Bins per side of each level of the pyramid.

@@ -614,7 +614,9 @@ def test_any_model_that_names_its_stages_is_a_backbone():
     short = keras.Model(images, {"C3": stages["C3"], "C5": x}, name="short")
     with pytest.raises(ValueError, match="also needs C4"):
         build("fcn_resnet18", backbone=short, aux_head=True)
-    with pytest.raises(ValueError, match="output_stride is chosen when a backbone is built"):
+    with pytest.raises(
+        ValueError, match=r"output_stride can be chosen only if .*: output_stride and backbone"
+    ):
         build("fcn_resnet18", backbone=own, output_stride=16)
 
 
