@@ -1,4 +1,4 @@
-"""A head of one's own, registered by a module outside the package."""
+"""A user's own head, registered by a module outside the package."""
 
 import importlib
 

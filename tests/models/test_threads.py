@@ -15,7 +15,7 @@ POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
 
 @pytest.fixture
 def all_threads_at_once(monkeypatch):
-    """Lets no thread build a backbone, or go on after it, before all have set their policy."""
+    """Makes each thread wait, before and after it builds a backbone, for all the others."""
     barrier, build = threading.Barrier(len(POLICIES), timeout=60), Backbone.__call__
 
     def build_together(backbone, **options):
@@ -36,7 +36,7 @@ def test_each_thread_gets_its_own_policy():
     with ThreadPoolExecutor(len(POLICIES)) as pool:
         results = list(pool.map(work, POLICIES))
     for policy, (model, afterwards) in zip(POLICIES, results, strict=True):
-        # One layer of the backbone, one of the head, and one inside that.
+        # A layer of the backbone, a layer of the head, and a layer inside that one.
         conv = model.get_layer("decoder1_conv1")
         layers = (model.get_layer("basic").get_layer("block1_pool"), conv, conv.conv)
         assert [layer.dtype_policy.name for layer in layers] == [policy] * 3

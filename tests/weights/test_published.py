@@ -1,4 +1,4 @@
-"""Published checkpoints by name, from a server of our own in place of their makers'."""
+"""Published checkpoints by name, from a local server that replaces the publisher's."""
 
 import functools
 import hashlib
@@ -175,7 +175,7 @@ def test_a_name_that_is_almost_right():
 
 
 class TestPyTorchCheckpoints:
-    """What is downloaded is read by PyTorch."""
+    """Downloaded checkpoints, which PyTorch reads."""
 
     @pytest.fixture
     def offer_state(self, torch, server):
