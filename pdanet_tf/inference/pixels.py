@@ -5,7 +5,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from pdanet_tf.data.readers import convert_picture, read_image
+from pdanet_tf.data.readers import convert_to_rgb, read_image
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 
@@ -21,7 +21,7 @@ def read_pixels(image: ImageLike) -> np.ndarray:
         ValueError: If an array has another shape or dtype.
     """
     if isinstance(image, Image.Image):
-        return np.asarray(convert_picture(image, honour_orientation=True))
+        return np.asarray(convert_to_rgb(image, honour_orientation=True))
     if not isinstance(image, np.ndarray):
         return read_image(image, honour_orientation=True)
     if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or not image.size:
