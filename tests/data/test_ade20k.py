@@ -4,6 +4,7 @@ import csv
 import errno
 import functools
 import hashlib
+import inspect
 import os
 import shutil
 import stat
@@ -141,6 +142,68 @@ def assert_nothing_is_prepared(data_dir):
 
 def open_prepared(builder, split="train"):
     return PreparedDataset(builder.data_dir, split, ADE20K_CLASSES, label_offset=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "positional", "keywords", "use"),
+    [
+        (
+            "core.GeneratorBasedBuilder._download_and_prepare",
+            ("self",),
+            ("dl_manager", "download_config"),
+            "Ade20k overrides it to write ArrayRecord after the default format",
+        ),
+        (
+            "core.file_adapters.convert_path_to_file_format",
+            ("path", "format"),
+            (),
+            "it names the ArrayRecord file of a shard",
+        ),
+        (
+            "core.file_adapters.FileAdapter.make_tf_data",
+            ("path",),
+            (),
+            "it reads a shard in order to copy it",
+        ),
+        (
+            "core.file_adapters.FileAdapter.write_examples",
+            ("path", "examples"),
+            (),
+            "it writes the copy as ArrayRecord",
+        ),
+        (
+            "core.DatasetInfo.add_alternative_file_format",
+            ("self", "format"),
+            (),
+            "it records that the data set is also stored as ArrayRecord",
+        ),
+        (
+            "core.DatasetInfo.set_file_format",
+            ("self", "format"),
+            ("override", "override_if_initialized"),
+            "it restores the default format after as_data_source() has changed it",
+        ),
+        ("core.utils.tqdm", ("paths",), ("desc", "leave"), "it shows the progress of the copy"),
+    ],
+)
+def test_the_internals_of_tfds_that_preparing_ade20k_needs(name, positional, keywords, use):
+    """They are not documented and may change. Reading a prepared data set does not need them."""
+    message = (
+        f"tensorflow_datasets {tfds.__version__} has changed {name}. Preparing ADE20K breaks: "
+        f"{use}. Adapt pdanet_tf.data.sources.ade20k_tfds, or set an upper bound in setup.cfg"
+    )
+    found = functools.reduce(lambda found, part: getattr(found, part, None), name.split("."), tfds)
+    assert callable(found), message
+    try:
+        inspect.signature(found).bind(*positional, **dict.fromkeys(keywords))
+    except TypeError as error:
+        pytest.fail(f"{message} ({error})")
+
+
+def test_tfds_reads_and_writes_array_record():
+    adapters = file_adapters.ADAPTER_FOR_FORMAT
+    for file_format in (tfds.core.FileFormat.ARRAY_RECORD, file_adapters.DEFAULT_FILE_FORMAT):
+        assert issubclass(adapters[file_format], file_adapters.FileAdapter), file_format
 
 
 def test_the_names_are_the_official_ones_made_unique(ade20k_sample):
