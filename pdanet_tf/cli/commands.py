@@ -22,7 +22,7 @@ from pdanet_tf.cli.images import Results, check_outputs, find_images
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDataset
-from pdanet_tf.data.validation import validate_dataset
+from pdanet_tf.data.validation.report import validate_dataset
 from pdanet_tf.evaluation.scoring import evaluate_predictions
 from pdanet_tf.files import whole_file
 from pdanet_tf.inference.crf import CRFParameters

@@ -11,7 +11,7 @@ from pdanet_tf.base.progress import track
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.sources.folder import FolderDataset
-from pdanet_tf.data.statistics import check_split
+from pdanet_tf.data.validation.split import check_split
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.store import Store, describe_origin
 from pdanet_tf.inference.crf import CRFParameters

@@ -29,7 +29,7 @@ from pdanet_tf.data.batches.pipeline import (
     crop_batches,
     paper_batches,
 )
-from pdanet_tf.data.batches.tf_bridge import WatchedDataset
+from pdanet_tf.data.batches.tf_bridge import ErrorRecordingDataset
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.scoring import evaluate
 from pdanet_tf.files import one_line, write_atomically
@@ -233,7 +233,7 @@ class _Run:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config = config.resolved()
-        self.train = WatchedDataset(self._open("train"))
+        self.train = ErrorRecordingDataset(self._open("train"))
         self.validation = self._open("validation")
         self.protocol = Protocol(
             (config.short_edge,) if config.short_edge else None, config.max_size
@@ -308,7 +308,7 @@ class _Run:
         InferenceSettings(self.train.classes, self.protocol).save(self.folder.path)
         self.folder.save_config(config)
         report = self._report(model, verbose)
-        with self._told_of_full_disks(), self.train.errors(), report:
+        with self._told_of_full_disks(), self.train.original_errors(), report:
             model.fit(
                 batches,
                 initial_epoch=progress.epochs,
