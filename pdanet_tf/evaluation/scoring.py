@@ -30,6 +30,7 @@ def evaluate(
     crf: CRFParameters | None = None,
     predictions: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Evaluation:
     """Scores a model: every image as the protocol says, compared at the label's own size.
 
@@ -45,6 +46,8 @@ def evaluate(
             written as soon as it is there.
         resume: Goes on where an evaluation with the same `predictions` stopped: what is stored is
             read, and not predicted again.
+        weights: Weights for the architecture that `model` names, see
+            `pdanet_tf.inference.settings.load_model`.
 
     Returns:
         The scores. `scores.mean_iou` is the official one, over all classes.
@@ -63,7 +66,7 @@ def evaluate(
         rich.print(evaluation.table())
         ```
     """
-    loaded, settings = load_model(model)
+    loaded, settings = load_model(model, weights)
     if protocol is None and settings is not None:
         protocol = settings.protocol
     _check_num_classes(loaded, dataset)

@@ -22,6 +22,7 @@ def export_saved_model(
     model: keras.Model | str | os.PathLike[str],
     folder: str | os.PathLike[str],
     protocol: Protocol | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Path:
     """Writes a SavedModel that takes encoded pictures and returns encoded label maps.
 
@@ -38,6 +39,8 @@ def export_saved_model(
             its name: `models/pdanet/1`.
         protocol: At which sizes the model sees a picture; by default what stands beside the
             model's file, else the picture's own size, at most 1000 pixels long.
+        weights: Weights for the architecture that `model` names, see
+            `pdanet_tf.inference.settings.load_model`.
 
     Returns:
         The folder.
@@ -59,7 +62,7 @@ def export_saved_model(
     folder = Path(folder)
     if folder.exists():  # before the model is loaded
         raise FileExistsError(f"{folder}: already exists; choose a new folder")
-    loaded, settings = load_model(model)
+    loaded, settings = load_model(model, weights)
     if protocol is None:
         protocol = settings.protocol if settings is not None else Protocol()
     if protocol.crop_size is not None:

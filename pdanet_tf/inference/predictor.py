@@ -45,6 +45,7 @@ class Predictor:
         crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
         classes: Names and colours of the classes; by default those beside the model's file, else
             the numbers.
+        weights: Weights for the architecture that `model` names, see `load_model`.
 
     Attributes:
         model: The model.
@@ -74,8 +75,9 @@ class Predictor:
         protocol: Protocol | None = None,
         crf: CRFParameters | None = None,
         classes: Classes | None = None,
+        weights: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.model, settings = load_model(model)
+        self.model, settings = load_model(model, weights)
         if settings is not None:
             classes, protocol = classes or settings.classes, protocol or settings.protocol
         self._num_classes = count_classes(self.model)
@@ -249,6 +251,7 @@ def predict(
     classes: Classes | None = None,
     protocol: Protocol | None = None,
     crf: CRFParameters | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Prediction:
     """Segments an image.
 
@@ -262,6 +265,7 @@ def predict(
         classes: See `Predictor`.
         protocol: See `Predictor`.
         crf: See `Predictor`.
+        weights: See `Predictor`.
 
     Returns:
         The label map at the image's size; the image with the classes laid over it, and a legend.
@@ -277,14 +281,28 @@ def predict(
         prediction.overlay.save("overlay.png")
         ```
     """
-    if not isinstance(model, keras.Model):
-        # A file is known by its whole path, a published checkpoint by its name.
-        path = Path(model) if str(model) in CHECKPOINTS else Path(model).absolute()
-        versions = _version(path), _version(path.parent / SETTINGS_FILE)
-        model, settings = _load_unchanged(path, *versions)
+    if weights is not None or not isinstance(model, keras.Model):
+        model, settings = _load_cached(model, weights)
         if settings is not None:
             classes, protocol = classes or settings.classes, protocol or settings.protocol
     return _predictor(model, protocol, crf, classes).predict(read_pixels(image))
+
+
+def _load_cached(
+    model: keras.Model | str | os.PathLike[str], weights: str | os.PathLike[str] | None
+) -> tuple[keras.Model, InferenceSettings | None]:
+    """Loads a model with its settings, unless it is one of the last few and no file has changed."""
+    if isinstance(model, keras.Model):
+        return load_model(model, weights)
+    name = _full_path(model) if weights is None else str(model)
+    file = None if weights is None else _full_path(weights)
+    path = Path(file or name)
+    return _load_unchanged(name, file, _version(path), _version(path.parent / SETTINGS_FILE))
+
+
+def _full_path(file: str | os.PathLike[str]) -> str:
+    """Returns the absolute path of a file; the name of a published checkpoint as it is."""
+    return str(file) if str(file) in CHECKPOINTS else str(Path(file).absolute())
 
 
 def _version(path: Path) -> tuple[int, int] | None:
@@ -297,10 +315,10 @@ def _version(path: Path) -> tuple[int, int] | None:
 
 @functools.lru_cache(maxsize=_KEPT)
 def _load_unchanged(
-    path: Path, *_: tuple[int, int] | None
+    model: str, weights: str | None, *_: tuple[int, int] | None
 ) -> tuple[keras.Model, InferenceSettings | None]:
     """Loads a model with its settings, once for the given versions of their files."""
-    return load_model(path)
+    return load_model(model, weights)
 
 
 @functools.lru_cache(maxsize=_KEPT)

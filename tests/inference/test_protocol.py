@@ -304,7 +304,7 @@ def test_the_whole_protocol_is_kept_beside_a_model(tmp_path):
     protocol = PROTOCOLS["everything"]
     classes = pdanet_tf.data.Classes.numbered(3)
     InferenceSettings(classes, protocol).save(tmp_path)
-    assert InferenceSettings.beside(tmp_path / "model.keras").protocol == protocol
+    assert InferenceSettings.load_for(tmp_path / "model.keras").protocol == protocol
 
 
 @pytest.mark.slow
