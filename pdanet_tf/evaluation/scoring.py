@@ -133,7 +133,7 @@ def evaluate_predictions(
                     f"{path}: the prediction is {prediction.shape[0]} x {prediction.shape[1]} "
                     f"(height x width), its label {label.shape[0]} x {label.shape[1]}"
                 )
-            if (prediction == dataset.ignore_label).any():
+            if (prediction == dataset.void_label).any():
                 raise DataError(f"{path}: the prediction leaves pixels without a class")
             yield label, prediction
 
@@ -156,7 +156,7 @@ def _check_labels(dataset: SegmentationDataset) -> None:
 def _score(
     pairs: Iterable[tuple[np.ndarray, np.ndarray]], dataset: SegmentationDataset, progress: bool
 ) -> Evaluation:
-    metric = MeanIoU(dataset.num_classes, dataset.ignore_label)
+    metric = MeanIoU(dataset.num_classes, dataset.void_label)
     for label, prediction in track(pairs, "Evaluating", len(dataset), progress, leave=False):
         metric.update_state(label, prediction)
     return Evaluation(metric.scores(), dataset.classes, len(dataset))

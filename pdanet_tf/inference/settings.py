@@ -149,7 +149,7 @@ def _load_architecture(
     if loaded.name != name:
         raise ValueError(
             f"{weights} holds a model of another architecture: expected {name!r}, found "
-            f"{loaded.name!r}"
+            f"{loaded.name!r}. To use it as it is, give the file alone as model"
         )
     find_logits(loaded, str(weights))
     return loaded

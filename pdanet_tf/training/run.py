@@ -432,11 +432,11 @@ class _Run:
             weights=config.weights,
             backbone_weights=config.backbone_weights,
         )
-        num_classes, ignored = self.train.num_classes, self.train.ignore_label
-        loss: Any = SegmentationCrossEntropy(ignored)
-        metrics: Any = [MeanIoU(num_classes, ignored), PixelAccuracy(num_classes, ignored)]
+        num_classes, void_label = self.train.num_classes, self.train.void_label
+        loss: Any = SegmentationCrossEntropy(void_label)
+        metrics: Any = [MeanIoU(num_classes, void_label), PixelAccuracy(num_classes, void_label)]
         if config.aux_head:
-            loss = {"logits": loss, "aux_logits": SegmentationCrossEntropy(ignored)}
+            loss = {"logits": loss, "aux_logits": SegmentationCrossEntropy(void_label)}
             metrics = {"logits": metrics}
         optimizer: Any = SGD(
             self._schedule(), config.momentum, config.nesterov, config.weight_decay
