@@ -1,4 +1,4 @@
-"""What has to be known beside a model's weights, and the only loader of models."""
+"""The settings that belong to a model's weights, and the only loader of models."""
 
 import dataclasses
 import json
@@ -23,13 +23,13 @@ SETTINGS_FILE = "inference.json"
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """What has to be known beside a model's weights in order to use it.
+    """What inference requires besides a model's weights.
 
-    Training writes it as `inference.json` beside its checkpoints.
+    Training writes these settings as `inference.json` beside its checkpoints.
 
     Attributes:
         classes: Names and colours of the classes.
-        protocol: How the model sees an image.
+        protocol: How images are presented to the model.
     """
 
     classes: Classes
@@ -48,12 +48,18 @@ class InferenceSettings:
 
     @classmethod
     def load_for(cls, model_file: str | os.PathLike[str]) -> "InferenceSettings | None":
-        """Reads the `inference.json` in the folder of a model's file; None if there is none.
+        """Returns the settings of a model.
 
-        A published checkpoint has the classes of its data set, and the reference's protocol.
+        Args:
+            model_file: A file of a model or of weights, whose settings are in the `inference.json`
+                of the same folder; or the name of a published checkpoint, which has the classes of
+                its data set and the reference's protocol.
+
+        Returns:
+            The settings; None if there is no `inference.json`.
 
         Raises:
-            ValueError: If the file holds anything else; the message names it.
+            ValueError: If `inference.json` does not hold such settings; the message names it.
         """
         if str(model_file) in CHECKPOINTS:
             return cls(CHECKPOINTS[str(model_file)].classes, Protocol(short_edges=(450,)))
@@ -74,7 +80,7 @@ class InferenceSettings:
             return cls(from_mapping(Classes, columns), from_mapping(Protocol, content))
         except ValueError as error:
             raise ValueError(
-                f"{path}: not what training writes beside a model: {one_line(error)}"
+                f"{path}: not the settings that training writes: {one_line(error)}"
             ) from error
 
 

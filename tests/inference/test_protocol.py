@@ -326,7 +326,7 @@ def test_an_exported_model_flips_and_refuses_windows(model, tmp_path):
     [
         ({"crop_size": (20, 24)}, "multiples of 8"),
         ({"crop_size": (0, 24)}, "multiples of 8"),
-        ({"stride": (8, 8)}, "stride goes with crop_size"),
+        ({"stride": (8, 8)}, "stride requires crop_size"),
         ({"crop_size": (16, 16), "stride": (0, 8)}, "leave no gap"),
         ({"crop_size": (16, 16), "stride": (8, 24)}, "leave no gap"),
     ],
