@@ -3,6 +3,7 @@
 import json
 import sys
 
+import keras
 import pytest
 
 from pdanet_tf.benchmark.cases import Case
@@ -56,7 +57,11 @@ def test_a_process_imports_modules_and_names_its_case_if_it_fails(tmp_path, monk
     ("options", "message"),
     [
         ({"task": "sleep"}, "task must be one of predict, train. .*'sleep'"),
-        ({"precision": "int8"}, "precision must be one of"),
+        ({"precision": "int8"}, "precision must be one of float32, .*, float16. .*'int8'"),
+        (
+            {"task": "train", "precision": "bfloat16"},
+            "Train with precision='mixed_bfloat16', .* Received: precision='bfloat16'",
+        ),
         ({"backend": "numpy"}, "backend must be one of"),
         ({"size": (0, 8)}, r"size=\(0, 8\)"),
         ({"batch_size": 0}, "batch_size=0"),
@@ -71,3 +76,13 @@ def test_what_is_refused(options, message):
 def test_no_cases():
     with pytest.raises(ValueError, match="0 cases"):
         run_benchmark([])
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("float32", "float32"), ("mixed_float16", "float16"), ("bfloat16", "bfloat16")],
+)
+def test_a_precision_is_a_dtype_policy(precision, dtype):
+    case = Case("fcn_resnet18", precision=precision)
+    policy = keras.dtype_policies.get(case.precision)
+    assert case.compute_dtype == policy.compute_dtype == dtype
