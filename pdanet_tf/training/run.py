@@ -206,11 +206,15 @@ def _owned(folder: RunFolder) -> Iterator[None]:
 def _describe_interrupt(folder: RunFolder) -> str:
     if not folder.last.exists():
         return "Interrupted before the first checkpoint: nothing was kept. Start again as before."
-    done, epochs = Progress.of(folder.last).epochs, TrainConfig.load(folder.config).epochs
-    path = str(folder.path)
+    config = TrainConfig.load(folder.config)
+    path, imports = str(folder.path), ""
+    module = find_model(config.model).family.__module__
+    if module.partition(".")[0] not in ("pdanet_tf", "__main__"):
+        imports = f" --import {module}"
     return (
-        f"Interrupted. {folder.last} keeps the state after epoch {done} of {epochs}.\n"
-        f"To go on: pdanet-tf train --resume --output-dir {shlex.quote(path)} "
+        f"Interrupted. {folder.last} keeps the state after epoch "
+        f"{Progress.of(folder.last).epochs} of {config.epochs}.\n"
+        f"To continue: pdanet-tf train --resume --output-dir {shlex.quote(path)}{imports} "
         f"(in Python: pdanet_tf.training.resume({path!r}))"
     )
 

@@ -75,6 +75,11 @@ def _check_weights(model: keras.Model, path: Path) -> None:
 def _reason(error: Exception) -> str:
     """Returns the cause that Keras names, on one line, without its advice to execute the file."""
     message = str(error).rpartition("Exception encountered:")[2].partition(" If you trust")[0]
+    if unknown := re.search(r"Could not locate (?:class|function) '[^']*'", message):
+        return (
+            f"{unknown[0]}. Import the module that defines and registers it first (command line: "
+            "--import MODULE)."
+        )
     return " ".join(message.split())[:_LONGEST_REASON] or type(error).__name__
 
 
