@@ -1,12 +1,13 @@
 """The fields of a dataclass, checked against its annotations."""
 
 import dataclasses
+import difflib
 import math
 import operator
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ _LONGEST = 100  # value in a message, in characters
 def check_fields(instance: Any) -> None:
     """Replaces each field of a dataclass by its value converted to the annotated type.
 
-    It is meant for `__post_init__`, and knows `int`, `float`, `bool`, `str`, tuples of them, and
-    `... | None`.
+    It is meant for `__post_init__`, and knows `int`, `float`, `bool`, `str`, tuples of them,
+    `... | None`, and "one or several in any order", such as `int | tuple[int, ...]`.
 
     Raises:
         ValueError: If a field has another type; the message names it.
@@ -34,6 +35,9 @@ def convert_field(name: str, value: Any, hint: Any) -> Any:
 
     Integers are taken for `float`, lists and arrays for tuples, paths for `str`, and NumPy's
     numbers for Python's. Booleans are no numbers, and text is never parsed.
+
+    For "one or several in any order", such as `int | tuple[int, ...]`, equal sets of values give
+    equal results: a sequence of one becomes its element, a longer one is sorted.
 
     Args:
         name: Name of the value, for the message.
@@ -56,7 +60,8 @@ def from_mapping(cls: type, content: Mapping[str, Any]) -> Any:
     """Builds a dataclass from the content of a JSON object.
 
     Raises:
-        ValueError: If a name is unknown or missing, or a value is wrong.
+        ValueError: If a name is unknown or missing, or a value is wrong. The message lists all
+            names that are, with the nearest known name for each unknown one.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = sorted(content.keys() - fields.keys())
@@ -68,10 +73,26 @@ def from_mapping(cls: type, content: Mapping[str, Any]) -> Any:
         and field.default_factory is dataclasses.MISSING
     ]
     if unknown or missing:
-        found = [f"unknown: {', '.join(map(shorten, unknown))}"] if unknown else []
+        found = [f"unknown: {with_nearest(unknown, fields)}"] if unknown else []
         found += [f"missing: {', '.join(missing)}"] if missing else []
         raise ValueError("; ".join(found))
     return cls(**content)
+
+
+def with_nearest(unknown: Iterable[str], known: Iterable[str]) -> str:
+    """Returns a list of unknown names for a message, each with the known name nearest to it.
+
+    Example:
+        `with_nearest(["epoch", "xyz"], ["epochs", "seed"])` returns
+        `"'epoch' (did you mean 'epochs'?), 'xyz'"`.
+    """
+    known = list(known)
+    described = []
+    for name in unknown:
+        spelled = name[:_LONGEST].lower().replace("-", "_")
+        near = difflib.get_close_matches(spelled, known, n=1)
+        described.append(shorten(name) + (f" (did you mean {near[0]!r}?)" if near else ""))
+    return ", ".join(described)
 
 
 def shorten(value: Any) -> str:
@@ -85,8 +106,10 @@ def shorten(value: Any) -> str:
 def _convert(value: Any, hint: Any) -> Any:
     """Returns the converted value; raises TypeError or OverflowError."""
     if isinstance(hint, types.UnionType):  # `... | None`
-        (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
-        return None if value is None else _convert(value, hint)
+        parts = [part for part in typing.get_args(hint) if part is not type(None)]
+        if value is None and len(parts) < len(typing.get_args(hint)):
+            return None
+        return _convert_one_or_several(value, *parts)
     if typing.get_origin(hint) is tuple:
         return _convert_tuple(value, typing.get_args(hint))
     if hint is bool:
@@ -108,6 +131,14 @@ def _convert(value: Any, hint: Any) -> Any:
     return _only(value, hint)
 
 
+def _convert_one_or_several(value: Any, one: Any, several: Any = None) -> Any:
+    """Returns one value, or a sorted tuple of several; without `several` only one is allowed."""
+    if several is None or not isinstance(value, tuple | list | np.ndarray):
+        return _convert(value, one)
+    values = sorted(_convert_tuple(value, typing.get_args(several)))
+    return values[0] if len(values) == 1 else tuple(values)
+
+
 def _convert_tuple(value: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
     values = _only(value, tuple, list, np.ndarray)
     hints = [parts[0]] * len(values) if parts[-1] is ... else list(parts)
@@ -125,9 +156,10 @@ def _only(value: Any, *kinds: Any) -> Any:
 def _describe(hint: Any) -> str:
     """Returns what is expected, in words."""
     if isinstance(hint, types.UnionType):
-        return " or ".join(
+        *others, last = (
             "None" if part is type(None) else _describe(part) for part in typing.get_args(hint)
         )
+        return f"{', '.join(others)} or {last}"
     if typing.get_origin(hint) is tuple:
         return f"a sequence of {_describe_parts(hint)}"
     name = _NAMES.get(hint, getattr(hint, "__name__", str(hint)))

@@ -1,7 +1,9 @@
 """The benchmark: cases in processes of their own, and what is said of them."""
 
 import json
+import sys
 
+import keras
 import pytest
 
 from pdanet_tf.benchmark.cases import Case
@@ -40,19 +42,26 @@ def test_figures_of_two_cases(tmp_path, capsys, monkeypatch):
 
 
 def fail(case):
-    raise ValueError(f"cannot be built at {case.size}")
+    raise ValueError(f"cannot be built at {case.size} with {sys.modules['users_module'].NAME}")
 
 
-def test_a_process_that_fails_names_its_case():
-    with pytest.raises(RuntimeError, match=r"fcn_resnet18.*cannot be built at \(32, 40\)"):
-        Runner(Case("fcn_resnet18", size=SIZE), fail)
+def test_a_process_imports_modules_and_names_its_case_if_it_fails(tmp_path, monkeypatch):
+    (tmp_path / "users_module.py").write_text("NAME = 'a module of the user'")
+    monkeypatch.syspath_prepend(tmp_path)
+    message = r"fcn_resnet18.*cannot be built at \(32, 40\) with a module of the user"
+    with pytest.raises(RuntimeError, match=message):
+        Runner(Case("fcn_resnet18", size=SIZE), fail, imports=["users_module"])
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"task": "sleep"}, "task must be one of predict, train. .*'sleep'"),
-        ({"precision": "int8"}, "precision must be one of"),
+        ({"precision": "int8"}, "precision must be one of float32, .*, float16. .*'int8'"),
+        (
+            {"task": "train", "precision": "bfloat16"},
+            "Train with precision='mixed_bfloat16', .* Received: precision='bfloat16'",
+        ),
         ({"backend": "numpy"}, "backend must be one of"),
         ({"size": (0, 8)}, r"size=\(0, 8\)"),
         ({"batch_size": 0}, "batch_size=0"),
@@ -67,3 +76,13 @@ def test_what_is_refused(options, message):
 def test_no_cases():
     with pytest.raises(ValueError, match="0 cases"):
         run_benchmark([])
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("float32", "float32"), ("mixed_float16", "float16"), ("bfloat16", "bfloat16")],
+)
+def test_a_precision_is_a_dtype_policy(precision, dtype):
+    case = Case("fcn_resnet18", precision=precision)
+    policy = keras.dtype_policies.get(case.precision)
+    assert case.compute_dtype == policy.compute_dtype == dtype
