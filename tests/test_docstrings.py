@@ -36,6 +36,7 @@ EXTRAS = {
 }
 # Docstring: why its example takes long.
 SLOW = {
+    "export.saved_model.export_saved_model": "as `examples/serve.py`, which is not marked slow",
     "benchmark.runner.run_benchmark": "it times two processes",
     "training.run.resume": "it trains for 30 epochs",
 }
