@@ -57,7 +57,7 @@ def export_saved_model(
         ```python
         pdanet_tf.export_saved_model("runs/first/best.keras", "models/pdanet/1")
         served = tf.saved_model.load("models/pdanet/1").signatures["serving_default"]
-        served(image_bytes=tf.constant([open("photo.jpg", "rb").read()]))["label_map_bytes"]
+        served(image_bytes=tf.stack([tf.io.read_file("photo.jpg")]))["label_map_bytes"]
         ```
     """
     require_tensorflow("A SavedModel")
