@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-all format clean
+.PHONY: demo test test-all wheel-check format clean
 
 demo: .venv/base
 	$(BIN)/python examples/demo.py "demo/$$(date +%Y-%m-%d_%H-%M-%S)"
@@ -20,6 +20,10 @@ test: .venv/dev
 # compiled and requires a C++ compiler.
 test-all: test .venv/extras
 	$(PYTEST) -m 'slow or extra'
+
+# A wheel in a clean environment for each Python; downloads TensorFlow (600 MB) for each.
+wheel-check:
+	.ci/wheel-check python3.11 python3.12 python3.13
 
 format: .venv/dev
 	$(BIN)/ruff check --fix

@@ -45,8 +45,8 @@ def prepare_twin(case: Case, compiled: bool = False, channels_last: bool = False
     twin = twin.to(memory_format=layout)
     forward = torch.compile(twin, dynamic=False) if compiled else twin
     precision: Any = contextlib.nullcontext()
-    if case.precision in DTYPES:
-        precision = torch.autocast("cpu", DTYPES[case.precision])
+    if case.compute_dtype in DTYPES:
+        precision = torch.autocast("cpu", DTYPES[case.compute_dtype])
 
     @functools.cache
     def batch(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -120,13 +120,13 @@ def comparisons(size: tuple[int, int]) -> list[Comparison]:
             {"eager": eager, "eager, channels last": last, "torch.compile": compiled},
         ),
         Comparison(
-            "PDANet, inference, bfloat16",
-            pdanet("predict", precision="bfloat16"),
+            "PDANet, inference, mixed_bfloat16",
+            pdanet("predict", precision="mixed_bfloat16"),
             {"autocast": eager, "autocast, channels last": last},
         ),
         Comparison(
-            "PDANet, training, batch 2, bfloat16",
-            pdanet("train", batch_size=2, precision="bfloat16"),
+            "PDANet, training, batch 2, mixed_bfloat16",
+            pdanet("train", batch_size=2, precision="mixed_bfloat16"),
             {"autocast": eager, "autocast, channels last": last},
         ),
         Comparison(

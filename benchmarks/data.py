@@ -12,11 +12,11 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -29,7 +29,7 @@ from rich.progress import track
 import pdanet_tf
 from benchmarks import plain_loader
 from benchmarks.pages import markdown_table, page, print_table
-from pdanet_tf.benchmark.machine import describe_machine
+from pdanet_tf.benchmark.machine import describe_machine, process_memory
 from pdanet_tf.data import load_dataset, write_stand_in
 from pdanet_tf.data.batches.pipeline import crop_batches, paper_batches
 from pdanet_tf.files import write_atomically
@@ -47,6 +47,7 @@ CROP_SIZE = (512, 512)
 SHORT_EDGES = (300, 375, 450, 525, 600)
 MAX_SIZE = 1000
 WARM_UP_STEPS = 3
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,18 @@ def open_plain(root: Path, recipe: str, batch_size: int, seed: int) -> Iterator[
 def open_pipeline(root: Path, recipe: str, batch_size: int, seed: int) -> Iterator[Any]:
     """Returns an endless stream of batches of images and labels from the package's pipeline."""
     dataset = load_dataset("ade20k", "train", root)
-    options = {"pad_color": pixel_mean("torch"), "seed": seed}
+    pad_color = pixel_mean("torch")
     if recipe == "crop":
-        return iter(crop_batches(dataset, batch_size, CROP_SIZE, **options))
+        return iter(crop_batches(dataset, batch_size, CROP_SIZE, pad_color=pad_color, seed=seed))
     return iter(
-        paper_batches(dataset, batch_size, short_edges=SHORT_EDGES, max_size=MAX_SIZE, **options)
+        paper_batches(
+            dataset,
+            batch_size,
+            short_edges=SHORT_EDGES,
+            max_size=MAX_SIZE,
+            pad_color=pad_color,
+            seed=seed,
+        )
     )
 
 
@@ -112,7 +120,7 @@ LOADERS = {"pipeline": open_pipeline, "plain": open_plain}
 
 def measure(job: Job) -> Load:
     """Measures a loader, in a process of its own."""
-    before = _memory("VmRSS")
+    before = process_memory("VmRSS")
     start = time.perf_counter()
     batches = LOADERS[job.loader](job.root, job.recipe, BATCH_SIZE, job.seed)
     next(batches)
@@ -125,19 +133,8 @@ def measure(job: Job) -> Load:
         first,
         images / (time.perf_counter() - start),
         (time.process_time() - cpu_start) / images,
-        _memory("VmHWM") - before,
+        process_memory("VmHWM") - before,
     )
-
-
-def _memory(key: str) -> float:
-    """Returns the process's memory in MiB: VmRSS, in use now, or VmHWM, the most so far.
-
-    `resource.getrusage` would count that of the process which started this one, too.
-    """
-    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) / 1024
-    raise LookupError(f"/proc/self/status has no {key}")
 
 
 @dataclass(frozen=True)
@@ -165,7 +162,7 @@ def train_steps(root: Path, recipe: str, steps: int) -> list[Step]:
     return times[WARM_UP_STEPS:]
 
 
-def run_apart(function: Any, *arguments: Any, cores: int) -> Any:
+def run_apart(function: Callable[..., Result], *arguments: Any, cores: int) -> Result:
     """Calls a function in a new process that can use only the given number of cores."""
     available = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(available)[:cores])  # the process inherits it

@@ -29,6 +29,7 @@ from rich.progress import track
 import pdanet_tf
 from benchmarks.pages import markdown_table, page
 from pdanet_tf import backbones, layers
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.benchmark.flops import count_flops
 from pdanet_tf.benchmark.machine import describe_machine
 from pdanet_tf.files import write_atomically
@@ -36,6 +37,7 @@ from pdanet_tf.models.registry import find_model
 from pdanet_tf.weights.imagenet import load_keras_vgg16
 from tests.support import golden_models as golden
 
+Predict = Callable[[Tensor], Tensor]  # from images to logits
 BASELINE = "pdanet_resnet18"
 LONGEST = 60  # seconds of timing one model, after which no further round begins
 OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "models.md"
@@ -226,7 +228,7 @@ def _normal(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype("float32")
 
 
-def _relative_difference(found: Any, expected: Any) -> float:
+def _relative_difference(found: Tensor, expected: Tensor) -> float:
     found, expected = np.asarray(found), np.asarray(expected)
     return np.abs(found - expected).max() / expected.std()
 
@@ -294,14 +296,12 @@ def _code(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def compile_prediction(model: keras.Model) -> Callable[[Any], Any]:
+def compile_prediction(model: keras.Model) -> Predict:
     """Returns the model as a graph, in inference mode."""
     return tf.function(lambda images: model(images, training=False))
 
 
-def time_in_turns(
-    predict: Callable[[Any], Any], baseline: Callable[[Any], Any], images: Any, rounds: int
-) -> list[float]:
+def time_in_turns(predict: Predict, baseline: Predict, images: Tensor, rounds: int) -> list[float]:
     """Returns the seconds of each call; the first and the last call are of the baseline."""
     times = [_seconds(baseline, images)]
     for _ in range(rounds):
@@ -311,13 +311,13 @@ def time_in_turns(
     return times
 
 
-def _seconds(function: Callable[[Any], Any], images: Any) -> float:
+def _seconds(function: Predict, images: Tensor) -> float:
     start = time.perf_counter()
     function(images)
     return time.perf_counter() - start
 
 
-def measure(name: str, check: Check, size: int, rounds: int, baseline: Callable[[Any], Any]) -> Row:
+def measure(name: str, check: Check, size: int, rounds: int, baseline: Predict) -> Row:
     """Measures one model, then frees its memory."""
     keras.utils.set_random_seed(0)
     difference = check.difference(name)

@@ -70,7 +70,7 @@ def paper_batches(
             continue
         group, groups[portrait] = groups[portrait], []
         rng = variation(seed, step)
-        short_edge, scaled = short_edges[rng.integers(len(short_edges))], []
+        short_edge, scaled = short_edges[int(rng.integers(len(short_edges)))], []
         step += 1
         for files in group:
             size = files[0].size
@@ -98,7 +98,7 @@ def _shuffled(root: Path, seed: int) -> Iterator[Files]:
                 yield image.convert("RGB"), label.copy()
 
 
-def _scale(files: Files, size: Sequence[int]) -> Batch:
+def _scale(files: Files, size: list[int]) -> Batch:
     """Scales a whole image bilinearly to (width, height), and its labels by nearest neighbour."""
     image, label = files
     numbers = np.asarray(label.resize(size, Image.Resampling.NEAREST))

@@ -6,6 +6,7 @@ python examples/demo.py demo/first
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
 
@@ -13,10 +14,10 @@ from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
 class Stages:
     """Prints a line for each stage: what was done, how long it took, and where to look."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.started = self.previous = time.monotonic()
 
-    def done(self, what, look):
+    def done(self, what: str, look: Path) -> None:
         """Ends a stage."""
         now = time.monotonic()
         took, total = now - self.previous, now - self.started
@@ -26,7 +27,7 @@ class Stages:
         self.previous = now
 
 
-def main(folder):
+def main(output: str) -> None:
     stages = Stages()
     # As the command line does: this is for the whole process, before TensorFlow is imported.
     keep_freed_memory(one_arena=True)
@@ -37,15 +38,15 @@ def main(folder):
 
     import pdanet_tf
 
-    folder = Path(folder)
+    folder = Path(output)
     folder.mkdir(parents=True)
     scene, best = folder / "scene.png", folder / "best.keras"
     Image.fromarray(pdanet_tf.load_dataset("synthetic", "validation").read(1)[0]).save(scene)
 
-    def segment(output):
-        pdanet_tf.predict(scene, best).overlay.save(output)
+    def segment(overlay: Path) -> None:
+        pdanet_tf.predict(scene, best).overlay.save(overlay)
 
-    def show_first_epoch(epoch, logs):
+    def show_first_epoch(epoch: int, logs: dict[str, Any]) -> None:
         if epoch == 0:
             segment(folder / "first_overlay.png")
             stages.done("Trained for one epoch and segmented a scene", folder / "first_overlay.png")

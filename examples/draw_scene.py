@@ -11,7 +11,7 @@ from PIL import Image
 from pdanet_tf.data import SyntheticDataset
 
 
-def main(output, index="0", height="144", width="192"):
+def main(output: str, index: str = "0", height: str = "144", width: str = "192") -> None:
     scenes = SyntheticDataset("validation", size=(int(height), int(width)))
     image, _ = scenes.read(int(index))
     Image.fromarray(image).save(output)

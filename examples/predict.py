@@ -8,7 +8,7 @@ import sys
 import pdanet_tf
 
 
-def main(model, photo, output):
+def main(model: str, photo: str, output: str) -> None:
     prediction = pdanet_tf.predict(photo, model)
     for name, area in prediction.areas().items():
         print(f"{name}: {100 * area:.1f}%")

@@ -17,7 +17,7 @@ import tensorflow as tf
 import pdanet_tf
 
 
-def main(model, folder, photo, output):
+def main(model: str, folder: str, photo: str, output: str) -> None:
     pdanet_tf.export_saved_model(model, folder)
     # From here on nothing but TensorFlow is needed.
     served = tf.saved_model.load(folder).signatures["serving_default"]

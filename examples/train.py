@@ -10,7 +10,7 @@ from rich import print
 from pdanet_tf import TrainConfig, train
 
 
-def main(output_dir):
+def main(output_dir: str) -> None:
     config = TrainConfig(
         output_dir=output_dir,
         model="pdanet_resnet18",

@@ -12,7 +12,7 @@ from pdanet_tf.metrics import MeanIoU
 from pdanet_tf.optimizers import SGD
 
 
-def main():
+def main() -> None:
     # RGB pixels from 0 to 255, and one class per pixel; 255 does not count.
     images = np.random.default_rng(0).integers(0, 256, (8, 64, 96, 3)).astype("uint8")
     labels = (images.mean(-1) > 128).astype("uint8")

@@ -1,6 +1,8 @@
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # TensorFlow's own allocator keeps what the largest models took, in each process of the tests.
@@ -20,24 +22,24 @@ tf.config.set_logical_device_configuration(
 
 
 @pytest.fixture
-def camvid_folder():
+def camvid_folder() -> Path:
     return _shared("camvid")
 
 
 @pytest.fixture
-def ade20k_sample():
+def ade20k_sample() -> Path:
     return _shared("ade20k_sample")
 
 
 @pytest.fixture
-def shared_cases():
+def shared_cases() -> Path:
     folder = SHARED.parent / "cases" / "files"
     if not folder.is_dir():
         pytest.skip("the cases are not beside the repository")
     return folder
 
 
-def _shared(name):
+def _shared(name: str) -> Path:
     folder = SHARED / name
     if not folder.is_dir():
         pytest.skip(f"{name} may not be distributed, and is not beside the repository")
@@ -54,9 +56,9 @@ EXTRAS = {
 }
 
 
-def _package_fixture(name):
+def _package_fixture(name: str) -> Callable[[], ModuleType]:
     @pytest.fixture(name=name, scope="session")
-    def package():
+    def package() -> ModuleType:
         return pytest.importorskip(name, reason=EXTRAS[name])
 
     return package
@@ -66,7 +68,7 @@ for _name in EXTRAS:
     globals()[f"_{_name}"] = _package_fixture(_name)
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if EXTRAS.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker("extra")
@@ -75,11 +77,11 @@ def pytest_collection_modifyitems(items):
 # One for the whole session: a second strategy would number its collective operations as the
 # first one did, and TensorFlow takes them for the same.
 @pytest.fixture(scope="session")
-def two_replicas():
+def two_replicas() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 @pytest.fixture
-def make_folder(tmp_path):
+def make_folder(tmp_path: Path) -> Callable[..., Path]:
     """Writes a data set as `write_folder` does, and returns its folder."""
     return functools.partial(write_folder, tmp_path / "dataset")

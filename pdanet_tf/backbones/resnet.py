@@ -10,7 +10,8 @@ from typing import Any
 import keras
 
 from pdanet_tf.base.choices import STEMS
-from pdanet_tf.layers.conv import BACKBONE_INITIALIZER, ConvBatchNorm
+from pdanet_tf.layers.conv import ConvBatchNorm
+from pdanet_tf.layers.initializers import backbone_kernel
 
 # For each output stride: (stride, dilation) of the stages C2 to C5.
 _STAGES = {
@@ -97,7 +98,7 @@ def _resnet(
 
 def _conv(filters: int, kernel_size: int, name: str, **options: Any) -> ConvBatchNorm:
     return ConvBatchNorm(
-        filters, kernel_size, kernel_initializer=BACKBONE_INITIALIZER, name=name, **options
+        filters, kernel_size, kernel_initializer=backbone_kernel(), name=name, **options
     )
 
 

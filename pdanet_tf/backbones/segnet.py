@@ -6,7 +6,7 @@ import keras
 
 from pdanet_tf.backbones.vgg import VGG16_BLOCKS
 from pdanet_tf.layers import ConvBatchNorm, FullPrecisionConvBatchNorm, MaxPoolingWithMask
-from pdanet_tf.layers.conv import BACKBONE_INITIALIZER
+from pdanet_tf.layers.initializers import backbone_kernel
 
 
 def segnet_vgg16_encoder(name: str = "vgg16") -> keras.Model:
@@ -45,7 +45,7 @@ def _encoder(blocks: tuple[tuple[int, int], ...], kernel_size: int, name: str) -
             x = layer(
                 filters,
                 kernel_size,
-                kernel_initializer=BACKBONE_INITIALIZER,
+                kernel_initializer=backbone_kernel(),
                 name=f"block{block}_conv{index}",
             )(x)
         x, outputs[f"mask{block}"] = MaxPoolingWithMask(name=f"block{block}_pool")(x)

@@ -3,7 +3,7 @@
 import keras
 
 from pdanet_tf.layers import DenseMaxPooling
-from pdanet_tf.layers.conv import BACKBONE_INITIALIZER
+from pdanet_tf.layers.initializers import backbone_kernel
 
 VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 # For each output stride: which pools do not halve the resolution.
@@ -46,7 +46,7 @@ def vgg16(output_stride: int = 32, late_pools: bool = True, name: str = "vgg16")
                 data_format="channels_last",
                 dilation_rate=dilation,
                 activation="relu",
-                kernel_initializer=BACKBONE_INITIALIZER.clone(),
+                kernel_initializer=backbone_kernel(),
                 name=f"block{block}_conv{index}",
             )(x)
         if block in _DENSE_POOLS[output_stride]:

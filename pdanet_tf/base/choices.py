@@ -1,11 +1,47 @@
-"""Names that options choose from. Importing them costs nothing, so the command line does."""
+"""The values that options choose from.
+
+Importing this module imports neither Keras nor TensorFlow, so the command line's parser uses it.
+"""
 
 NORMALIZATIONS = ("torch", "caffe")  # of pixels, see `pdanet_tf.layers.PixelNormalization`
 STEMS = ("deep", "7x7")  # of ResNets, see `pdanet_tf.backbones.resnet18`
 OUTPUT_STRIDES = (8, 16, 32)  # of backbones
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")  # of training
-INFERENCE_PRECISIONS = (*PRECISIONS, "bfloat16", "float16")
 BENCHMARK_TASKS = ("predict", "train")
-BENCHMARK_PRECISIONS = ("float32", "bfloat16", "float16")
 BACKENDS = ("tensorflow", "jax", "torch")  # of Keras
 DATASETS = ("ade20k", "camvid", "folder", "synthetic")
+
+# The names of precisions are those of Keras' dtype policies:
+#
+# name             variables   computation
+# float32          float32     float32
+# mixed_bfloat16   float32     bfloat16
+# mixed_float16    float32     float16; training scales the loss
+# bfloat16         bfloat16    bfloat16; inference only
+# float16          float16     float16; inference only
+#
+# Under each of them the logits, the softmax and the energies of attention are computed in float32,
+# and the variables of batch norm and of classifiers are float32.
+TRAINING_PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+PRECISIONS = (*TRAINING_PRECISIONS, "bfloat16", "float16")
+
+
+def check_precision(precision: str, training: bool) -> None:
+    """Checks the name of a precision.
+
+    Args:
+        precision: The name.
+        training: Whether a model is trained in it.
+
+    Raises:
+        ValueError: If it is not one of `PRECISIONS`; for training, of `TRAINING_PRECISIONS`.
+    """
+    known = TRAINING_PRECISIONS if training else PRECISIONS
+    if precision in known:
+        return
+    received = f"Received: precision={precision!r}"
+    if precision in PRECISIONS:
+        raise ValueError(
+            f"A model whose weights are {precision} is for inference only. Train with "
+            f"precision='mixed_{precision}', which keeps float32 weights. {received}"
+        )
+    raise ValueError(f"precision must be one of {', '.join(known)}. {received}")

@@ -19,8 +19,8 @@ _LONGEST = 100  # value in a message, in characters
 def check_fields(instance: Any) -> None:
     """Replaces each field of a dataclass by its value converted to the annotated type.
 
-    It is meant for `__post_init__`, and knows `int`, `float`, `bool`, `str`, tuples of them, and
-    `... | None`.
+    It is meant for `__post_init__`, and knows `int`, `float`, `bool`, `str`, tuples of them,
+    `... | None`, and "one or several in any order", such as `int | tuple[int, ...]`.
 
     Raises:
         ValueError: If a field has another type; the message names it.
@@ -34,6 +34,9 @@ def convert_field(name: str, value: Any, hint: Any) -> Any:
 
     Integers are taken for `float`, lists and arrays for tuples, paths for `str`, and NumPy's
     numbers for Python's. Booleans are no numbers, and text is never parsed.
+
+    For "one or several in any order", such as `int | tuple[int, ...]`, equal sets of values give
+    equal results: a sequence of one becomes its element, a longer one is sorted.
 
     Args:
         name: Name of the value, for the message.
@@ -85,8 +88,10 @@ def shorten(value: Any) -> str:
 def _convert(value: Any, hint: Any) -> Any:
     """Returns the converted value; raises TypeError or OverflowError."""
     if isinstance(hint, types.UnionType):  # `... | None`
-        (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
-        return None if value is None else _convert(value, hint)
+        parts = [part for part in typing.get_args(hint) if part is not type(None)]
+        if value is None and len(parts) < len(typing.get_args(hint)):
+            return None
+        return _convert_one_or_several(value, *parts)
     if typing.get_origin(hint) is tuple:
         return _convert_tuple(value, typing.get_args(hint))
     if hint is bool:
@@ -108,6 +113,14 @@ def _convert(value: Any, hint: Any) -> Any:
     return _only(value, hint)
 
 
+def _convert_one_or_several(value: Any, one: Any, several: Any = None) -> Any:
+    """Returns one value, or a sorted tuple of several; without `several` only one is allowed."""
+    if several is None or not isinstance(value, tuple | list | np.ndarray):
+        return _convert(value, one)
+    values = sorted(_convert_tuple(value, typing.get_args(several)))
+    return values[0] if len(values) == 1 else tuple(values)
+
+
 def _convert_tuple(value: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
     values = _only(value, tuple, list, np.ndarray)
     hints = [parts[0]] * len(values) if parts[-1] is ... else list(parts)
@@ -125,9 +138,10 @@ def _only(value: Any, *kinds: Any) -> Any:
 def _describe(hint: Any) -> str:
     """Returns what is expected, in words."""
     if isinstance(hint, types.UnionType):
-        return " or ".join(
+        *others, last = (
             "None" if part is type(None) else _describe(part) for part in typing.get_args(hint)
         )
+        return f"{', '.join(others)} or {last}"
     if typing.get_origin(hint) is tuple:
         return f"a sequence of {_describe_parts(hint)}"
     name = _NAMES.get(hint, getattr(hint, "__name__", str(hint)))

@@ -11,19 +11,27 @@ from rich.console import Console
 _Item = TypeVar("_Item")
 
 
-def track(items: Iterable[_Item], text: str, total: int, show: bool = True) -> Iterator[_Item]:
-    """Yields items, and tells on standard error how many of them are done.
+def track(
+    items: Iterable[_Item], text: str, total: int, show: bool = True, leave: bool = True
+) -> Iterator[_Item]:
+    """Yields items, and shows on standard error how many of them are done.
+
+    A terminal gets a bar. A log gets a plain line after the last item.
 
     Args:
         items: The items.
-        text: What is done with them.
+        text: What is done with them, such as "Reading".
         total: Number of items.
-        show: With False nothing is told.
+        show: With False nothing is written.
+        leave: With False the bar is removed at the end, and a log gets no line.
     """
     console = Console(stderr=True)
-    if show and not console.is_terminal:
+    if show and leave and not console.is_terminal:
         started = time.monotonic()
         yield from items
         print(f"{text}: {total} in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
         return
-    yield from rich.progress.track(items, text, total, console=console, disable=not show)
+    disable = not (show and console.is_terminal)
+    yield from rich.progress.track(
+        items, text, total, console=console, disable=disable, transient=not leave
+    )

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.ops.portable import plain_operations
 
 
@@ -36,11 +37,7 @@ def count_flops(model: keras.Model, size: tuple[int, int] = (512, 512)) -> int:
         print(f"{count_flops(model, (512, 512)) / 1e9:.1f} GFLOPs")
         ```
     """
-    if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(
-            "Counting operations needs Keras' TensorFlow backend. "
-            f"Received: KERAS_BACKEND={keras.backend.backend()}"
-        )
+    require_tensorflow("Counting operations")
     if min(size) < 1:
         raise ValueError(f"size must be (height, width), both at least 1. Received: size={size}")
     import tensorflow as tf

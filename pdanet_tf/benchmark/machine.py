@@ -20,7 +20,10 @@ def start_of_peak() -> float:
 
 
 def process_memory(key: str) -> float:
-    """Returns the process's memory in MiB: VmRSS, in use now, or VmHWM, the most so far."""
+    """Returns the process's memory in MiB: VmRSS, in use now, or VmHWM, the most so far.
+
+    `resource.getrusage` would count the memory of the process that started this one, too.
+    """
     for line in Path("/proc/self/status").read_text("utf-8").splitlines():
         if line.startswith(key):
             return int(line.split()[1]) / 1024

@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from pdanet_tf.base.progress import track
-from pdanet_tf.benchmark.cases import NUM_CLASSES, POLICIES, Case
+from pdanet_tf.benchmark.cases import NUM_CLASSES, Case
 from pdanet_tf.benchmark.flops import count_flops
 from pdanet_tf.benchmark.machine import describe_machine, environment, process_memory, start_of_peak
 from pdanet_tf.benchmark.report import Benchmark, Result
@@ -39,7 +39,7 @@ def prepare_model(case: Case) -> Step:
         NUM_CLASSES,
         include_preprocessing=False,
         upsample=False,
-        dtype=POLICIES[case.precision],
+        dtype=case.precision,
     )
     if case.task == "predict":
         return lambda size: model.predict_on_batch(case.batch(size)[0])
@@ -50,7 +50,8 @@ def prepare_model(case: Case) -> Step:
 def prepare_product(case: Case) -> Step:
     """Returns a function that multiplies two square matrices: what the machine does best."""
     rng = np.random.default_rng(0)
-    a, b = (ops.cast(rng.standard_normal((_PRODUCT, _PRODUCT)), case.precision) for _ in range(2))
+    shape = (_PRODUCT, _PRODUCT)
+    a, b = (ops.cast(rng.standard_normal(shape), case.compute_dtype) for _ in range(2))
     # One value is fetched: the product is waited for, but not copied.
     return lambda size: ops.convert_to_numpy(ops.cast(ops.matmul(a, b)[0, 0], "float32"))
 
@@ -144,7 +145,7 @@ def run_benchmark(cases: Sequence[Case], rounds: int = 10, progress: bool = True
 
     Example:
         ```python
-        cases = [Case(precision=precision) for precision in ("float32", "bfloat16")]
+        cases = [Case(precision=precision) for precision in ("float32", "mixed_bfloat16")]
         rich.print(run_benchmark(cases).table())
         ```
     """
@@ -154,12 +155,12 @@ def run_benchmark(cases: Sequence[Case], rounds: int = 10, progress: bool = True
             f"Received: {len(cases)} cases, rounds={rounds}"
         )
     counts = _count_operations(cases)
-    settings = list(dict.fromkeys((case.backend, case.precision) for case in cases))
+    settings = list(dict.fromkeys((case.backend, case.compute_dtype) for case in cases))
     with contextlib.ExitStack() as stack:
         runners = [stack.enter_context(Runner(case)) for case in cases]
         products = [
-            stack.enter_context(Runner(Case(backend=backend, precision=precision), prepare_product))
-            for backend, precision in settings
+            stack.enter_context(Runner(Case(backend=backend, precision=dtype), prepare_product))
+            for backend, dtype in settings
         ]
         times = take_turns([*runners, *products], rounds, progress)
     shortest = map(min, times[len(runners) :])
@@ -174,7 +175,7 @@ def run_benchmark(cases: Sequence[Case], rounds: int = 10, progress: bool = True
             counts[runner.case.model, runner.case.size]
             * runner.case.batch_size
             * (3 if runner.case.task == "train" else 1),
-            peaks[runner.case.backend, runner.case.precision],
+            peaks[runner.case.backend, runner.case.compute_dtype],
         )
         for runner, seconds in zip(runners, times, strict=False)
     )

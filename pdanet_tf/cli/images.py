@@ -5,11 +5,11 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.sources.folder import IMAGE_ENDINGS
-from pdanet_tf.files import whole_file
+from pdanet_tf.inference.marked_png import read_mark, save_marked
 
 _KINDS = ("_labels", "_overlay")
 _SOURCE = "pdanet_tf source"  # key of the text in a result that tells its image
@@ -58,7 +58,7 @@ def _images_of(paths: Iterable[Path]) -> list[Path]:
         for path in paths
         if path.suffix.lower() in IMAGE_ENDINGS
         and path.is_file()
-        and not (path.stem.endswith(_KINDS) and _source_of(path))
+        and not (path.stem.endswith(_KINDS) and read_mark(path, _SOURCE))
     )
 
 
@@ -124,7 +124,7 @@ class Results:
             DataError: If one of them is no earlier result of this image.
         """
         for path in (self._path(image, kind) for kind in self.kinds):
-            if path.exists() and _source_of(path) != _hash(image):
+            if path.exists() and read_mark(path, _SOURCE) != _hash(image):
                 raise DataError(
                     f"{path}: this file exists, and is no earlier result of {image}. Choose "
                     "another folder for the results"
@@ -132,19 +132,8 @@ class Results:
 
     def save(self, image: Path, kind: str, picture: Image.Image) -> None:
         """Writes a result, whole or not at all."""
-        text = PngImagePlugin.PngInfo()
-        text.add_text(_SOURCE, _hash(image))
-        with whole_file(self._path(image, kind)) as beside:
-            picture.save(beside, "PNG", pnginfo=text)
+        save_marked(picture, self._path(image, kind), _SOURCE, _hash(image))
 
 
 def _hash(image: Path) -> str:
     return hashlib.sha256(str(image.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _source_of(path: Path) -> str | None:
-    try:
-        with Image.open(path) as picture:
-            return picture.info.get(_SOURCE)
-    except Exception:  # of any file that is no image
-        return None

@@ -8,12 +8,11 @@ from typing import Any, NoReturn
 
 from pdanet_tf.base.choices import (
     BACKENDS,
-    BENCHMARK_PRECISIONS,
     BENCHMARK_TASKS,
     DATASETS,
-    INFERENCE_PRECISIONS,
     NORMALIZATIONS,
     OUTPUT_STRIDES,
+    PRECISIONS,
     STEMS,
 )
 from pdanet_tf.cli.spelling import spell_as_options
@@ -207,9 +206,9 @@ def _add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         nargs="+",
-        choices=BENCHMARK_PRECISIONS,
+        choices=PRECISIONS,
         default=["float32"],
-        help="of the layers (default: float32)",
+        help="dtype policies of the layers (default: float32); bfloat16 and float16: predict only",
     )
     parser.add_argument(
         "--backend",
@@ -235,8 +234,8 @@ def _add_option(parser: Any, name: str, **settings: Any) -> None:
     """Adds the option for a field of `TrainConfig`; its default is the field's."""
     field = TrainConfig.__dataclass_fields__[name]
     hint = typing.get_type_hints(TrainConfig)[name]
-    if isinstance(hint, types.UnionType):  # `int | None`
-        hint = typing.get_args(hint)[0]
+    if isinstance(hint, types.UnionType):  # `int | None`, or `int | tuple[int, ...] | None`
+        hint = [part for part in typing.get_args(hint) if part is not type(None)][-1]
     text = field.metadata["help"]
     if isinstance(field.default, bool):
         text = f"{text} (default: {'on' if field.default else 'off'})"
@@ -270,7 +269,7 @@ def _add_data_options(parser: argparse.ArgumentParser, split: str | None = "vali
 def _add_precision_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
-        choices=INFERENCE_PRECISIONS,
+        choices=PRECISIONS,
         help="dtype policy of the layers; logits stay float32. mixed_*: float32 weights; bfloat16, "
         "float16: half-precision weights. By default that of the file: training writes float32",
     )

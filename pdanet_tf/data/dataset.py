@@ -16,8 +16,9 @@ class SegmentationDataset(ABC):
 
     Attributes:
         classes: Names and colours.
-        ignore_label: The label of pixels that do not count, in what `read` returns: 255, or
-            65535 for data sets of more than 255 classes.
+        void_label: The label of unlabelled pixels in what `read` returns: 255, or 65535 for data
+            sets of more than 255 classes. The values that mark them in a folder's files are its
+            `ignore_label`.
         label_offset: The number of the first class in the data set's own files: 1 in ADE20K.
         problems: What is wrong with the data set as a whole, where it was opened all the same.
     """
@@ -27,7 +28,7 @@ class SegmentationDataset(ABC):
 
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
-        self.ignore_label = ignore_label(len(classes))
+        self.void_label = 255 if len(classes) <= 255 else 65535
 
     @property
     def num_classes(self) -> int:
@@ -48,7 +49,7 @@ class SegmentationDataset(ABC):
 
         Returns:
             The image, `(height, width, 3)`, uint8, RGB; and the labels, `(height, width)`,
-            int32, each a class from 0 or `ignore_label`.
+            int32, each a class from 0 or `void_label`.
         """
 
     def read_picture(self, index: int) -> tuple[Image.Image, np.ndarray]:
@@ -78,19 +79,14 @@ class SegmentationDataset(ABC):
                 found.problems.append(size_problem(found.file, image.shape[:2], label.shape))
             numbers = found.see_labels(label, range(self.num_classes), found.file)
             wrong = (numbers < 0) | (numbers >= self.num_classes)
-            wrong &= numbers != self.ignore_label
+            wrong &= numbers != self.void_label
             if wrong.any():
                 found.problems.append(
                     Problem(
                         found.file,
                         "labels out of range",
                         f"was read with the labels {', '.join(map(str, numbers[wrong][:10]))}",
-                        f"Have read() return 0 to {self.num_classes - 1} or {self.ignore_label}",
+                        f"Have read() return 0 to {self.num_classes - 1} or {self.void_label}",
                     )
                 )
         return found
-
-
-def ignore_label(num_classes: int) -> int:
-    """Returns the label of pixels that do not count, for so many classes."""
-    return 255 if num_classes <= 255 else 65535

@@ -25,7 +25,7 @@ def load_dataset(
     class_names: tuple[str, ...] | None = None,
     class_colors: Sequence[str | Sequence[int]] | None = None,
     label_offset: int = 0,
-    ignore_label: int | None = None,
+    ignore_label: int | Sequence[int] | None = None,
     strict: bool = True,
 ) -> SegmentationDataset:
     """Opens one split of a data set.
@@ -45,8 +45,8 @@ def load_dataset(
         class_colors: One colour per class of a "folder": `"#ff8000"`, `"255,128,0"`, or red,
             green and blue (0 to 255). By default bright ones, far apart.
         label_offset: For a "folder": 1 where its annotations begin at 1.
-        ignore_label: For a "folder": the number in its annotations that stands for no class;
-            None takes 255 where that is no class.
+        ignore_label: For a "folder": the value, or the values, that mark unlabelled pixels in its
+            annotations; None takes 255 unless that is a class.
         strict: Whether files without a partner, or a missing split, raise; see `FolderDataset`.
 
     Raises:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pdanet_tf.base.progress import track
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.sources.folder import FolderDataset
@@ -131,7 +130,7 @@ def evaluate_predictions(
                     f"{path}: the prediction is {prediction.shape[0]} x {prediction.shape[1]} "
                     f"(height x width), its label {label.shape[0]} x {label.shape[1]}"
                 )
-            if (prediction == dataset.ignore_label).any():
+            if (prediction == dataset.void_label).any():
                 raise DataError(f"{path}: the prediction leaves pixels without a class")
             yield label, prediction
 
@@ -154,17 +153,7 @@ def _check_labels(dataset: SegmentationDataset) -> None:
 def _score(
     pairs: Iterable[tuple[np.ndarray, np.ndarray]], dataset: SegmentationDataset, progress: bool
 ) -> Evaluation:
-    metric = MeanIoU(dataset.num_classes, dataset.ignore_label)
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("evaluating"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not (progress and console.is_terminal),
-        transient=True,
-    ) as bar:
-        for label, prediction in bar.track(pairs, total=len(dataset)):
-            metric.update_state(label, prediction)
+    metric = MeanIoU(dataset.num_classes, dataset.void_label)
+    for label, prediction in track(pairs, "Evaluating", len(dataset), progress, leave=False):
+        metric.update_state(label, prediction)
     return Evaluation(metric.scores(), dataset.classes, len(dataset))

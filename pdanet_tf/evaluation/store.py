@@ -9,12 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.readers import read_label
-from pdanet_tf.files import read_json, whole_file, write_atomically
+from pdanet_tf.files import read_json, write_atomically
+from pdanet_tf.inference.marked_png import read_mark, save_marked
 from pdanet_tf.inference.predictor import Predictor
 
 _ORIGIN_FILE = "origin.json"  # beside stored predictions
@@ -108,9 +108,7 @@ class Store:
                 f"{path}: the stored prediction is {prediction.shape[0]} x {prediction.shape[1]} "
                 f"(height x width), the label {shape[0]} x {shape[1]}; remove the file"
             )
-        with Image.open(path) as file:
-            found = file.info.get(_IMAGE_HASH)
-        if found != _hash_image(image):
+        if read_mark(path, _IMAGE_HASH) != _hash_image(image):
             raise DataError(
                 f"{path}: the stored prediction is not of this image, but of another one of that "
                 "name and size. Choose another folder for the predictions, or remove the file"
@@ -121,11 +119,8 @@ class Store:
         """Stores the prediction of an image, whole or not at all."""
         highest = self.dataset.num_classes - 1 + self.dataset.label_offset
         raw = prediction + self.dataset.label_offset
-        text = PngInfo()
-        text.add_text(_IMAGE_HASH, _hash_image(image))
-        with whole_file(self._path(index)) as beside:
-            label_map = Image.fromarray(raw.astype("uint8" if highest < 256 else "uint16"))
-            label_map.save(beside, pnginfo=text)
+        label_map = Image.fromarray(raw.astype("uint8" if highest < 256 else "uint16"))
+        save_marked(label_map, self._path(index), _IMAGE_HASH, _hash_image(image))
 
 
 def _differences(former: dict[str, Any], origin: dict[str, Any]) -> str:

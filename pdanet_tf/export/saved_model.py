@@ -13,6 +13,7 @@ from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import load_model
 from pdanet_tf.models import fold_batch_norm
 from pdanet_tf.models.segmentation import count_classes, split_pixel_model
+from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.ops.grid import CellGrid
 from pdanet_tf.ops.resize import interpolation_matrix
 
@@ -54,11 +55,7 @@ def export_saved_model(
         served(image_bytes=tf.constant([open("photo.jpg", "rb").read()]))["label_map_bytes"]
         ```
     """
-    if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(
-            "A SavedModel needs Keras' TensorFlow backend. "
-            f"Received: KERAS_BACKEND={keras.backend.backend()}"
-        )
+    require_tensorflow("A SavedModel")
     folder = Path(folder)
     if folder.exists():  # before the model is loaded
         raise FileExistsError(f"{folder}: already exists; choose a new folder")

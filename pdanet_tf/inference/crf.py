@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pdanet_tf.base.arrays import check_image
 from pdanet_tf.base.fields import check_fields
 
 # A probability of zero would have an infinite energy.
@@ -131,11 +132,7 @@ def import_densecrf() -> Any:
 
 
 def _check(image: np.ndarray, probabilities: np.ndarray) -> None:
-    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(
-            "An image must have the shape (height, width, 3), with the channels red, green and "
-            f"blue, and dtype uint8. Received: shape={image.shape}, dtype={image.dtype}"
-        )
+    check_image(image)
     shape = probabilities.shape
     if len(shape) != 3 or shape[:2] != image.shape[:2] or not shape[2]:
         raise ValueError(

@@ -5,6 +5,7 @@ import os
 import numpy as np
 from PIL import Image
 
+from pdanet_tf.base.arrays import check_image
 from pdanet_tf.data.readers import convert_picture, read_image
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
@@ -24,9 +25,5 @@ def read_pixels(image: ImageLike) -> np.ndarray:
         return np.asarray(convert_picture(image, honour_orientation=True))
     if not isinstance(image, np.ndarray):
         return read_image(image, honour_orientation=True)
-    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(
-            "An image must have the shape (height, width, 3), with the channels red, green and "
-            f"blue, and dtype uint8. Received: shape={image.shape}, dtype={image.dtype}"
-        )
+    check_image(image)
     return image

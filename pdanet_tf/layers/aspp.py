@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from pdanet_tf.layers.conv import HEAD_BETA, ConvBatchNorm
+from pdanet_tf.layers.conv import ConvBatchNorm
+from pdanet_tf.layers.initializers import head_beta
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling
 from pdanet_tf.ops.resize import bilinear_resize
 
@@ -61,7 +62,7 @@ class AtrousSpatialPyramidPooling(keras.layers.Layer):
             self.filters,
             kernel_size,
             dilation_rate=dilation_rate,
-            beta_initializer=HEAD_BETA,
+            beta_initializer=head_beta(),
             dtype=self.dtype_policy,
             name=name,
         )

@@ -9,8 +9,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER, ConvBatchNorm
+from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.heads import Classifier
+from pdanet_tf.layers.initializers import head_beta, head_kernel
 from pdanet_tf.ops.attention import attend
 from pdanet_tf.ops.precision import full_precision
 
@@ -83,7 +84,7 @@ class PositionAttention(_ResidualAttention):
             filters,
             1,
             data_format="channels_last",
-            kernel_initializer=HEAD_INITIALIZER.clone(),
+            kernel_initializer=head_kernel(),
             dtype=self.dtype_policy,
             name=name,
         )
@@ -202,7 +203,7 @@ class DualAttention(keras.layers.Layer):
             filters,
             1,
             data_format="channels_last",
-            kernel_initializer=HEAD_INITIALIZER.clone(),
+            kernel_initializer=head_kernel(),
             dtype=policy,
             name="projection",
         )
@@ -215,7 +216,7 @@ class DualAttention(keras.layers.Layer):
             for place, shape in (("in", input_shape), ("out", narrow_shape)):
                 name = f"{branch}_conv_{place}"
                 conv = ConvBatchNorm(
-                    narrow, 3, beta_initializer=HEAD_BETA, dtype=self.dtype_policy, name=name
+                    narrow, 3, beta_initializer=head_beta(), dtype=self.dtype_policy, name=name
                 )
                 setattr(self, name, conv)
                 conv.build(shape)

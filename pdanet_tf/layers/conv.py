@@ -6,16 +6,8 @@ import keras
 from keras import ops
 
 from pdanet_tf.layers.batch_norm import BatchNorm
+from pdanet_tf.layers.initializers import head_kernel
 from pdanet_tf.ops.convolution import same_conv
-
-# The reference draws backbone kernels on fan-out and head kernels on fan-in.
-BACKBONE_INITIALIZER = keras.initializers.VarianceScaling(
-    scale=2.0, mode="fan_out", distribution="untruncated_normal"
-)
-HEAD_INITIALIZER = keras.initializers.VarianceScaling(
-    scale=2.0, mode="fan_in", distribution="untruncated_normal"
-)
-HEAD_BETA = keras.initializers.Constant(1e-4)
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
@@ -32,7 +24,7 @@ class ConvBatchNorm(keras.layers.Layer):
         strides: Stride in both directions.
         dilation_rate: Distance between the kernel's taps, in positions.
         activation: Name of an activation, or None for a linear output.
-        kernel_initializer: Initializer of the kernel; He normal on fan-in by default.
+        kernel_initializer: Initializer of the kernel; None for `head_kernel()`.
         beta_initializer: Initializer of the batch norm's shift.
         **kwargs: Arguments of `keras.layers.Layer`.
 
@@ -48,7 +40,7 @@ class ConvBatchNorm(keras.layers.Layer):
         strides: int = 1,
         dilation_rate: int = 1,
         activation: str | None = "relu",
-        kernel_initializer: Any = HEAD_INITIALIZER,
+        kernel_initializer: Any = None,
         beta_initializer: Any = "zeros",
         **kwargs: Any,
     ) -> None:
@@ -58,7 +50,7 @@ class ConvBatchNorm(keras.layers.Layer):
         self.strides = strides
         self.dilation_rate = dilation_rate
         self.activation = keras.activations.get(activation)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer) or head_kernel()
         self.beta_initializer = keras.initializers.get(beta_initializer)
         self.conv = keras.layers.Conv2D(
             filters,
@@ -68,8 +60,7 @@ class ConvBatchNorm(keras.layers.Layer):
             padding="valid" if strides > 1 else "same",
             data_format="channels_last",
             use_bias=False,
-            # A clone: one initializer instance draws the same numbers for equal shapes.
-            kernel_initializer=self.kernel_initializer.clone(),
+            kernel_initializer=self.kernel_initializer,
             dtype=self.dtype_policy,
             name="conv",
         )

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from pdanet_tf.layers.conv import HEAD_BETA, ConvBatchNorm
+from pdanet_tf.layers.conv import ConvBatchNorm
+from pdanet_tf.layers.initializers import head_beta
 from pdanet_tf.ops.convolution import same_conv
 from pdanet_tf.ops.precision import full_precision
 from pdanet_tf.ops.resize import bilinear_resize, interpolation_matrix
@@ -61,7 +62,7 @@ class PyramidFusion(ConvBatchNorm):
     """
 
     def __init__(self, filters: int, factored: bool = True, **kwargs: Any) -> None:
-        super().__init__(filters, 3, beta_initializer=HEAD_BETA, **kwargs)
+        super().__init__(filters, 3, beta_initializer=head_beta(), **kwargs)
         self.factored = factored
 
     def build(self, input_shape: Any) -> None:

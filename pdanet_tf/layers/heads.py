@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER, ConvBatchNorm
+from pdanet_tf.layers.conv import ConvBatchNorm
+from pdanet_tf.layers.initializers import head_beta, head_kernel
 from pdanet_tf.ops.precision import full_precision_dtype
 
 
@@ -61,7 +62,7 @@ class AuxiliaryHead(keras.layers.Layer):
         self.classifier = Classifier(
             num_classes,
             1,
-            kernel_initializer=HEAD_INITIALIZER.clone(),
+            kernel_initializer=head_kernel(),
             dtype=self.dtype_policy,
             name="classifier",
         )
@@ -71,7 +72,7 @@ class AuxiliaryHead(keras.layers.Layer):
         self.conv = ConvBatchNorm(
             input_shape[-1] // 2,
             3,
-            beta_initializer=HEAD_BETA,
+            beta_initializer=head_beta(),
             dtype=self.dtype_policy,
             name="conv",
         )

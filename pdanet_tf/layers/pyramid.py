@@ -8,8 +8,9 @@ from keras import ops
 
 from pdanet_tf.layers.attention import DualAttention
 from pdanet_tf.layers.batch_norm import BatchNorm
-from pdanet_tf.layers.conv import HEAD_BETA, ConvBatchNorm
+from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.fusion import join_pyramid
+from pdanet_tf.layers.initializers import head_beta
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling
 
 
@@ -62,7 +63,7 @@ class PyramidPooling(keras.layers.Layer):
         return ConvBatchNorm(
             self.filters,
             1,
-            beta_initializer=HEAD_BETA,
+            beta_initializer=head_beta(),
             dtype=self.dtype_policy,
             name=name,
         )
@@ -130,7 +131,7 @@ class AttentionLevel(keras.layers.Layer):
             name="dual_attention",
         )
         self.batch_norm = BatchNorm(
-            beta_initializer=HEAD_BETA, dtype=self.dtype_policy, name="batch_norm"
+            beta_initializer=head_beta(), dtype=self.dtype_policy, name="batch_norm"
         )
 
     def build(self, input_shape: Any) -> None:

@@ -12,7 +12,7 @@ import keras
 
 from pdanet_tf.backbones import RESNETS, vgg16
 from pdanet_tf.layers import AtrousSpatialPyramidPooling, Classifier, ConvBatchNorm, ScoreSum
-from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
+from pdanet_tf.layers.initializers import head_beta, head_kernel
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import (
     classify,
@@ -65,7 +65,7 @@ def atrous_head(
                 num_classes,
                 **classifier,
                 padding="same",
-                kernel_initializer=HEAD_INITIALIZER.clone(),
+                kernel_initializer=head_kernel(),
                 name=f"{name}_classifier",
             )(x)
         )
@@ -150,7 +150,7 @@ def deeplabv3plus_head(
     """
     context = AtrousSpatialPyramidPooling(256, dilation_rates, name="aspp")(stages["C5"])
     context = resize_like(context, stages["C2"], context_grid, name="context")
-    detail = ConvBatchNorm(48, 1, beta_initializer=HEAD_BETA, name="detail")(stages["C2"])
+    detail = ConvBatchNorm(48, 1, beta_initializer=head_beta(), name="detail")(stages["C2"])
     x = keras.layers.Concatenate(name="decoder_input")([context, detail])
     x = head_conv(256, "decoder_conv1")(x)
     x = head_conv(256, "decoder_conv2")(x)

@@ -8,7 +8,7 @@ import keras
 
 from pdanet_tf.backbones import vgg16
 from pdanet_tf.layers import Classifier, ContextModule
-from pdanet_tf.layers.conv import HEAD_INITIALIZER
+from pdanet_tf.layers.initializers import head_kernel
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import hidden_conv, segmentation_model
 
@@ -32,9 +32,7 @@ def dilation_head(
     # Behind the two pools that are left out, fc6 sees as far as in VGG16 with dilation 4.
     x = hidden_conv(stages["C5"], 4096, dropout, "fc6", kernel_size=7, dilation_rate=4)
     x = hidden_conv(x, 4096, dropout, "fc7", kernel_size=1)
-    scores = Classifier(
-        num_classes, 1, kernel_initializer=HEAD_INITIALIZER.clone(), name="classifier"
-    )(x)
+    scores = Classifier(num_classes, 1, kernel_initializer=head_kernel(), name="classifier")(x)
     if context is None:
         return scores
     return ContextModule(context, name="context")(scores)

@@ -8,7 +8,7 @@ import keras
 
 from pdanet_tf.backbones import vgg16
 from pdanet_tf.layers import Classifier, ScoreSum
-from pdanet_tf.layers.conv import HEAD_INITIALIZER
+from pdanet_tf.layers.initializers import head_kernel
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import (
     hidden_conv,
@@ -43,7 +43,7 @@ def fcn_vgg_head(
     """
     x = hidden_conv(stages["C5"], 4096, dropout, "fc6", kernel_size=7)
     x = hidden_conv(x, 4096, dropout, "fc7", kernel_size=1)
-    scores = _score(x, num_classes, HEAD_INITIALIZER.clone(), "classifier")
+    scores = _score(x, num_classes, head_kernel(), "classifier")
     for skip, grid in skips.items():
         finer = _score(stages[skip], num_classes, "zeros", f"{skip.lower()}_classifier")
         scores = resize_like(scores, finer, grid, name=f"{skip.lower()}_upsample")

@@ -15,7 +15,7 @@ from pdanet_tf.layers import (
     PixelNormalization,
     pixel_mean,
 )
-from pdanet_tf.layers.conv import HEAD_BETA, HEAD_INITIALIZER
+from pdanet_tf.layers.initializers import head_beta, head_kernel
 from pdanet_tf.ops.grid import CellGrid
 
 NORMALIZED_IMAGE = "normalized_image"
@@ -253,7 +253,7 @@ def misfit(backbone: keras.Model, strides: Mapping[str, int], expected: str) -> 
 
 def head_conv(filters: int, name: str) -> ConvBatchNorm:
     """Returns the 3 x 3 convolution that heads begin or end with."""
-    return ConvBatchNorm(filters, 3, beta_initializer=HEAD_BETA, name=name)
+    return ConvBatchNorm(filters, 3, beta_initializer=head_beta(), name=name)
 
 
 def hidden_conv(x: Any, filters: int, dropout: float, name: str, **conv: Any) -> Any:
@@ -264,7 +264,7 @@ def hidden_conv(x: Any, filters: int, dropout: float, name: str, **conv: Any) ->
         padding="same",
         data_format="channels_last",
         activation="relu",
-        kernel_initializer=HEAD_INITIALIZER.clone(),
+        kernel_initializer=head_kernel(),
         name=name,
     )(x)
     return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
@@ -279,7 +279,7 @@ def classify(features: Any, num_classes: int, dropout: float, kernel_size: int =
         num_classes,
         kernel_size,
         padding="same",
-        kernel_initializer=HEAD_INITIALIZER.clone(),
+        kernel_initializer=head_kernel(),
         name="classifier",
     )(x)
 

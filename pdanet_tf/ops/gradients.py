@@ -42,11 +42,10 @@ def _graph(
     """Makes TensorFlow's graph of a function of tensors of some ranks, last sizes and dtypes."""
     import tensorflow as tf
 
-    @tf.custom_gradient
     def graph(*tensors: Any) -> tuple[Any, Any]:
         return function(*tensors, **dict(options))
 
     signature = [
         tf.TensorSpec((None,) * (rank - 1) + (last,), dtype) for rank, last, dtype in kinds
     ]
-    return tf.function(graph, input_signature=signature, autograph=False)
+    return tf.function(tf.custom_gradient(graph), input_signature=signature, autograph=False)

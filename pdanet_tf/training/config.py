@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pdanet_tf.base.choices import PRECISIONS
+from pdanet_tf.base.choices import check_precision
 from pdanet_tf.base.fields import check_fields, from_mapping, shorten
+from pdanet_tf.base.ignore_labels import ignored_values
 from pdanet_tf.files import one_line, read_json
 
 # What each recipe takes for options that are not given, and which options the others do not have.
@@ -79,8 +80,10 @@ class TrainConfig:
         None, "their colours, each as '#ff8000' or '255,128,0'; by default bright ones, far apart"
     )
     label_offset: int = _option(0, "for 'folder': 1 where its annotations begin at 1")
-    ignore_label: int | None = _option(
-        None, "for 'folder': the annotations' number for no class; by default 255"
+    ignore_label: int | tuple[int, ...] | None = _option(
+        None,
+        "for 'folder': the value or values that mark unlabelled pixels in its annotations; by "
+        "default 255",
     )
     epochs: int = _option(20, "number of epochs")
     steps_per_epoch: int | None = _option(
@@ -144,19 +147,16 @@ class TrainConfig:
             "weight_decay": 0,
             "aux_weight": 0,
             "seed": 0,
-            "ignore_label": 0,
             "label_offset": 0,
         }
         for name, bound in lowest.items():
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise ValueError(f"{name} must be at least {bound}. Received: {name}={value}")
+        ignored_values(self.ignore_label)  # raises if one is negative or occurs twice
         if self.seed >= 2**32:
             raise ValueError(f"seed must be below 2**32. Received: seed={self.seed}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"precision must be one of {PRECISIONS}. Received: precision={self.precision!r}"
-            )
+        check_precision(self.precision, training=True)
         self._check_ranges()
         self._check_recipe()
 

@@ -42,6 +42,7 @@ from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models import build_model
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.models.segmentation import split_upsampling
+from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.ops.precision import full_precision_floatx
 from pdanet_tf.optimizers import SGD
 from pdanet_tf.training.announce import Report, describe_run
@@ -193,11 +194,7 @@ def resume(
 @contextmanager
 def _owned(folder: RunFolder) -> Iterator[None]:
     """Locks a run's folder, and says how to go on if the user interrupts."""
-    if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(
-            "Training needs Keras' TensorFlow backend. "
-            f"Received: KERAS_BACKEND={keras.backend.backend()}"
-        )
+    require_tensorflow("Training")
     refuse_workers(os.environ)
     if folder.path.exists() and not folder.path.is_dir():
         raise FileExistsError(f"output_dir={folder.path} is a file")
@@ -435,11 +432,11 @@ class _Run:
             weights=config.weights,
             backbone_weights=config.backbone_weights,
         )
-        num_classes, ignored = self.train.num_classes, self.train.ignore_label
-        loss: Any = SegmentationCrossEntropy(ignored)
-        metrics: Any = [MeanIoU(num_classes, ignored), PixelAccuracy(num_classes, ignored)]
+        num_classes, void_label = self.train.num_classes, self.train.void_label
+        loss: Any = SegmentationCrossEntropy(void_label)
+        metrics: Any = [MeanIoU(num_classes, void_label), PixelAccuracy(num_classes, void_label)]
         if config.aux_head:
-            loss = {"logits": loss, "aux_logits": SegmentationCrossEntropy(ignored)}
+            loss = {"logits": loss, "aux_logits": SegmentationCrossEntropy(void_label)}
             metrics = {"logits": metrics}
         optimizer: Any = SGD(
             self._schedule(), config.momentum, config.nesterov, config.weight_decay

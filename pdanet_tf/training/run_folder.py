@@ -138,7 +138,7 @@ def describe_data(train: SegmentationDataset, validation: SegmentationDataset) -
     """
     return {
         "classes": list(train.classes.names),
-        "label for no class": train.ignore_label,
+        "label for no class": train.void_label,
         "training images": len(train),
         "hash of the training images' names": _hash_names(train),
         "validation images": len(validation),

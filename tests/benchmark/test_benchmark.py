@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import pytest
 
 from pdanet_tf.benchmark.cases import Case
@@ -52,7 +53,11 @@ def test_a_process_that_fails_names_its_case():
     ("options", "message"),
     [
         ({"task": "sleep"}, "task must be one of predict, train. .*'sleep'"),
-        ({"precision": "int8"}, "precision must be one of"),
+        ({"precision": "int8"}, "precision must be one of float32, .*, float16. .*'int8'"),
+        (
+            {"task": "train", "precision": "bfloat16"},
+            "Train with precision='mixed_bfloat16', .* Received: precision='bfloat16'",
+        ),
         ({"backend": "numpy"}, "backend must be one of"),
         ({"size": (0, 8)}, r"size=\(0, 8\)"),
         ({"batch_size": 0}, "batch_size=0"),
@@ -67,3 +72,13 @@ def test_what_is_refused(options, message):
 def test_no_cases():
     with pytest.raises(ValueError, match="0 cases"):
         run_benchmark([])
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("float32", "float32"), ("mixed_float16", "float16"), ("bfloat16", "bfloat16")],
+)
+def test_a_precision_is_a_dtype_policy(precision, dtype):
+    case = Case("fcn_resnet18", precision=precision)
+    policy = keras.dtype_policies.get(case.precision)
+    assert case.compute_dtype == policy.compute_dtype == dtype

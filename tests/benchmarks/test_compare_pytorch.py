@@ -16,7 +16,7 @@ def test_logits_are_equal(name):
     assert 0 < largest_difference(name) < 1e-5
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_a_twin_learns(precision):
     size = (64, 64)
     step = prepare_twin(Case("pdanet_resnet18", "train", size, 2, precision))

@@ -209,7 +209,7 @@ class TestPreparedDataset:
         prepared.check()
         assert len(prepared) == len(extracted) == 5
         assert prepared.label_offset == extracted.label_offset == 1
-        assert prepared.ignore_label == extracted.ignore_label == 255
+        assert prepared.void_label == extracted.void_label == 255
         for index in range(5):
             assert prepared.name(index) == extracted.name(index)
             assert prepared.size(index) == extracted.size(index)

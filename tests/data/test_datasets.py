@@ -11,6 +11,9 @@ from pdanet_tf.data import (
     read_image,
     read_label,
 )
+from pdanet_tf.data.batches.pipeline import crop_batches
+from pdanet_tf.evaluation.scoring import evaluate_predictions
+from pdanet_tf.training.config import TrainConfig
 
 THREE = Classes.numbered(3)
 
@@ -56,6 +59,86 @@ def test_label_offset_and_ignore_label(make_folder):
     dataset = open_and_check(root, Classes.numbered(3), label_offset=1, ignore_label=9)
     _, found = dataset.read(1)
     assert found[0, :5].tolist() == [255, 0, 1, 2, 255]
+    assert (dataset.ignore_label, dataset.void_label) == (9, 255)
+
+
+@pytest.mark.parametrize(
+    "ignore_label", [(9, 255), (255, 9), [9, 255], np.array([9, 255])], ids=repr
+)
+def test_several_ignore_labels(make_folder, ignore_label):
+    root = make_folder(count=1, splits=("train",))
+    replace_label(root, np.tile(np.array([0, 1, 9, 255], "uint8"), (24, 8)), name="scene_0")
+    dataset = open_and_check(root, ignore_label=ignore_label)
+    _, found = dataset.read(0)
+    assert found[0, :4].tolist() == [0, 1, 255, 255]
+    assert dataset.ignore_label is ignore_label
+    examination = dataset.examine(0)
+    assert examination.pixels.tolist() == [24 * 8, 24 * 8, 0]
+    assert examination.ignored == 24 * 16
+    # One of the two alone is not enough, and the message says how to name both.
+    for one, rest in ((9, 255), (255, 9)):
+        with pytest.raises(DataError, match=f"holds the labels {rest}, but"):
+            FolderDataset(root, "train", THREE, ignore_label=one).read(0)
+    with pytest.raises(DataError, match=r"set ignore_label=\(9, 255\)"):
+        FolderDataset(root, "train", THREE, ignore_label=9).check()
+
+
+def test_pixels_of_every_ignore_label_are_left_out_of_the_scores(make_folder, tmp_path):
+    root = make_folder(count=1, size=(1, 8), splits=("train",))
+    replace_label(root, np.array([[0, 0, 0, 1, 1, 1, 11, 200]], "uint8"), name="scene_0")
+    (tmp_path / "predicted").mkdir()
+    predicted = np.array([[0, 0, 1, 1, 1, 0, 2, 1]], "uint8")
+    Image.fromarray(predicted).save(tmp_path / "predicted" / "scene_0.png")
+    dataset = FolderDataset(root, "train", THREE, ignore_label=(11, 200))
+    found = evaluate_predictions(tmp_path / "predicted", dataset, progress=False)
+    # Of class 0, two pixels agree, and four are labelled or predicted as it; likewise of class 1.
+    assert found.scores.iou.tolist()[:2] == pytest.approx([0.5, 0.5])
+    assert found.scores.pixel_accuracy == pytest.approx(4 / 6)
+    predicted[0, 0] = 11
+    Image.fromarray(predicted).save(tmp_path / "predicted" / "scene_0.png")
+    with pytest.raises(DataError, match="leaves pixels without a class"):
+        evaluate_predictions(tmp_path / "predicted", dataset, progress=False)
+
+
+def test_batches_hold_the_void_label(make_folder):
+    root = make_folder(count=1, splits=("train",))
+    replace_label(root, np.tile(np.array([0, 9, 2, 17], "uint8"), (24, 8)), name="scene_0")
+    dataset = FolderDataset(root, "train", Classes.numbered(256), ignore_label=(300, 1000))
+    assert dataset.void_label == 65535
+    dataset = FolderDataset(root, "train", THREE, ignore_label=(9, 17))
+    options = {"scale_range": (1.0, 1.0), "flip": False, "label_stride": 1, "color_jitter": 0}
+    # The crop is higher than the image: below it, the labels are void, too.
+    ((_, labels),) = crop_batches(dataset, 1, (25, 32), **options).take(1).as_numpy_iterator()
+    assert labels[0, 0, :4].tolist() == [0, 255, 2, 255]
+    assert labels[0, 24].tolist() == [255] * 32
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"label_offset": 1, "ignore_label": (0, 1, 3, 9)},
+            r"ignore_label must not contain a class\. With label_offset=1 the classes have the "
+            r"values 1 to 3, which include 1, 3\. Received: ignore_label=\(0, 1, 3, 9\)",
+        ),
+        ({"ignore_label": 2}, r"values 0 to 2, which include 2\. Received: ignore_label=2"),
+        (
+            {"ignore_label": (9, 9, 255)},
+            r"More than once: 9\. Received: ignore_label=\(9, 9, 255\)",
+        ),
+        ({"ignore_label": (9, -1)}, r"at least 0\. Received: ignore_label=\(-1, 9\)"),
+        ({"ignore_label": -1}, "at least 0. Received: ignore_label=-1"),
+        ({"ignore_label": ()}, r"one value or several\. Received: ignore_label=\(\)"),
+        ({"ignore_label": "11"}, "an integer, a sequence of integers or None. Received: .*'11'"),
+        ({"ignore_label": (11, 255.0)}, r"a sequence of integers or None. Received: .*255\.0"),
+    ],
+)
+def test_bad_ignore_labels_are_refused_before_the_folder_is_looked_at(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        FolderDataset(tmp_path / "nowhere", "train", THREE, **options)
+    if options.get("label_offset") is None and options["ignore_label"] != 2:  # without classes
+        with pytest.raises(ValueError, match=message):
+            TrainConfig(**options)
 
 
 def test_sixteen_bits_hold_more_than_255_classes(make_folder):
@@ -65,7 +148,7 @@ def test_sixteen_bits_hold_more_than_255_classes(make_folder):
     replace_label(root, wide)
     dataset = open_and_check(root, Classes.numbered(300))
     assert dataset.read(1)[1][0].tolist() == list(range(255, 287))
-    assert dataset.ignore_label == 65535
+    assert dataset.void_label == 65535
 
 
 def test_255_is_a_class_where_there_are_so_many(make_folder):
@@ -74,9 +157,7 @@ def test_255_is_a_class_where_there_are_so_many(make_folder):
     for count, offset, expected in ((300, 0, 255), (255, 1, 254), (255, 0, 255), (3, 0, 255)):
         dataset = FolderDataset(root, "train", Classes.numbered(count), label_offset=offset)
         assert (dataset.read(1)[1] == expected).all()
-        assert (dataset.ignore_label == expected) == (offset == 0 and count <= 255)
-    with pytest.raises(ValueError, match="ignore_label=2 is the number of a class"):
-        FolderDataset(root, "train", THREE, ignore_label=2)
+        assert (dataset.void_label == expected) == (offset == 0 and count <= 255)
     with pytest.raises(ValueError, match="label_offset"):
         FolderDataset(root, "train", THREE, label_offset=-1)
 

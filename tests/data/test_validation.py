@@ -231,7 +231,13 @@ def test_counts_and_sizes(make_folder, tmp_path):
         ((0, 0, 0, 1), {}, "warning", "label 0 everywhere", "set label_offset=1"),
         ((0, 255), {}, "fatal", "0 and 255 for 0 and 1", "in place of 255"),
         ((0, 0, 1), {"label_offset": 1}, "warning", "mostly without class", "label_offset"),
-        ((0, 1, 255), {"ignore_label": 9}, "fatal", "labels out of range", "set ignore_label=255"),
+        (
+            (0, 1, 255),
+            {"ignore_label": 9},
+            "fatal",
+            "labels out of range",
+            "set ignore_label=(9, 255)",
+        ),
         ((0, 1, 9), {}, "fatal", "labels out of range", "set label_offset=1"),
         ((0, 255), {"label_offset": 1}, "fatal", "no class anywhere", "numbers in the files"),
         ((1, 5), {"label_offset": 1}, "warning", "missing classes", "scores 0"),
@@ -278,6 +284,12 @@ def test_a_missing_split_is_fatal(make_folder):
         # Not every file: one of 48 without the class hides nothing.
         ([(0, 255)] * 47 + [(0,)], ("--num-classes", 2), "hold 0 and 255 only"),
         ([(0, 255)] * 2, ("--num-classes", 2, "--ignore-label", 255), "hold 0 and 255 only"),
+        (
+            [(0, 1, 2, 9)] * 2,
+            ("--num-classes", 3, "--ignore-label", 9, 1, 2, 255),
+            "with --label-offset 0 the classes have the values 0 to 2, which include 1, 2. "
+            "Received: --ignore-label 1 2 9 255",
+        ),
         ([(0, 255), (0, 0)], ("--num-classes", 1), "count the background as a class, too: set --"),
         ([(0, 0)] * 2, ("--num-classes", 1), "there is one class only"),
         ([(0, 0)] * 2, ("--num-classes", 3), "every labelled pixel is of one class, 'class 0'"),

@@ -10,11 +10,12 @@ anyone can draw the same weights again, and no weight has to be stored.
 """
 
 import zlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 
-def draw(shapes, salt=""):
+def draw(shapes: Mapping[str, Sequence[int]], salt: str = "") -> dict[str, np.ndarray]:
     """Draws one float32 array per entry of `shapes` ({name: shape}).
 
     Names and shapes are those of a PyTorch state dict: convolution kernels are
@@ -24,7 +25,7 @@ def draw(shapes, salt=""):
     return {name: _draw_one(name, tuple(shape), salt) for name, shape in shapes.items()}
 
 
-def _draw_one(name, shape, salt):
+def _draw_one(name: str, shape: tuple[int, ...], salt: str) -> np.ndarray:
     rng = np.random.default_rng(zlib.crc32((salt + name).encode()))
     if name.endswith("gamma"):
         array = rng.uniform(0.3, 0.8, shape)

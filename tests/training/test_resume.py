@@ -26,7 +26,7 @@ from pdanet_tf.inference.settings import InferenceSettings
 from pdanet_tf.training import TrainConfig, TrainingInterrupted, resume
 from pdanet_tf.training.callbacks import Progress, StopOnNonFinite
 from pdanet_tf.training.lock import locked, refuse_workers
-from pdanet_tf.training.run_folder import RunFolder, check_same_run
+from pdanet_tf.training.run_folder import RunFolder, check_same_run, make_origin
 from tests.support.folders import write_folder
 
 EPOCHS, STEPS = 2, 2
@@ -238,6 +238,30 @@ def test_options_that_differ_are_named_all_at_once(run):
     (run / "config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
         resume(run)
+
+
+@pytest.mark.parametrize(
+    ("stored", "value", "same", "other"),
+    [
+        (11, 11, (11, (11,), [11]), ((11, 255), 255)),
+        ([255, 11], (11, 255), ((11, 255), [255, 11]), (11, (11, 254))),
+        (None, None, (), (255, [255])),
+    ],
+)
+def test_the_spelling_of_ignore_label_does_not_matter(tmp_path, stored, value, same, other):
+    folder = RunFolder(tmp_path)
+    folder.config.write_text(json.dumps({"ignore_label": stored}))
+    assert TrainConfig.load(folder.config).ignore_label == value
+    folder.save_config(TrainConfig(ignore_label=stored))
+    written = json.loads(folder.config.read_text())["ignore_label"]
+    assert written == (list(value) if isinstance(value, tuple) else value)
+    for spelled in same:
+        assert folder.resumed_config({"ignore_label": spelled}).ignore_label == value
+        origin = make_origin(TrainConfig(ignore_label=spelled), {})
+        assert origin == make_origin(TrainConfig.load(folder.config), {})
+    for spelled in other:
+        with pytest.raises(ValueError, match=re.escape(f"ignore_label={value}, not ignore_label")):
+            folder.resumed_config({"ignore_label": spelled})
 
 
 def test_a_run_is_not_resumed_on_other_data(run, data, tmp_path, monkeypatch):

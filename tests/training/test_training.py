@@ -305,6 +305,7 @@ def test_bad_data_is_found_before_anything_is_written(config, tmp_path):
         {"crop_size": (0, 16)},
         {"class_names": ("cat", "dog", "cat")},
         {"ignore_label": -1},
+        {"ignore_label": (11, 11)},
         {"label_offset": -1},
     ],
 )

@@ -43,7 +43,7 @@ def crop_batches(
         dataset: Images and labels.
         batch_size: Number of images per batch.
         crop_size: (height, width) of the crops. Images that are smaller are padded at the bottom
-            and right, with `pad_color` and with the ignore label.
+            and right, with `pad_color` and with the void label.
         short_edge: The short edge that images are scaled to before the random scale; None takes
             their own.
         scale_range: Lowest and highest random scale.
@@ -52,7 +52,7 @@ def crop_batches(
             all) to 1: factors go from 1 - color_jitter to 1 + color_jitter, the hue turns by up
             to color_jitter / 4 of the circle (torchvision's `ColorJitter`).
         label_stride: Every so many labels in both directions are kept: 8 for logits at 1/8. Cell
-            i has the label at pixel label_start + label_stride * i, or the ignore label where that
+            i has the label at pixel label_start + label_stride * i, or the void label where that
             lies outside of the crop.
         label_start: Row and column of the first label, at least 0: where the model's first cell is
             centred. None takes the middle of the cell, label_stride // 2, as the reference does.
@@ -82,8 +82,8 @@ def crop_batches(
         label_start,
         seed,
     )
-    ignored = dataset.ignore_label
-    return _batches(recipe, batch_size, label_stride, pad_color, ignored, start_step, crop_size)
+    void_label = dataset.void_label
+    return _batches(recipe, batch_size, label_stride, pad_color, void_label, start_step, crop_size)
 
 
 def paper_batches(
@@ -145,8 +145,8 @@ def paper_batches(
     recipe = PaperRecipe(
         dataset, batch_size, tuple(short_edges), max_size, flip, label_stride, label_start, seed
     )
-    ignored = dataset.ignore_label
-    return _batches(recipe, batch_size, label_stride, pad_color, ignored, start_step)
+    void_label = dataset.void_label
+    return _batches(recipe, batch_size, label_stride, pad_color, void_label, start_step)
 
 
 def _batches(
@@ -154,7 +154,7 @@ def _batches(
     batch_size: int,
     label_stride: int,
     pad_color: Sequence[float],
-    ignore_label: int,
+    void_label: int,
     start_step: int,
     size: tuple[int | None, int | None] = (None, None),
 ) -> tf.data.Dataset:
@@ -163,7 +163,7 @@ def _batches(
     `size` is the height and width of all images, where they have one.
     """
     background = np.array(pad_color, "float32")
-    read = counted(functools.partial(_read_padded, recipe, label_stride, background, ignore_label))
+    read = counted(functools.partial(_read_padded, recipe, label_stride, background, void_label))
     grid = tuple(side and -(-side // label_stride) for side in size)
 
     def load(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -187,7 +187,7 @@ def _read_padded(
     recipe: Recipe,
     label_stride: int,
     background: np.ndarray,
-    ignore_label: int,
+    void_label: int,
     position: np.int64,
 ) -> tuple[np.ndarray, np.ndarray]:
     image, label, (height, width) = recipe.sample(int(position))
@@ -195,7 +195,7 @@ def _read_padded(
     padded = np.empty((height, width, 3), "float32")
     padded_label = np.empty((-(-height // label_stride), -(-width // label_stride)), "int32")
     _fill(padded, image, background)
-    _fill(padded_label, label, ignore_label)
+    _fill(padded_label, label, void_label)
     return padded, padded_label
 
 

@@ -81,7 +81,7 @@ class WatchedDataset(SegmentationDataset):
 
     def __init__(self, dataset: SegmentationDataset) -> None:
         super().__init__(dataset.classes)
-        self.ignore_label = dataset.ignore_label
+        self.void_label = dataset.void_label
         self.label_offset = dataset.label_offset
         self._dataset = dataset
         self._error: DataError | None = None

@@ -3,7 +3,7 @@
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pdanet_tf.base.ignore_labels import ignored_values, spell_ignore_label
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
@@ -48,13 +49,15 @@ class FolderDataset(SegmentationDataset):
         classes: Names and colours.
         label_offset: What is subtracted from the numbers in the files: 1 where 0 stands for
             "no class" and the classes begin at 1. Numbers below the offset are ignored.
-        ignore_label: A number in the files that stands for "no class"; None takes 255 where
-            that is no class.
+        ignore_label: The value, or a sequence of the values, that mark unlabelled pixels in the
+            annotations; None takes 255 unless that is a class. In memory, such pixels have the
+            label `void_label`.
         strict: Whether to raise if a folder is missing or empty, or an image and an annotation
             have no partner. If not, that is listed in `problems`, and the rest can be used.
 
     Raises:
-        ValueError: If `label_offset` is negative, or `ignore_label` is the number of a class.
+        ValueError: If `label_offset` is negative, or `ignore_label` holds a negative value, a
+            value twice or the value of a class.
         DataError: If there is no folder `root`; and see `strict`. `check` looks into the files
             themselves.
     """
@@ -65,7 +68,7 @@ class FolderDataset(SegmentationDataset):
         split: str,
         classes: Classes,
         label_offset: int = 0,
-        ignore_label: int | None = None,
+        ignore_label: int | Sequence[int] | None = None,
         *,
         strict: bool = True,
     ) -> None:
@@ -73,17 +76,19 @@ class FolderDataset(SegmentationDataset):
         if label_offset < 0:
             raise ValueError(f"label_offset must be at least 0. Received: {label_offset}")
         numbers = range(label_offset, label_offset + len(classes))
-        if ignore_label is None:
-            ignore_label = None if 255 in numbers else 255
-        elif ignore_label in numbers:
+        values = ignored_values(ignore_label)
+        collisions = [str(value) for value in values if value in numbers]
+        if collisions:
             raise ValueError(
-                f"ignore_label={ignore_label} is the number of a class: with label_offset="
-                f"{label_offset} the classes go from {numbers[0]} to {numbers[-1]}"
+                f"ignore_label must not contain a class. With label_offset={label_offset} the "
+                f"classes have the values {numbers[0]} to {numbers[-1]}, which include "
+                f"{', '.join(collisions)}. Received: {spell_ignore_label(values)}"
             )
         self.root = Path(root)
         self.split = split
         self.label_offset = label_offset
-        self.raw_ignore_label = ignore_label
+        self.ignore_label = ignore_label
+        self._ignored = (255,) if ignore_label is None and 255 not in numbers else values
         self._numbers = numbers
         if not self.root.is_dir():
             raise DataError(
@@ -136,7 +141,7 @@ class FolderDataset(SegmentationDataset):
         """Reads labels, or stored predictions, in the numbering of this data set's files.
 
         Returns:
-            `(height, width)`, int32, each a class from 0 or `ignore_label`.
+            `(height, width)`, int32, each a class from 0 or `void_label`.
 
         Raises:
             DataError: If the file cannot be read, or holds numbers that are no class.
@@ -146,14 +151,14 @@ class FolderDataset(SegmentationDataset):
         if wrong.any():
             raise DataError(self._label_problem(path, np.unique(raw[wrong])))
         label = raw - self.label_offset
-        label[(label < 0) | (label >= self.num_classes)] = self.ignore_label
+        label[(label < 0) | (label >= self.num_classes)] = self.void_label
         return label
 
     def _is_wrong(self, numbers: np.ndarray) -> np.ndarray:
         """Tells which numbers of the files stand neither for a class nor for none."""
         wrong = numbers >= self._numbers.stop
-        if self.raw_ignore_label is not None:
-            wrong &= numbers != self.raw_ignore_label
+        for value in self._ignored:
+            wrong &= numbers != value
         return wrong
 
     def _label_problem(self, path: PathLike, values: np.ndarray) -> Problem:
@@ -162,7 +167,8 @@ class FolderDataset(SegmentationDataset):
         )
         start = self.label_offset + 1
         if values.tolist() == [255]:
-            advice = "255 mostly stands for no class: if it does, set ignore_label=255"
+            spelled = spell_ignore_label(tuple(sorted({*ignored_values(self.ignore_label), 255})))
+            advice = f"255 mostly stands for no class: if it does, set {spelled}"
         else:
             advice = (
                 f"If the classes begin at {start}, set label_offset={start}; if a number stands "

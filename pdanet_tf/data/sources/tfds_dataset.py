@@ -118,7 +118,7 @@ class PreparedDataset(SegmentationDataset):
         """Reads labels, or stored predictions, in the numbering of this data set's annotations.
 
         Returns:
-            `(height, width)`, int32, each a class from 0 or `ignore_label`.
+            `(height, width)`, int32, each a class from 0 or `void_label`.
 
         Raises:
             DataError: If the file cannot be read, or holds numbers that are no class.
@@ -129,7 +129,7 @@ class PreparedDataset(SegmentationDataset):
                 f"{path}: holds the label {label.max() + self.label_offset}, but the highest is "
                 f"{self.num_classes - 1 + self.label_offset}"
             )
-        label[label < 0] = self.ignore_label
+        label[label < 0] = self.void_label
         return label
 
     def check(self) -> None:

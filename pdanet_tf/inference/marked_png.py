@@ -1,0 +1,35 @@
+"""PNG files that hold a hash of what they were made from, in a text chunk."""
+
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from pdanet_tf.files import whole_file
+
+
+def save_marked(image: Image.Image, path: Path, key: str, mark: str) -> None:
+    """Writes a PNG file with a mark, whole or not at all.
+
+    Args:
+        image: The image.
+        path: The file. An existing one is replaced.
+        key: Key of the text chunk, in Latin-1, at most 79 characters.
+        mark: The text, such as a hash in hexadecimal digits.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    text = PngInfo()
+    text.add_text(key, mark)
+    with whole_file(path) as temporary:
+        image.save(temporary, "PNG", pnginfo=text)
+
+
+def read_mark(path: Path, key: str) -> str | None:
+    """Returns the mark of a file; None if it has no such mark, or is not a readable image."""
+    try:
+        with Image.open(path) as image:
+            return image.info.get(key)
+    except Exception:  # Pillow raises errors of many kinds for files that are not images
+        return None
