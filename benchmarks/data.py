@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-# TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
+# TensorFlow logs its CPU features and missing GPUs. Set this before TensorFlow is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
