@@ -1,12 +1,13 @@
 """The fields of a dataclass, checked against its annotations."""
 
 import dataclasses
+import difflib
 import math
 import operator
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,8 @@ def from_mapping(cls: type, content: Mapping[str, Any]) -> Any:
     """Builds a dataclass from the content of a JSON object.
 
     Raises:
-        ValueError: If a name is unknown or missing, or a value is wrong.
+        ValueError: If a name is unknown or missing, or a value is wrong. The message lists all
+            names that are, with the nearest known name for each unknown one.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = sorted(content.keys() - fields.keys())
@@ -71,10 +73,26 @@ def from_mapping(cls: type, content: Mapping[str, Any]) -> Any:
         and field.default_factory is dataclasses.MISSING
     ]
     if unknown or missing:
-        found = [f"unknown: {', '.join(map(shorten, unknown))}"] if unknown else []
+        found = [f"unknown: {with_nearest(unknown, fields)}"] if unknown else []
         found += [f"missing: {', '.join(missing)}"] if missing else []
         raise ValueError("; ".join(found))
     return cls(**content)
+
+
+def with_nearest(unknown: Iterable[str], known: Iterable[str]) -> str:
+    """Returns a list of unknown names for a message, each with the known name nearest to it.
+
+    Example:
+        `with_nearest(["epoch", "xyz"], ["epochs", "seed"])` returns
+        `"'epoch' (did you mean 'epochs'?), 'xyz'"`.
+    """
+    known = list(known)
+    described = []
+    for name in unknown:
+        spelled = name[:_LONGEST].lower().replace("-", "_")
+        near = difflib.get_close_matches(spelled, known, n=1)
+        described.append(shorten(name) + (f" (did you mean {near[0]!r}?)" if near else ""))
+    return ", ".join(described)
 
 
 def shorten(value: Any) -> str:

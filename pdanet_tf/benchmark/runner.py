@@ -9,6 +9,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from typing import Any
 
 import keras
@@ -65,6 +66,7 @@ class Runner:
     Args:
         case: What is timed.
         prepare: Builds what takes the steps, in the new process.
+        imports: Names of modules that the new process imports first.
 
     Attributes:
         memory: MiB that the first steps took at most, beyond what the process held before them.
@@ -73,11 +75,14 @@ class Runner:
         RuntimeError: If the process fails; the message names the case.
     """
 
-    def __init__(self, case: Case, prepare: Prepare = prepare_model) -> None:
+    def __init__(
+        self, case: Case, prepare: Prepare = prepare_model, imports: Sequence[str] = ()
+    ) -> None:
         self.case = case
         context = multiprocessing.get_context("spawn")
         self._connection, other_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other_end, prepare, case), daemon=True)
+        given = (other_end, prepare, case, imports)
+        self._process = context.Process(target=_serve, args=given, daemon=True)
         with environment(KERAS_BACKEND=case.backend):
             self._process.start()
         other_end.close()
@@ -105,9 +110,10 @@ class Runner:
         self._process.join()
 
 
-def _serve(connection: Any, prepare: Prepare, case: Case) -> None:
+def _serve(connection: Any, prepare: Prepare, case: Case, imports: Sequence[str]) -> None:
     """Runs in the process: tells the memory of the first steps, then the time of each."""
     try:
+        _import_modules(imports)
         step = prepare(case)
         for size in _SMALL:
             step(size)
@@ -126,7 +132,17 @@ def _serve(connection: Any, prepare: Prepare, case: Case) -> None:
         connection.send(f"{type(error).__name__}: {error}")
 
 
-def run_benchmark(cases: Sequence[Case], rounds: int = 10, progress: bool = True) -> Benchmark:
+def _import_modules(names: Sequence[str]) -> None:
+    for name in names:
+        import_module(name)
+
+
+def run_benchmark(
+    cases: Sequence[Case],
+    rounds: int = 10,
+    progress: bool = True,
+    imports: Sequence[str] = (),
+) -> Benchmark:
     """Times cases, one step of each in every round.
 
     All cases are held in memory at once, each in a process of its own. Linux only.
@@ -135,6 +151,8 @@ def run_benchmark(cases: Sequence[Case], rounds: int = 10, progress: bool = True
         cases: What is timed.
         rounds: Number of timed steps of each.
         progress: Whether to show a progress bar.
+        imports: Names of the modules that register models which are not pdanet_tf's own; each
+            process imports them.
 
     Returns:
         The figures.
@@ -154,10 +172,10 @@ def run_benchmark(cases: Sequence[Case], rounds: int = 10, progress: bool = True
             "There must be at least one case and one round. "
             f"Received: {len(cases)} cases, rounds={rounds}"
         )
-    counts = _count_operations(cases)
+    counts = _count_operations(cases, imports)
     settings = list(dict.fromkeys((case.backend, case.compute_dtype) for case in cases))
     with contextlib.ExitStack() as stack:
-        runners = [stack.enter_context(Runner(case)) for case in cases]
+        runners = [stack.enter_context(Runner(case, imports=imports)) for case in cases]
         products = [
             stack.enter_context(Runner(Case(backend=backend, precision=dtype), prepare_product))
             for backend, dtype in settings
@@ -191,12 +209,17 @@ def take_turns(runners: Sequence[Runner], rounds: int, progress: bool = True) ->
     return times
 
 
-def _count_operations(cases: Sequence[Case]) -> dict[tuple[str, tuple[int, int]], float]:
+def _count_operations(
+    cases: Sequence[Case], imports: Sequence[str]
+) -> dict[tuple[str, tuple[int, int]], float]:
     """Returns the billions of operations of each model at each size, for one image."""
     keys = sorted({(case.model, case.size) for case in cases})
     context = multiprocessing.get_context("spawn")
     # Counting takes TensorFlow, whatever this process runs on.
-    with environment(KERAS_BACKEND="tensorflow"), ProcessPoolExecutor(1, context) as pool:
+    with (
+        environment(KERAS_BACKEND="tensorflow"),
+        ProcessPoolExecutor(1, context, _import_modules, (imports,)) as pool,
+    ):
         return dict(zip(keys, pool.map(_gflops, keys), strict=True))
 
 

@@ -17,9 +17,11 @@ import pdanet_tf
 from pdanet_tf.base.processor import slow_precision
 from pdanet_tf.benchmark.cases import Case
 from pdanet_tf.benchmark.runner import run_benchmark
+from pdanet_tf.cli.errors import print_error
 from pdanet_tf.cli.images import Results, check_outputs, find_images
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.spelling import spell_as_options
+from pdanet_tf.cli.user_modules import user_families
 from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDataset
 from pdanet_tf.data.validation import validate_dataset
 from pdanet_tf.evaluation.scoring import evaluate_predictions
@@ -77,14 +79,38 @@ def _load(model_file: str, precision: str | None) -> tuple[keras.Model, Inferenc
     return (loaded if precision is None else with_dtype_policy(loaded, precision)), settings
 
 
-def _train(**options: Any) -> None:
-    if options.pop("resume", False):
+def _train(config: str | None = None, **options: Any) -> None:
+    if config is not None:
+        result = pdanet_tf.train(_read_config(config, options))
+    elif options.pop("resume", False):
         folder = options.pop("output_dir", pdanet_tf.TrainConfig.output_dir)
         result = pdanet_tf.training.resume(folder, **options)
     else:
         result = pdanet_tf.train(pdanet_tf.TrainConfig(**options))
     Console().print(result.evaluation.table())
     print(f"The best model is {result.best}")
+
+
+def _read_config(file: str, given: dict[str, Any]) -> pdanet_tf.TrainConfig:
+    """Returns the configuration of a file with the options that were given.
+
+    The folder of the results must be given: that of the file holds the run that wrote it.
+    """
+    if given.get("resume"):
+        raise ValueError(
+            "--config starts a new run, and --resume goes on with the one in --output-dir, by its "
+            "own config.json. Leave one of them out"
+        )
+    config = pdanet_tf.TrainConfig.load(file)
+    if "output_dir" not in given:
+        raise ValueError(
+            f"--config requires --output-dir, a folder for the new run ({file} has "
+            f"{config.output_dir})"
+        )
+    try:
+        return dataclasses.replace(config, **given)
+    except ValueError as error:
+        raise ValueError(f"{error}. The options that were not given are those of {file}") from error
 
 
 def _validate_data(split: str | None, json: str | None, chart: str | None, **data: Any) -> int:
@@ -155,6 +181,7 @@ def _predict(
     crf: list[str] | None,
     palette: bool,
     class_colors: list[str] | None,
+    debug: bool,
     **options: Any,
 ) -> int:
     files, problems = find_images(images)
@@ -181,7 +208,7 @@ def _predict(
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise  # the others would fare no better
             failed += 1
-            print(f"pdanet-tf: error: {error}", file=sys.stderr)
+            print_error(error, debug)
             continue
         areas = ", ".join(f"{name} {100 * area:.0f}%" for name, area in prediction.areas().items())
         print(f"{file}: {areas}")
@@ -253,6 +280,7 @@ def _benchmark(
     json: str | None,
     chart: str | None,
     size: list[list[int]] | None,
+    imports: list[str],
     **choices: Any,
 ) -> None:
     check_outputs(json, chart)
@@ -261,7 +289,11 @@ def _benchmark(
         Case(**dict(zip(choices, values, strict=True)))
         for values in itertools.product(*choices.values())
     ]
-    _show(run_benchmark(cases, rounds), json, chart)
+    _show(run_benchmark(cases, rounds, imports=imports), json, chart)
+
+
+def _models() -> None:
+    print_models(user_families())
 
 
 COMMANDS = {
@@ -272,5 +304,5 @@ COMMANDS = {
     "export": _export,
     "convert": _convert,
     "benchmark": _benchmark,
-    "models": print_models,
+    "models": _models,
 }

@@ -86,14 +86,19 @@ def make_parser() -> argparse.ArgumentParser:
         prog="pdanet-tf", description="Train, score and use models for scene segmentation."
     )
     parser.add_argument("--version", action="version", version=__version__)
+    _add_debug_option(parser)
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
 
-    def add(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    def add(name: str, text: str, imports: bool = True) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        _add_debug_option(added)
+        if imports:
+            _add_import_option(added)
+        return added
 
     _add_config_options(add("train", "train a model, on GPUs or the CPU"))
 
-    validate = add("validate-data", "read a data set, and say what is wrong with it")
+    validate = add("validate-data", "read a data set, and say what is wrong with it", imports=False)
     _add_data_options(validate, split=None)
     validate.add_argument("--json", help="file to write all problems and figures to")
     validate.add_argument("--chart", help="image file for a chart of the classes' frequencies")
@@ -178,6 +183,28 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_debug_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--debug`, which is accepted before and after the command."""
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,  # after the command, it would undo that before it
+        help="print Python's traceback of an error before its message",
+    )
+
+
+def _add_import_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=argparse.SUPPRESS,
+        metavar="MODULE",
+        help="import a Python module first, installed or in the current folder, which registers "
+        "models with pdanet_tf.register_family; may be given several times",
+    )
+
+
 def _add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
@@ -228,6 +255,14 @@ def _add_config_options(parser: argparse.ArgumentParser) -> None:
         group = parser.add_argument_group(title)
         for name in names:
             _add_option(group, name, default=argparse.SUPPRESS)
+        if "output_dir" in names:
+            group.add_argument(
+                "--config",
+                metavar="FILE",
+                default=argparse.SUPPRESS,
+                help="JSON file of options, such as the config.json of a run, for a new run in "
+                "--output-dir, which must be given; options given here override it",
+            )
 
 
 def _add_option(parser: Any, name: str, **settings: Any) -> None:

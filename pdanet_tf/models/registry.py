@@ -94,7 +94,10 @@ def find_model(name: str) -> ModelEntry:
     name = convert_field("name", name, str)
     if name not in _MODELS:
         near = _near(name) or model_names()
-        raise ValueError(f"There is no model named {name!r}. Did you mean: {', '.join(near)}?")
+        raise ValueError(
+            f"There is no model named {name!r}. Did you mean: {', '.join(near)}? The module of a "
+            "model of your own must be imported first (command line: --import MODULE)."
+        )
     return _MODELS[name]
 
 

@@ -1,16 +1,21 @@
 """Everything that determines a training run."""
 
 import dataclasses
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pdanet_tf.base.choices import check_precision
-from pdanet_tf.base.fields import check_fields, from_mapping, shorten
+from pdanet_tf.base.fields import check_fields, convert_field, from_mapping, shorten
 from pdanet_tf.base.ignore_labels import ignored_values
-from pdanet_tf.files import one_line, read_json
+from pdanet_tf.files import one_line, read_json, write_atomically
+from pdanet_tf.version import __version__
 
+# Format of `config.json`. Raise it with every change that an older pdanet_tf cannot read, such as
+# a new option. Files without a format (0) are older than this number.
+FORMAT_VERSION = 1
 # What each recipe takes for options that are not given, and which options the others do not have.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "crop": {"crop_size": (512, 512), "scale_range": (0.5, 2.0), "color_jitter": 0.4},
@@ -26,6 +31,7 @@ _OPTIONS_OF = {
     "paper": ("short_edges",),
 }
 RECIPES = tuple(_DEFAULTS)
+_LONGEST_REASON = 350  # characters of a message about a file
 _OUTPUT_STRIDES = (8, 16, 32)
 
 
@@ -222,17 +228,52 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "TrainConfig":
-        """Reads the `config.json` of a run.
+        """Reads a JSON file of options, such as the `config.json` of a run.
+
+        The keys are the names of the options; options that the file leaves out have their
+        defaults. The entry "version" is the format of the file (see `save`); a file without it is
+        read as well.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If the file holds anything else; the message names it.
+            IsADirectoryError: If the path is a folder.
+            ValueError: If the file is not a JSON object, has an unknown option (the message names
+                the nearest known one) or a wrong value, or was written by a newer pdanet_tf. The
+                message names the file.
+
+        Example:
+            ```python
+            config = pdanet_tf.TrainConfig.load("runs/first/config.json")
+            config = dataclasses.replace(config, output_dir="runs/second", seed=1)
+            ```
         """
-        content = read_json(Path(path))
+        path = Path(path)
+        if path.is_dir():
+            raise IsADirectoryError(
+                f"{path} is a folder; expected a file, such as {path}/config.json"
+            )
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist")
+        content = read_json(path)
         try:
+            version = convert_field("version", content.pop("version", 0), int)
+            if version > FORMAT_VERSION:
+                raise ValueError(
+                    f"a newer pdanet_tf wrote this file, in format {version}; pdanet_tf "
+                    f"{__version__} reads formats up to {FORMAT_VERSION}. Upgrade pdanet_tf"
+                )
             return from_mapping(cls, content)
         except ValueError as error:
-            raise ValueError(f"{path}: not the config.json of a run: {one_line(error)}") from error
+            raise ValueError(f"{path}: {one_line(error, _LONGEST_REASON)}") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a JSON file that `load` reads: all options, and the format as "version".
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        content = {"version": FORMAT_VERSION, **self.to_dict()}
+        write_atomically(Path(path), json.dumps(content, indent=2) + "\n")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all values under their names, ready for JSON."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pdanet_tf.base.fields import convert_field, shorten
+from pdanet_tf.base.fields import convert_field, shorten, with_nearest
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.files import remove_leftovers, write_atomically
 from pdanet_tf.inference.settings import SETTINGS_FILE
@@ -51,8 +51,8 @@ class RunFolder:
 
     def save_config(self, config: TrainConfig) -> None:
         """Writes `config.json`, with `data_dir` as an absolute path."""
-        content = {**describe_config(config), "resume": False}
-        write_atomically(self.config, json.dumps(content, indent=2) + "\n")
+        data_dir = describe_config(config)["data_dir"]
+        dataclasses.replace(config, data_dir=data_dir, resume=False).save(self.config)
 
     def save_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Writes `history.csv`, with a row for each epoch; without rows there is no such file."""
@@ -89,7 +89,7 @@ class RunFolder:
         hints = typing.get_type_hints(TrainConfig)
         unknown = [name for name in given if name not in hints]
         if unknown:
-            raise ValueError(f"TrainConfig has no option {', '.join(unknown)}")
+            raise ValueError(f"TrainConfig has no option {with_nearest(unknown, hints)}")
         asked = {
             name: convert_field(name, given[name], hint)
             for name, hint in hints.items()

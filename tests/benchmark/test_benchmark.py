@@ -1,6 +1,7 @@
 """The benchmark: cases in processes of their own, and what is said of them."""
 
 import json
+import sys
 
 import keras
 import pytest
@@ -41,12 +42,15 @@ def test_figures_of_two_cases(tmp_path, capsys, monkeypatch):
 
 
 def fail(case):
-    raise ValueError(f"cannot be built at {case.size}")
+    raise ValueError(f"cannot be built at {case.size} with {sys.modules['users_module'].NAME}")
 
 
-def test_a_process_that_fails_names_its_case():
-    with pytest.raises(RuntimeError, match=r"fcn_resnet18.*cannot be built at \(32, 40\)"):
-        Runner(Case("fcn_resnet18", size=SIZE), fail)
+def test_a_process_imports_modules_and_names_its_case_if_it_fails(tmp_path, monkeypatch):
+    (tmp_path / "users_module.py").write_text("NAME = 'a module of the user'")
+    monkeypatch.syspath_prepend(tmp_path)
+    message = r"fcn_resnet18.*cannot be built at \(32, 40\) with a module of the user"
+    with pytest.raises(RuntimeError, match=message):
+        Runner(Case("fcn_resnet18", size=SIZE), fail, imports=["users_module"])
 
 
 @pytest.mark.parametrize(

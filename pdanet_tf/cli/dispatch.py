@@ -1,0 +1,37 @@
+"""From the arguments of the command line to the command."""
+
+import itertools
+from collections.abc import Sequence
+from importlib import import_module
+
+from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
+from pdanet_tf.cli.errors import print_error
+from pdanet_tf.cli.models_table import print_models
+from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
+from pdanet_tf.cli.spelling import spell_as_options
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Reads the options and runs the command, as `pdanet_tf.cli.main` says."""
+    options = vars(make_parser().parse_args(arguments))
+    command, debug = options.pop("command"), options.pop("debug", False)
+    imports = options.pop("imports", [])
+    keep_freed_memory(one_arena=True)
+    try:
+        if command == "models" and not imports:  # requires neither Keras nor TensorFlow
+            print_models()
+            return 0
+        import_module("pdanet_tf.data.readers").set_pixel_limit()
+        import_keras_quietly()
+        import_module("pdanet_tf.cli.user_modules").import_user_modules(imports)
+        if command == "predict":  # it continues after an error, so it prints errors itself
+            options["debug"] = debug
+        if command == "benchmark":  # the processes that it starts need the modules, too
+            options["imports"] = imports
+        commands = import_module("pdanet_tf.cli.commands")
+        return commands.COMMANDS[command](**options) or 0
+    except (ValueError, OSError, ArithmeticError, ImportError, RuntimeError) as error:
+        # Options of `train` that were not given are not in `options`.
+        names = {*options, *(itertools.chain(*TRAIN_GROUPS.values()) if command == "train" else ())}
+        print_error(error, debug, spell_as_options(str(error), names))
+        return 1

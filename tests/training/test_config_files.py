@@ -1,0 +1,133 @@
+"""Configurations as files: written, read, run again, and refused with a reason."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pdanet_tf import cli
+from pdanet_tf.base.fields import with_nearest
+from pdanet_tf.training import TrainConfig
+from pdanet_tf.training.config import FORMAT_VERSION
+
+# The options of each format. A test fails when an option is added without a new format: an older
+# pdanet_tf would then call the option unknown, instead of advising to upgrade.
+OPTIONS_OF_FORMAT = {1: 36}
+
+
+def write(path, **content):
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_configuration_is_the_same_after_saving_and_loading(tmp_path):
+    config = TrainConfig(
+        output_dir="a folder/é",
+        crop_size=(8, 16),
+        class_names=("cat", "dog"),
+        scale_range=(1, 2.5),
+        dropout=0.25,
+        flip=False,
+        seed=2**32 - 1,
+    )
+    config.save(tmp_path / "config.json")
+    assert TrainConfig.load(tmp_path / "config.json") == config
+    assert TrainConfig(**config.to_dict()) == config
+    content = json.loads((tmp_path / "config.json").read_text())
+    assert content.pop("version") == FORMAT_VERSION
+    # Files without a format, of before it was introduced.
+    assert TrainConfig.load(write(tmp_path / "old.json", **content)) == config
+    assert TrainConfig.load(write(tmp_path / "few.json", seed=3)) == TrainConfig(seed=3)
+
+
+def test_new_options_have_a_new_format():
+    assert len(dataclasses.fields(TrainConfig)) == OPTIONS_OF_FORMAT[FORMAT_VERSION]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"version": FORMAT_VERSION + 1, "new_option": 3},
+            f"a newer pdanet_tf wrote this file, in format {FORMAT_VERSION + 1}; pdanet_tf 0.1.0 "
+            f"reads formats up to {FORMAT_VERSION}. Upgrade pdanet_tf",
+        ),
+        ({"version": "1"}, "version must be an integer. Received: version='1' (str)"),
+        (
+            {"epoch": 3, "Batch-Size": 2, "colour": "red"},
+            "unknown: 'Batch-Size' (did you mean 'batch_size'?), 'colour', 'epoch' (did you mean "
+            "'epochs'?)",
+        ),
+        ({"epochs": "3"}, "epochs must be an integer. Received: epochs='3' (str)"),
+        (
+            {"crop_size": [16]},
+            "crop_size must be a sequence of 2 integers or None. Received: crop_size=[16] (list)",
+        ),
+        ({"epochs": 0}, "epochs must be at least 1. Received: epochs=0"),
+    ],
+)
+def test_wrong_files_are_refused_with_the_reason(content, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "config.json", **content)
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 (the whole message is compared)
+        TrainConfig.load("config.json")
+    assert str(raised.value) == f"config.json: {message}"
+    assert cli.main(["train", "--config", "config.json", "--output-dir", "run"]) == 1
+    assert capsys.readouterr().err == f"pdanet-tf: error: config.json: {message}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_files_that_hold_no_configuration_are_refused(tmp_path, capsys):
+    (tmp_path / "text.json").write_text("epochs: 3")
+    (tmp_path / "list.json").write_text("[1]")
+    for name, message in (
+        ("text.json", "text.json: not JSON in UTF-8: Expecting value: line 1 column 1 (char 0)"),
+        ("list.json", "list.json: expected a JSON object, found list"),
+        (".", f" is a folder; expected a file, such as {tmp_path}/config.json"),
+        ("none.json", "none.json does not exist"),
+    ):
+        command = ["train", "--output-dir", str(tmp_path / "run")]
+        assert cli.main([*command, "--config", str(tmp_path / name)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith(message)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_is_run_with_the_options_that_are_given(tmp_path, monkeypatch, capsys):
+    trained = []
+    monkeypatch.setattr("pdanet_tf.training.run.train", trained.append)
+    file = tmp_path / "config.json"
+    config = TrainConfig(output_dir="runs/first", epochs=3, flip=False, class_names=("a", "b"))
+    config.resolved().save(file)
+    command = ["train", "--config", str(file)]
+
+    def error(*options):
+        assert cli.main([*command, *options]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        return line.removeprefix("pdanet-tf: error: ")
+
+    assert error() == (
+        f"--config requires --output-dir, a folder for the new run ({file} has runs/first)"
+    )
+    assert error("--resume", "--output-dir", "runs/first").startswith("--config starts a new run")
+    assert error("--output-dir", "x", "--recipe", "paper").startswith("--crop-size ")
+    assert trained == []
+    given = ["--output-dir", "runs/second", "--epochs", "5", "--class-names", "c", "d", "e"]
+    with pytest.raises(AttributeError):  # there is no result to print
+        cli.main([*command, *given, "--flip"])
+    assert trained == [
+        dataclasses.replace(
+            config.resolved(),
+            output_dir="runs/second",
+            epochs=5,
+            class_names=("c", "d", "e"),
+            flip=True,
+        )
+    ]
+
+
+def test_the_nearest_name_is_suggested():
+    known = ["epochs", "seed", "crop_size"]
+    assert with_nearest(["epoch", "xyz"], known) == "'epoch' (did you mean 'epochs'?), 'xyz'"
+    assert with_nearest(["crop-size"], known) == "'crop-size' (did you mean 'crop_size'?)"
+    assert len(with_nearest(["x" * 300_000], known)) < 200
