@@ -40,6 +40,7 @@ from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models.build import build_model, resolve_backbone_options
 from pdanet_tf.models.inspection import logits_of, split_upsampling
+from pdanet_tf.models.registry import find_model
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.ops.precision import full_precision_floatx
 from pdanet_tf.optimizers import SGD
