@@ -29,7 +29,7 @@ from pdanet_tf.data.batches.pipeline import (
     crop_batches,
     paper_batches,
 )
-from pdanet_tf.data.batches.tf_bridge import WatchedDataset
+from pdanet_tf.data.batches.tf_bridge import ErrorRecordingDataset
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.scoring import evaluate
 from pdanet_tf.files import one_line, write_atomically
@@ -40,6 +40,7 @@ from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models.build import build_model, resolve_backbone_options
 from pdanet_tf.models.inspection import logits_of, split_upsampling
+from pdanet_tf.models.registry import find_model
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.ops.precision import full_precision_floatx
 from pdanet_tf.optimizers import SGD
@@ -206,11 +207,15 @@ def _owned(folder: RunFolder) -> Iterator[None]:
 def _describe_interrupt(folder: RunFolder) -> str:
     if not folder.last.exists():
         return "Interrupted before the first checkpoint: nothing was kept. Start again as before."
-    done, epochs = Progress.of(folder.last).epochs, TrainConfig.load(folder.config).epochs
-    path = str(folder.path)
+    config = TrainConfig.load(folder.config)
+    path, imports = str(folder.path), ""
+    module = find_model(config.model).family.__module__
+    if module.partition(".")[0] not in ("pdanet_tf", "__main__"):
+        imports = f" --import {module}"
     return (
-        f"Interrupted. {folder.last} keeps the state after epoch {done} of {epochs}.\n"
-        f"To go on: pdanet-tf train --resume --output-dir {shlex.quote(path)} "
+        f"Interrupted. {folder.last} keeps the state after epoch "
+        f"{Progress.of(folder.last).epochs} of {config.epochs}.\n"
+        f"To continue: pdanet-tf train --resume --output-dir {shlex.quote(path)}{imports} "
         f"(in Python: pdanet_tf.training.resume({path!r}))"
     )
 
@@ -233,7 +238,7 @@ class _Run:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config = config.resolved()
-        self.train = WatchedDataset(self._open("train"))
+        self.train = ErrorRecordingDataset(self._open("train"))
         self.validation = self._open("validation")
         self.protocol = Protocol(
             (config.short_edge,) if config.short_edge else None, config.max_size
@@ -308,7 +313,7 @@ class _Run:
         InferenceSettings(self.train.classes, self.protocol).save(self.folder.path)
         self.folder.save_config(config)
         report = self._report(model, verbose)
-        with self._told_of_full_disks(), self.train.errors(), report:
+        with self._told_of_full_disks(), self.train.original_errors(), report:
             model.fit(
                 batches,
                 initial_epoch=progress.epochs,

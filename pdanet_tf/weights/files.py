@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from pdanet_tf.base.catalog import model_names
@@ -17,6 +19,8 @@ from pdanet_tf.weights.assign import assign_weights, check_numbers
 from pdanet_tf.weights.published import CHECKPOINTS, fetch
 from pdanet_tf.weights.torch import import_torch, load_torch_state_dict, read_torch_file
 
+# Paths of kernels in a `.weights.h5` file, in which Keras names layers after their classes.
+_LOGITS_KERNEL = re.compile(r"(^|/)(classifier(_\d+)?|dual_attention/projection)/vars/0$")
 _LONGEST_REASON = 500  # characters; a message of Keras may hold a whole configuration
 
 
@@ -71,6 +75,11 @@ def _check_weights(model: keras.Model, path: Path) -> None:
 def _reason(error: Exception) -> str:
     """Returns the cause that Keras names, on one line, without its advice to execute the file."""
     message = str(error).rpartition("Exception encountered:")[2].partition(" If you trust")[0]
+    if unknown := re.search(r"Could not locate (?:class|function) '[^']*'", message):
+        return (
+            f"{unknown[0]}. Import the module that defines and registers it first (command line: "
+            "--import MODULE)."
+        )
     return " ".join(message.split())[:_LONGEST_REASON] or type(error).__name__
 
 
@@ -130,6 +139,36 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         )
 
 
+def count_classes_in_file(path: str | os.PathLike[str]) -> int | None:
+    """Returns the number of classes of the model whose weights a `.weights.h5` file holds.
+
+    It is the number of filters of the convolutions that compute logits: `Classifier` layers, and
+    the projection of DANet's head.
+
+    Returns:
+        The number, or None if the file has no such convolution, or several that differ.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read, or is a folder.
+        ValueError: If the file is damaged.
+    """
+    path = Path(path)
+    _check_file(path, "weights")
+    counts: set[int] = set()
+
+    def visit(name: str, entry: Any) -> None:
+        if isinstance(entry, h5py.Dataset) and _LOGITS_KERNEL.search(name):
+            counts.add(int(entry.shape[-1]))
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(visit)
+    except Exception as error:  # a damaged file can lead HDF5 to raise anything
+        raise ValueError(f"{path}: the weights cannot be read: {_reason(error)}") from error
+    return counts.pop() if len(counts) == 1 else None
+
+
 def _check_file(path: Path, kind: str) -> None:
     """Raises if there is no readable file; the message suggests what may have been meant."""
     if path.is_dir():
@@ -146,8 +185,9 @@ def _near_names(path: Path) -> str:
     """Returns a hint if a path is the name of an architecture, or similar to a checkpoint's."""
     if path.name in model_names():
         return (
-            f": {path.name} is an architecture, without weights. Give a .keras file, or the name "
-            f"of a published checkpoint ({', '.join(CHECKPOINTS)})"
+            f": {path.name} is an architecture, without weights. Give a .keras file, the name of a "
+            f"published checkpoint ({', '.join(CHECKPOINTS)}), or the architecture with weights "
+            "for it"
         )
     near = difflib.get_close_matches(path.name, CHECKPOINTS, n=2)
     return f". Did you mean the published checkpoint {' or '.join(near)}?" if near else ""

@@ -8,6 +8,7 @@ import pytest
 
 from pdanet_tf.cli import main
 from pdanet_tf.training import TrainConfig
+from pdanet_tf.training.callbacks import StopOnNonFinite
 
 MODULE = '''
 import keras
@@ -68,7 +69,7 @@ def test_a_module_that_cannot_be_imported_is_one_line(name, content, message, fo
     assert not (folder / "run").exists()
 
 
-def test_the_real_command_trains_a_model_of_the_users(folder, make_folder, capsys):
+def test_the_real_command_trains_a_model_of_the_users(folder, make_folder, monkeypatch, capsys):
     """In a process of its own, as the user runs it; the run goes on with the same option only."""
     command = [sys.executable, "-m", "pdanet_tf.cli", "train", "--import", "my_heads"]
     command += ["--model", "my_heads_tiny", "--output-dir", "run", "--epochs", "1"]
@@ -91,3 +92,12 @@ def test_the_real_command_trains_a_model_of_the_users(folder, make_folder, capsy
     assert "There is no model named 'my_heads_tiny'" in line
     assert "--import MODULE" in line
     assert main([*resume, "--import", "my_heads"]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(StopOnNonFinite, "on_epoch_begin", interrupt)
+    assert main([*resume, "--epochs", "2", "--import", "my_heads"]) == 130
+    said = capsys.readouterr().err
+    assert "pdanet-tf train --resume --output-dir run --import my_heads (in Python" in said
+
+
+def interrupt(self, epoch, logs=None):
+    raise KeyboardInterrupt

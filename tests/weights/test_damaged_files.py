@@ -134,6 +134,20 @@ def test_weights_that_are_not_finite(tmp_path, value):
             pdanet_tf.build_model("segnet_basic", num_classes=2, weights=tmp_path / name)
 
 
+def test_a_file_with_a_layer_of_the_users_says_what_to_import(tmp_path):
+    @keras.saving.register_keras_serializable("users")
+    class UsersLayer(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    images = keras.Input((8, 8, 3))
+    keras.Model(images, UsersLayer()(images)).save(tmp_path / "own.keras")
+    del keras.saving.get_custom_objects()["users>UsersLayer"]
+    message = r"own\.keras: .*: Could not locate class 'UsersLayer'\. Import the module .*--import"
+    with pytest.raises(ValueError, match=message):
+        load_keras_file(tmp_path / "own.keras")
+
+
 def test_foreign_files_in_the_format_of_keras(tmp_path):
     images = keras.Input((8, 8, 3))
     code = keras.Model(images, keras.layers.Lambda(lambda x: 2 * x)(images))

@@ -203,7 +203,9 @@ class TestPyTorchCheckpoints:
         InferenceSettings(Classes.numbered(3), Protocol()).save(tmp_path)
         assert cli.main(["predict", "photo.png", "--model", NAME, "--short-edges", "40"]) == 0
         printed = capsys.readouterr().out
-        assert InferenceSettings.beside(NAME) == InferenceSettings(ADE20K_CLASSES, Protocol((450,)))
+        assert InferenceSettings.load_for(NAME) == InferenceSettings(
+            ADE20K_CLASSES, Protocol((450,))
+        )
         expected = pdanet_tf.predict(image, NAME, protocol=Protocol((40,)))
         assert expected.classes == ADE20K_CLASSES
         assert next(iter(expected.areas())) in printed
