@@ -17,7 +17,6 @@ def danet_head(
     dropout: float,
     reduction: int = 8,
     channel_energy: str = "dissimilar",
-    bounded_memory: bool = True,
 ) -> Any:
     """Dual attention from the backbone's features straight to the classes.
 
@@ -27,7 +26,6 @@ def danet_head(
         dropout: Rate of the spatial dropout.
         reduction: See `PositionAttention`.
         channel_energy: See `ChannelAttention`.
-        bounded_memory: See `PositionAttention`.
 
     Returns:
         Logits, `(batch, height, width, num_classes)`.
@@ -38,7 +36,6 @@ def danet_head(
         channel_energy,
         dropout,
         logits=True,
-        bounded_memory=bounded_memory,
         name="dual_attention",
     )
     return layer(stages["C5"])
