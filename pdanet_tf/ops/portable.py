@@ -15,8 +15,8 @@ def plain_operations() -> Iterator[None]:
     energies of all positions at once instead of block by block, and batch norm uses Keras'
     computation instead of TensorFlow's fused operation. The results agree to rounding. Use it for
     comparison, and for other runtimes, which may not support loops and may have fast convolutions
-    of their own. `pdanet_tf.layers.PyramidFusion` is not affected: it consists of standard
-    operations, and a convolution of the concatenated levels would take four times the arithmetic.
+    of their own. `pdanet_tf.layers.PyramidFusion` stays factored: it consists of standard
+    operations, and a convolution of the concatenated levels takes five times the arithmetic.
 
     A graph that was traced in the block stays plain, and one that was traced before stays
     optimised: a function that Keras or TensorFlow has cached (`model.predict`, `model.fit`, a
