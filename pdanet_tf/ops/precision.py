@@ -21,30 +21,35 @@ def full_precision(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def dtype_policy(policy: str | None) -> Iterator[None]:
-    """Sets the dtype policy that layers are created with, and restores the previous one.
+    """Sets Keras' dtype policy inside the block, and restores the former one afterwards.
+
+    Layers that are created without a `dtype` take this policy. Keras keeps it separately for every
+    thread, so threads that build models of different policies at the same time do not affect each
+    other. A thread starts with the policy of `keras.config.floatx()`, whatever other threads have
+    set.
 
     Args:
-        policy: Name of the policy; None leaves the present one.
+        policy: A Keras dtype policy, such as `"mixed_bfloat16"`; None keeps the current one.
     """
-    previous = keras.config.dtype_policy()
+    former = keras.config.dtype_policy()
     try:
         if policy is not None:
             keras.config.set_dtype_policy(policy)
         yield
     finally:
-        keras.config.set_dtype_policy(previous)
+        keras.config.set_dtype_policy(former)
 
 
 @contextmanager
 def full_precision_floatx() -> Iterator[None]:
-    """Sets Keras' default dtype to at least float32, and restores the previous one.
+    """Sets Keras' default dtype to at least float32 inside the block, and restores the former one.
 
     Keras keeps the learning rate's count of steps and the sum of an epoch's losses in the default
     dtype. In float16 such a counter stops at 2048.
     """
-    previous = keras.config.floatx()
+    former = keras.config.floatx()
     try:
-        keras.config.set_floatx(full_precision_dtype(previous))
+        keras.config.set_floatx(full_precision_dtype(former))
         yield
     finally:
-        keras.config.set_floatx(previous)
+        keras.config.set_floatx(former)
