@@ -1,4 +1,4 @@
-"""Images of every kind as arrays of pixels."""
+"""Conversion of images of every kind to arrays of pixels."""
 
 import os
 
@@ -15,10 +15,10 @@ def read_pixels(image: ImageLike) -> np.ndarray:
     """Returns an image as `(height, width, 3)`, uint8, RGB.
 
     Args:
-        image: As `Predictor.predict` takes it.
+        image: One image, as `Predictor.predict` takes it.
 
     Raises:
-        DataError: If a file is missing, truncated or no image.
+        DataError: If a file is missing, truncated or not an image.
         ValueError: If an array has another shape or dtype.
     """
     if isinstance(image, Image.Image):

@@ -376,7 +376,7 @@ class TestDownload:
         archive = server.offer(folder)
         whole = archive.read_bytes()
         archive.write_bytes(whole[:-1] + b"x")
-        with pytest.raises(DataError, match="not the archive that was published"):
+        with pytest.raises(DataError, match="not the file that was published"):
             prepare(data_dir)
         assert files(data_dir / "downloads") == ["extracted"]
         assert_nothing_is_prepared(data_dir)

@@ -20,6 +20,7 @@ import pooch  # type: ignore[import-untyped]
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import file_adapters
 
+from pdanet_tf.base.download import download
 from pdanet_tf.data.problems import DataError, Problem, raise_if_any
 from pdanet_tf.data.readers import EncodedFile, PathLike, image_mode, read_image, read_label
 from pdanet_tf.data.sources.ade20k import ADE20K_CLASSES
@@ -28,7 +29,6 @@ from pdanet_tf.data.validation.image import size_problem
 
 ROOT = "ADEChallengeData2016"
 _FOLDERS = {"train": "training", "validation": "validation"}
-_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -225,32 +225,15 @@ def find_manual(folder: PathLike) -> Path | None:
 
 
 def _download(folder: Path) -> Path:
-    """Downloads the archive to a folder, unless the folder already contains it.
-
-    An interrupted download is restarted. An incomplete file never gets the archive's name.
-    """
-    cache = pooch.create(
-        folder,
-        base_url="",
-        registry={f"{ROOT}.zip": f"sha1:{OFFICIAL.sha1}"},
-        urls={f"{ROOT}.zip": OFFICIAL.url},
-        retry_if_failed=_TRIES - 1,
-    )
-    downloader = pooch.HTTPDownloader(progressbar=True, chunk_size=2**20)
+    """Downloads the archive to a folder, unless the folder already contains it."""
     advice = (
         f"Put {ROOT}.zip, or the folder {ROOT} extracted from it, into {folder / 'manual'}, or "
         "give the extracted folder itself as data_dir"
     )
     try:
-        return Path(cache.fetch(f"{ROOT}.zip", downloader=downloader))
+        return download(OFFICIAL.url, folder / f"{ROOT}.zip", f"sha1:{OFFICIAL.sha1}", advice)
     except ValueError as error:
-        raise DataError(
-            f"{OFFICIAL.url}: not the archive that was published: {error} {advice}"
-        ) from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
-        raise OSError(f"{OFFICIAL.url} cannot be downloaded: {error}. {advice}") from error
+        raise DataError(f"{error} {advice}") from error
 
 
 def _check_hash(archive: Path) -> None:
