@@ -21,15 +21,14 @@ from pdanet_tf.cli.errors import print_error
 from pdanet_tf.cli.images import Results, check_outputs, find_images
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.spelling import spell_as_options
-from pdanet_tf.cli.user_modules import user_families
 from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDataset
-from pdanet_tf.data.validation import validate_dataset
+from pdanet_tf.data.validation.report import validate_dataset
 from pdanet_tf.evaluation.scoring import evaluate_predictions
 from pdanet_tf.files import whole_file
 from pdanet_tf.inference.crf import CRFParameters
 from pdanet_tf.inference.settings import InferenceSettings, load_model
 from pdanet_tf.models import with_dtype_policy
-from pdanet_tf.models.segmentation import count_classes
+from pdanet_tf.models.inspection import count_classes
 from pdanet_tf.weights.torch import load_torch_state_dict, read_torch_file, torch_stem
 
 
@@ -298,10 +297,6 @@ def _benchmark(
     _show(run_benchmark(cases, rounds, imports=imports), json, chart)
 
 
-def _models() -> None:
-    print_models(user_families())
-
-
 COMMANDS = {
     "train": _train,
     "validate-data": _validate_data,
@@ -310,5 +305,5 @@ COMMANDS = {
     "export": _export,
     "convert": _convert,
     "benchmark": _benchmark,
-    "models": _models,
+    "models": print_models,
 }

@@ -11,7 +11,7 @@ from pdanet_tf.base.progress import track
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.sources.folder import FolderDataset
-from pdanet_tf.data.statistics import check_split
+from pdanet_tf.data.validation.split import check_split
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.store import Store, describe_origin
 from pdanet_tf.inference.crf import CRFParameters
@@ -19,7 +19,7 @@ from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import load_model
 from pdanet_tf.metrics import MeanIoU
-from pdanet_tf.models.segmentation import count_classes
+from pdanet_tf.models.inspection import count_classes
 
 
 def evaluate(

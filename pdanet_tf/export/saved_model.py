@@ -12,7 +12,7 @@ from pdanet_tf.inference.predictor import VALUES_PER_STRIP
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import load_model
 from pdanet_tf.models import fold_batch_norm
-from pdanet_tf.models.segmentation import count_classes, split_pixel_model
+from pdanet_tf.models.inspection import count_classes, logits_of, split_pixel_model
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.ops.grid import CellGrid
 from pdanet_tf.ops.resize import interpolation_matrix
@@ -57,7 +57,7 @@ def export_saved_model(
         ```python
         pdanet_tf.export_saved_model("runs/first/best.keras", "models/pdanet/1")
         served = tf.saved_model.load("models/pdanet/1").signatures["serving_default"]
-        served(image_bytes=tf.constant([open("photo.jpg", "rb").read()]))["label_map_bytes"]
+        served(image_bytes=tf.stack([tf.io.read_file("photo.jpg")]))["label_map_bytes"]
         ```
     """
     require_tensorflow("A SavedModel")
@@ -126,8 +126,7 @@ def _views(
         images = _resize(image, working_size)[None]
         if protocol.flip:
             images = tf.concat([images, images[:, :, ::-1]], axis=0)
-        outputs = network(images, training=False)
-        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        logits = logits_of(network(images, training=False))
         logits = tf.cast(logits, tf.float32)  # from float64
         views.append(_place(logits[0], working_size, size, grid))
         if protocol.flip:

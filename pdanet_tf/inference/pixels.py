@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from pdanet_tf.base.arrays import check_image
-from pdanet_tf.data.readers import convert_picture, read_image
+from pdanet_tf.data.readers import convert_to_rgb, read_image
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 
@@ -22,7 +22,7 @@ def read_pixels(image: ImageLike) -> np.ndarray:
         ValueError: If an array has another shape or dtype.
     """
     if isinstance(image, Image.Image):
-        return np.asarray(convert_picture(image, honour_orientation=True))
+        return np.asarray(convert_to_rgb(image, honour_orientation=True))
     if not isinstance(image, np.ndarray):
         return read_image(image, honour_orientation=True)
     check_image(image)

@@ -20,7 +20,7 @@ from pdanet_tf.inference.prediction import Prediction
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import SETTINGS_FILE, InferenceSettings, load_model
 from pdanet_tf.inference.windows import View
-from pdanet_tf.models.segmentation import count_classes, split_pixel_model
+from pdanet_tf.models.inspection import count_classes, logits_of, split_pixel_model
 from pdanet_tf.weights.published import CHECKPOINTS
 
 VALUES_PER_STRIP = 2**24  # probabilities that are computed at once: 64 MiB
@@ -194,8 +194,7 @@ def _compile(
     """
 
     def compute_logits(images: Tensor) -> Tensor:
-        outputs = model(images, training=False)
-        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        logits = logits_of(model(images, training=False))
         return ops.cast(logits, "float32")  # from float64
 
     def interpolate(logits: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from pdanet_tf.data.classes import Classes
 from pdanet_tf.files import one_line, read_json, write_atomically
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.models import build_model
+from pdanet_tf.models.inspection import count_classes, find_logits
 from pdanet_tf.models.registry import find_model
-from pdanet_tf.models.segmentation import count_classes, find_logits
 from pdanet_tf.weights.files import count_classes_in_file, load_keras_file
 from pdanet_tf.weights.published import CHECKPOINTS
 

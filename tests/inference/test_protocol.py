@@ -251,7 +251,7 @@ def test_predictions_of_other_images_are_not_resumed(model, dataset, folder, tmp
     ("values", "message"),
     [
         ([255], "no pixel of any annotation has a class"),
-        ([0, 255], "all annotations hold 0 and 255 only"),
+        ([0, 255], "all annotations contain only 0 and 255"),
         ([1], None),  # one class only, which may be scored
     ],
 )

@@ -406,7 +406,7 @@ def test_an_interrupt_says_how_to_go_on(run, data, tmp_path, monkeypatch, capsys
     assert cli.main(command) == 130
     assert capsys.readouterr().err.splitlines()[-2:] == [
         f"pdanet-tf: Interrupted. {run}/last.keras keeps the state after epoch 2 of 3.",
-        f"To go on: pdanet-tf train --resume --output-dir {run} "
+        f"To continue: pdanet-tf train --resume --output-dir {run} "
         f"(in Python: pdanet_tf.training.resume('{run}'))",
     ]
     monkeypatch.setattr(FolderDataset, "check", lambda self: interrupt(self, 0))
