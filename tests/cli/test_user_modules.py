@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from pdanet_tf.cli import main
-from pdanet_tf.models import registry
 from pdanet_tf.training import TrainConfig
+from pdanet_tf.training.callbacks import StopOnNonFinite
 
 MODULE = '''
 import keras
@@ -31,21 +31,20 @@ def my_heads(backbone, dropout=0.1, **options):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """The current folder, with a module of the user's; the models are as before afterwards."""
+def folder(tmp_path, monkeypatch, restored_registry):
+    """The current folder, with a module of the user's."""
     (tmp_path / "my_heads.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
     sys.modules.pop("my_heads", None)
 
 
 def test_models_of_a_module_are_listed_and_used(folder, capsys):
-    assert main(["models", "--import", "my_heads"]) == 0
-    assert capsys.readouterr().out.endswith("\nMy heads: one layer.\n  my_heads_tiny\n")
     assert main(["models"]) == 0
     assert "my_heads" not in capsys.readouterr().out
+    assert main(["models", "--import", "my_heads"]) == 0
+    assert capsys.readouterr().out.endswith("\nMy heads: one layer\n  my_heads_tiny\n")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +69,7 @@ def test_a_module_that_cannot_be_imported_is_one_line(name, content, message, fo
     assert not (folder / "run").exists()
 
 
-def test_the_real_command_trains_a_model_of_the_users(folder, make_folder, capsys):
+def test_the_real_command_trains_a_model_of_the_users(folder, make_folder, monkeypatch, capsys):
     """In a process of its own, as the user runs it; the run goes on with the same option only."""
     command = [sys.executable, "-m", "pdanet_tf.cli", "train", "--import", "my_heads"]
     command += ["--model", "my_heads_tiny", "--output-dir", "run", "--epochs", "1"]
@@ -93,3 +92,12 @@ def test_the_real_command_trains_a_model_of_the_users(folder, make_folder, capsy
     assert "There is no model named 'my_heads_tiny'" in line
     assert "--import MODULE" in line
     assert main([*resume, "--import", "my_heads"]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(StopOnNonFinite, "on_epoch_begin", interrupt)
+    assert main([*resume, "--epochs", "2", "--import", "my_heads"]) == 130
+    said = capsys.readouterr().err
+    assert "pdanet-tf train --resume --output-dir run --import my_heads (in Python" in said
+
+
+def interrupt(self, epoch, logs=None):
+    raise KeyboardInterrupt
