@@ -226,7 +226,9 @@ def test_predictions_of_other_images_are_not_resumed(model, dataset, folder, tmp
     pixels = folder / "images" / "validation" / "scene_2.png"
     former = pixels.read_bytes()
     Image.new("RGB", (90, 8), (9, 90, 200)).save(pixels)  # of the same size
-    with pytest.raises(DataError, match=r"scene_2\.png: .* belongs to another image of the same name and"):
+    with pytest.raises(
+        DataError, match=r"scene_2\.png: .* belongs to another image of the same name and"
+    ):
         pdanet_tf.evaluate(model, dataset, **arguments)
     pixels.write_bytes(former)
     pdanet_tf.evaluate(model, dataset, **arguments)
