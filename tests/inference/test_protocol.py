@@ -214,7 +214,7 @@ def test_an_evaluation_goes_on_where_it_stopped(model, dataset, tmp_path, monkey
     Image.new("L", (3, 3), 1).save(folder / "scene_0.png")
     with pytest.raises(DataError, match=r"scene_0\.png: the stored prediction is 3 x 3"):
         pdanet_tf.evaluate(model, dataset, resume=True, **arguments)
-    with pytest.raises(ValueError, match="needs the folder"):
+    with pytest.raises(ValueError, match="requires predictions, the folder"):
         pdanet_tf.evaluate(model, dataset, resume=True)
 
 
@@ -226,7 +226,7 @@ def test_predictions_of_other_images_are_not_resumed(model, dataset, folder, tmp
     pixels = folder / "images" / "validation" / "scene_2.png"
     former = pixels.read_bytes()
     Image.new("RGB", (90, 8), (9, 90, 200)).save(pixels)  # of the same size
-    with pytest.raises(DataError, match=r"scene_2\.png: .* of another one of that name and size"):
+    with pytest.raises(DataError, match=r"scene_2\.png: .* belongs to another image of the same name and"):
         pdanet_tf.evaluate(model, dataset, **arguments)
     pixels.write_bytes(former)
     pdanet_tf.evaluate(model, dataset, **arguments)
