@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and JSON that is read with care."""
+"""Atomic writing of files and folders, and checked reading of JSON."""
 
 import errno
 import glob
@@ -11,26 +11,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, over quota, file too large
 _ENDING = ".tmp"
 
 
 @contextmanager
 def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
-    """Yields a path to write to; that file replaces `path` if the block ends without an error.
+    """Yields a path to write to. That file replaces `path` if the block ends without an error.
 
     The temporary file has the name of `path`, because some writers choose the format from it. It
-    lies in a temporary folder beside `path`, whose name no other thread, process or machine has.
-    File and folder are flushed to the disk, so that a power cut leaves the former file or the new
-    one.
+    is in a temporary folder next to `path`, whose name no other thread, process or machine uses.
+    File and folder are flushed to the disk, so that a power cut leaves either the former file or
+    the new one.
 
     Args:
         path: The file.
-        size: About how many bytes it will have, for the message when the disk is full.
+        size: Approximate size in bytes, for the message when the disk is full.
 
     Raises:
-        OSError: If the file cannot be written; the message names `path` and the reason; when the
-            disk is full, also the bytes that it needs and those that are free.
+        OSError: If the file cannot be written. The message names `path` and the reason; if the
+            disk is full, also the bytes that are needed and the bytes that are free.
     """
     with _named_errors(path, size):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,12 +45,12 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yields a new folder to write to, which becomes `path` if the block ends without an error.
+    """Yields a new folder to write to. It becomes `path` if the block ends without an error.
 
-    The temporary folder lies beside `path`; no other thread, process or machine has its name.
+    The temporary folder is next to `path`, and no other thread, process or machine uses its name.
 
     Raises:
-        FileExistsError: If there is something called `path`.
+        FileExistsError: If `path` exists.
         OSError: If the folder cannot be written; the message names `path` and the reason.
     """
     with _named_errors(path):
@@ -65,14 +65,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all, with the line ends that `text` has."""
+    """Writes a text file atomically, in UTF-8, without changing line ends."""
     content = text.encode("utf-8")
     with whole_file(path, len(content)) as temporary:
         temporary.write_bytes(content)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes what `whole_file` could not, because its process was killed.
+    """Removes temporary files of `whole_file` that a killed process left.
 
     The caller makes sure that no other process is writing `path`.
     """
@@ -81,14 +81,14 @@ def remove_leftovers(path: Path) -> None:
 
 
 def plain_error(number: int, text: str) -> OSError:
-    """Returns the error of an error number, whose message is `text` alone."""
+    """Returns the exception for an error number, with `text` as its whole message."""
     error = type(OSError(number, text))(text)
     error.errno = number
     return error
 
 
 def describe_reason(error: OSError, path: Path) -> str:
-    """Says why `path` cannot be written, in the operating system's words where they are plain."""
+    """Returns why `path` cannot be written, as the operating system says it where that is clear."""
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
         for parent in path.parents:
             if parent.exists() and not parent.is_dir():
@@ -98,7 +98,7 @@ def describe_reason(error: OSError, path: Path) -> str:
 
 @contextmanager
 def _named_errors(path: Path, size: int | None = None) -> Iterator[None]:
-    """Has errors name the file or folder that is written, instead of a temporary one."""
+    """Replaces the temporary path in errors by the path of the file or folder."""
     try:
         yield
     except OSError as error:
@@ -111,7 +111,7 @@ def _named_errors(path: Path, size: int | None = None) -> Iterator[None]:
 
 
 def _is_about(error: OSError, path: Path) -> bool:
-    """Tells whether an error is of writing `path`, and not of another file that was read."""
+    """Returns whether an error is about writing `path`, and not about reading another file."""
     if not isinstance(error.filename, str | os.PathLike):
         return True
     file, prefix = Path(error.filename), _prefix(path)
@@ -123,7 +123,7 @@ def _is_about(error: OSError, path: Path) -> bool:
 
 
 def _prefix(path: Path) -> str:
-    return f".{path.name[:40]}."  # a name has 255 bytes at most
+    return f".{path.name[:40]}."  # file names are limited to 255 bytes
 
 
 def _flush(path: Path) -> None:
@@ -150,7 +150,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no JSON in UTF-8, or holds something else; the message names it.
+        ValueError: If the file is not JSON in UTF-8, or not an object; the message names the file.
     """
     try:
         content = json.loads(path.read_bytes().decode("utf-8"))
@@ -162,6 +162,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def one_line(error: Exception, length: int = 200) -> str:
-    """Returns the message of an error, shortened to one line of at most `length` characters."""
+    """Returns the message of an error on one line of at most `length` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= length else f"{text[: length - 3]}..."

@@ -9,11 +9,11 @@ def print_models(others: Mapping[str, Sequence[str]] | None = None) -> None:
     """Prints the names of all models, family by family, with their sizes.
 
     Args:
-        others: Names of models that are not pdanet_tf's own, by title of the family; they are
+        others: Names of models that are not part of pdanet_tf, by title of the family. They are
             printed without sizes.
     """
     width = max(map(len, model_names()))
-    print("Parameters with 150 classes, and the size of the file in float32")
+    print("Number of parameters with 150 classes, and size of the file in float32")
     for name, family in FAMILIES.items():
         print(f"\n{family.title}")
         for backbone, count in family.parameters.items():

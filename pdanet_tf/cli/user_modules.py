@@ -1,4 +1,4 @@
-"""Modules of the user's, which `--import` names: they register families of models."""
+"""The modules that `--import` names. They register the user's own families of models."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from pdanet_tf.models.registry import find_model, list_models
 
 
 def import_user_modules(names: Sequence[str]) -> None:
-    """Imports modules, also those of the current folder.
+    """Imports modules, installed or in the current folder.
 
     Args:
         names: Names of the modules, such as "my_heads" or "my_package.heads".
@@ -41,9 +41,9 @@ def import_user_modules(names: Sequence[str]) -> None:
 
 
 def user_families() -> dict[str, list[str]]:
-    """Returns the models that are not pdanet_tf's own: names by title of the family.
+    """Returns the names of the models that are not part of pdanet_tf, by title of the family.
 
-    The title is the first line of the family's docstring, or else its name.
+    The title is the first line of the family's docstring, or its name if there is none.
     """
     families: dict[str, list[str]] = {}
     for name in sorted(set(list_models()) - set(model_names())):

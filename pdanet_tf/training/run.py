@@ -215,7 +215,7 @@ def _describe_interrupt(folder: RunFolder) -> str:
         imports = f" --import {module}"
     return (
         f"Interrupted. {folder.last} keeps the state after epoch "
-        f"{Progress.of(folder.last).epochs} of {config.epochs}.\n"
+        f"{Progress.read(folder.last).epochs} of {config.epochs}.\n"
         f"To continue: pdanet-tf train --resume --output-dir {shlex.quote(path)}{imports} "
         f"(in Python: pdanet_tf.training.resume({path!r}))"
     )
@@ -269,7 +269,7 @@ class _Run:
     def check(self) -> None:
         """Looks at the folder, the devices and the data."""
         if self.is_resumed:
-            self.progress = Progress.of(self.folder.last)
+            self.progress = Progress.read(self.folder.last)
             check_same_run(self.folder, self.progress.origin, self.config, self.data)
         elif self.folder.last.exists():
             raise FileExistsError(
@@ -533,7 +533,7 @@ class _Run:
         callbacks: list[keras.callbacks.Callback] = [
             StopOnNonFinite(self.folder.last),
             Validation(self.validation, self.protocol, shows_progress),
-            Checkpoints(self.folder, self._for_use, self.progress),
+            Checkpoints(self.folder, self._for_inference, self.progress),
         ]
         if _has_tensorboard():
             logs = self.folder.path / "logs"
@@ -542,7 +542,7 @@ class _Run:
             callbacks.append(KeepFreedMemory())
         return callbacks
 
-    def _for_use(self, trained: keras.Model) -> keras.Model:
+    def _for_inference(self, trained: keras.Model) -> keras.Model:
         """Returns the trained model as it is used: float32, logits at the image's size."""
         model = self._build("float32", upsample=True, aux_head=False)
         paths = {weight.path for weight in model.weights}

@@ -158,7 +158,7 @@ def test_weights_that_are_not_finite_are_not_saved(config, tmp_path):
         patch.setattr(StopOnNonFinite, "on_epoch_end", spoil)
         with pytest.raises(NonFiniteLossError, match="not finite after epoch 2"):
             train(config, verbose=0)
-    assert Progress.of(tmp_path / "run" / "last.keras").epochs == 1
+    assert Progress.read(tmp_path / "run" / "last.keras").epochs == 1
     assert len(history(config)) == 1
 
 
@@ -247,7 +247,7 @@ def test_options_of_the_backbone_reach_the_model(config, monkeypatch):
         "pdanet_tf.models.build.imagenet_weights", lambda backbone, name: loaded.append(name)
     )
     run = _Run(config(backbone_weights="imagenet", output_stride=16))
-    model = run._for_use(run._compiled_model())
+    model = run._for_inference(run._compiled_model())
     # Once, at the start; the model for use has the stem that these weights brought.
     assert loaded == ["resnet18"]
     backbone = model.get_layer("resnet18")
@@ -382,7 +382,7 @@ def test_what_a_run_says_in_a_file(config, tmp_path, capsys):
     found = []
 
     def look(epoch, logs):  # a callback of the user's finds the epoch's files written
-        found.append((Progress.of(tmp_path / "run" / "last.keras").epochs, logs["val_mean_iou"]))
+        found.append((Progress.read(tmp_path / "run" / "last.keras").epochs, logs["val_mean_iou"]))
 
     look = keras.callbacks.LambdaCallback(on_epoch_end=look)
     train(config(class_names=("one", "two", "three")), callbacks=[look])
