@@ -1,7 +1,8 @@
 """Compares DANet's head at 1000 x 1000 pixels with its attention in blocks and at once.
 
-Each is a process of its own that takes steps of training of the head alone (forward and backward),
-in turns, and tells how much memory a step takes. Run it from anywhere, on Linux:
+Each variant runs in a process of its own. The processes take turns in training steps of the head
+alone (forward and backward pass), and measure the memory of a step. Run it from the root of the
+repository, on Linux:
 
     python -m benchmarks.attention [--size 1000 1000] [--rounds 5]
 """
@@ -12,7 +13,7 @@ import functools
 import os
 import statistics
 
-# TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
+# TensorFlow logs its CPU features and missing GPUs. Set this before TensorFlow is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
@@ -34,7 +35,7 @@ def prepare_head(case: Case, way: str) -> Step:
     """Builds DANet's head, and returns a function that computes its outputs and gradients."""
     keras.utils.set_random_seed(0)
     head = DualAttention(NUM_CLASSES, logits=True, bounded_memory=way == "in blocks")
-    if way == "none":  # what the rest of the head takes
+    if way == "none":  # measures the rest of the head
         head.position_attention = keras.layers.Identity()
     head.build((None, None, None, 512))
 

@@ -1,7 +1,7 @@
-"""Compares the models' speed and memory with PyTorch's, taking turns on one machine.
+"""Compares speed and memory of the models with PyTorch, in turns on one machine.
 
-Needs PyTorch (extra `torch`), and a C++ compiler for `torch.compile`. Run it from the root of the
-repository:
+Requires PyTorch (extra `torch`), and a C++ compiler for `torch.compile`. Run it from the root of
+the repository:
 
     python -m benchmarks.compare_pytorch [--rounds 20] [--size 304 400] [--output FILE]
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
+# TensorFlow logs its CPU features and missing GPUs. Set this before TensorFlow is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
@@ -38,7 +38,7 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def prepare_twin(case: Case, compiled: bool = False, channels_last: bool = False) -> Step:
-    """Builds the twin of a model, and returns a function that takes a step."""
+    """Builds the PyTorch twin of a model and returns a function that takes a step."""
     torch.manual_seed(0)
     twin = Twin(case.model)
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -78,11 +78,11 @@ def prepare_twin(case: Case, compiled: bool = False, channels_last: bool = False
 
 
 def largest_difference(name: str) -> float:
-    """Compares the logits of both, with the twin's weights: relative to the largest logit."""
+    """Returns how much the logits differ with the twin's weights, relative to the largest logit."""
     torch.manual_seed(0)
     twin = Twin(name, num_classes=7).eval()
     for key, value in twin.named_parameters():
-        if key.endswith("gamma"):  # at 0 there would be no attention
+        if key.endswith("gamma"):  # with 0, attention would have no effect
             torch.nn.init.constant_(value, 0.5)
     ours = pdanet_tf.build_model(name, 7, include_preprocessing=False, upsample=False)
     states = (twin.encoder.state_dict(), twin.decoder.state_dict())
@@ -95,7 +95,7 @@ def largest_difference(name: str) -> float:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared: a case of ours, and how the twin runs it."""
+    """A case of this package, and the ways in which the PyTorch twin runs it."""
 
     title: str
     case: Case
@@ -110,7 +110,7 @@ def comparisons(size: tuple[int, int]) -> list[Comparison]:
     pdanet = functools.partial(Case, "pdanet_resnet18", size=size)
     return [
         Comparison(
-            "PDANet, prediction, float32",
+            "PDANet, inference, float32",
             pdanet("predict"),
             {"eager": eager, "eager, channels last": last, "torch.compile": compiled},
         ),
@@ -120,7 +120,7 @@ def comparisons(size: tuple[int, int]) -> list[Comparison]:
             {"eager": eager, "eager, channels last": last, "torch.compile": compiled},
         ),
         Comparison(
-            "PDANet, prediction, mixed_bfloat16",
+            "PDANet, inference, mixed_bfloat16",
             pdanet("predict", precision="mixed_bfloat16"),
             {"autocast": eager, "autocast, channels last": last},
         ),
@@ -135,12 +135,12 @@ def comparisons(size: tuple[int, int]) -> list[Comparison]:
             {"eager": eager, "eager, channels last": last},
         ),
         Comparison(
-            "PSPNet, prediction, float32",
+            "PSPNet, inference, float32",
             Case("pspnet_resnet18", size=size),
             {"eager": eager, "eager, channels last": last},
         ),
         Comparison(
-            "DANet, prediction, float32",
+            "DANet, inference, float32",
             Case("danet_resnet18", size=size),
             {"eager": eager, "eager, channels last": last},
         ),
@@ -161,7 +161,7 @@ HEADINGS = (
 
 
 def measure(comparison: Comparison, rounds: int) -> list[list[str]]:
-    """Measures one comparison, and returns the cells of its rows."""
+    """Measures one comparison and returns the cells of its rows."""
     with contextlib.ExitStack() as stack:
         ours = stack.enter_context(Runner(comparison.case))
         twins = [
@@ -189,33 +189,33 @@ def measure(comparison: Comparison, rounds: int) -> list[list[str]]:
 
 
 def render(rows: Sequence[Sequence[str]], differences: dict[str, float], rounds: int) -> str:
-    """Returns the table and what explains it, as Markdown."""
+    """Returns the page in Markdown: the table and its explanation."""
     equal = ", ".join(f"{value:.1e} ({name})" for name, value in differences.items())
     return page(
-        "Beside PyTorch",
-        "Written by `python -m benchmarks.compare_pytorch`; do not edit. The twin in PyTorch is "
-        "`benchmarks/pytorch_twin.py`. With the same weights, the largest differences of logits, "
-        f"relative to the largest logit, are {equal}.",
+        "Comparison with PyTorch",
+        "Written by `python -m benchmarks.compare_pytorch`; do not edit. The PyTorch models are "
+        "those of `benchmarks/pytorch_twin.py`. With the same weights, the logits differ by at "
+        f"most {equal}, relative to the largest logit.",
         markdown_table(HEADINGS, rows),
-        "Each is a process of its own that uses all cores; all processes of a comparison take "
-        f"turns, a step each, in {rounds} rounds. Times are medians, ratios are ratios of "
-        "medians; the range is that of the ratios within a round. A prediction goes from "
-        "normalised images to logits at 1/8; a step of training is the forward and the backward "
-        "pass and SGD. Memory is the most that the first steps take beyond what the process held "
-        "after steps on small images, so that neither the model nor the optimizer counts.",
+        "Each model runs in a process of its own that uses all cores. The processes of a "
+        f"comparison take turns, one step each, in {rounds} rounds. Times are medians, and ratios "
+        "are ratios of medians; the range is that of the ratios within a round. Inference computes "
+        "logits at 1/8 from normalised images. A training step consists of the forward pass, the "
+        "backward pass and SGD. Memory is the peak of the first steps above what the process used "
+        "after steps on small images; it therefore includes neither the model nor the optimizer.",
         f"Measured on {describe_machine('tensorflow', 'keras', 'torch')}.",
     )
 
 
 def main() -> None:
-    """Checks that the twins are equal, measures, prints and writes the table."""
+    """Checks that the twins are equal, measures, then prints and writes the table."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--rounds", type=int, default=20, help="steps of each")
     parser.add_argument("--size", type=int, nargs=2, default=(304, 400), help="height and width")
-    parser.add_argument("--only", help="only comparisons whose title contains this")
+    parser.add_argument("--only", help="measure only comparisons whose title contains this text")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="the file")
     options = parser.parse_args()
     console = Console()

@@ -1,6 +1,7 @@
-"""Writes how fast both recipes feed images, beside a plain Pillow + NumPy loader, on 1 and 2 cores.
+"""Compares the input pipelines with a plain Pillow + NumPy loader, on 1 and 2 cores.
 
-Run it from anywhere, on Linux; without `--data-dir` it draws a stand-in for ADE20K first:
+Run it from the root of the repository, on Linux. Without `--data-dir` it first draws a stand-in for
+ADE20K:
 
     python -m benchmarks.data [--images 400] [--data-dir ADEChallengeData2016] [--output FILE]
 """
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-# TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
+# TensorFlow logs its CPU features and missing GPUs. Set this before TensorFlow is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
@@ -41,7 +42,7 @@ MODEL = "pdanet_resnet18"
 RECIPES = ("crop", "paper")
 CORES = (1, 2)
 BATCH_SIZE = 8
-TRAINING_BATCH_SIZE = 4  # which 4 GiB of memory are enough for
+TRAINING_BATCH_SIZE = 4  # 4 GiB of memory suffice
 CROP_SIZE = (512, 512)
 SHORT_EDGES = (300, 375, 450, 525, 600)
 MAX_SIZE = 1000
@@ -51,15 +52,15 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Job:
-    """What one process measures.
+    """A measurement in a process of its own.
 
     Attributes:
         root: Folder of the data set.
         recipe: "crop" or "paper".
         loader: "pipeline" or "plain".
         cores: Number of cores that the process may use.
-        batches: Number of batches that are timed, after the first.
-        seed: Seed of everything random.
+        batches: Number of timed batches, after the first.
+        seed: Random seed.
     """
 
     root: Path
@@ -72,13 +73,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Load:
-    """What one process measured.
+    """The result of a measurement.
 
     Attributes:
         first: Seconds to the first batch.
         rate: Images per second, after the first batch.
-        cpu: Seconds of all cores per image; other work on the machine hardly changes it.
-        memory: Highest memory in use beyond that before the first batch, in MiB.
+        cpu: CPU seconds per image, summed over the cores; other work on the machine hardly
+            changes it.
+        memory: Peak memory above that in use before the first batch, in MiB.
     """
 
     first: float
@@ -144,7 +146,7 @@ class Step:
 
 
 def train_steps(root: Path, recipe: str, steps: int) -> list[Step]:
-    """Trains PDANet, and times each step after the first few, which trace the graph."""
+    """Trains PDANet and times each step, except for the first few, which trace the graph."""
     tf.config.set_visible_devices([], "GPU")
     keras.utils.set_random_seed(0)
     model = pdanet_tf.build_model(MODEL, upsample=False)
@@ -161,9 +163,9 @@ def train_steps(root: Path, recipe: str, steps: int) -> list[Step]:
 
 
 def run_apart(function: Callable[..., Result], *arguments: Any, cores: int) -> Result:
-    """Calls a function in a new process that may use so many cores from its beginning."""
+    """Calls a function in a new process that can use only the given number of cores."""
     available = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(available)[:cores])  # which the process inherits
+    os.sched_setaffinity(0, sorted(available)[:cores])  # the process inherits it
     try:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as pool:
@@ -178,7 +180,7 @@ Loads = dict[tuple[str, int, str], list[Load]]  # by recipe, cores and loader
 def measure_loads(
     root: Path, cores: Sequence[int], batches: int, rounds: int, console: Console
 ) -> Loads:
-    """Measures all loaders, one after the other, and that several times."""
+    """Measures all loaders in turns, `rounds` times."""
     loads: Loads = {}
     jobs = [
         Job(root, recipe, loader, count, batches, seed)
@@ -247,32 +249,31 @@ def render(
     options: argparse.Namespace,
     source: str,
 ) -> str:
-    """Returns both tables and what explains them, as Markdown."""
+    """Returns the page in Markdown: both tables and their explanation."""
     height, width = CROP_SIZE
     paragraphs = [
         "Written by `python -m benchmarks.data`; do not edit. Both recipes, in batches of "
         f"{BATCH_SIZE}, read {source}. `crop`: crops of {height} x {width} at a random scale of "
-        "0.5 to 2, flipped, with colour jitter. `paper`: batches of one orientation, short edge "
-        f"{', '.join(map(str, SHORT_EDGES))} and long edge up to {MAX_SIZE}, flipped, padded to a "
-        "multiple of 8. Labels at 1/8.",
+        "0.5 to 2, randomly flipped, with colour jitter. `paper`: batches of one orientation with "
+        f"a short edge of {', '.join(map(str, SHORT_EDGES))} and a long edge of up to {MAX_SIZE}, "
+        "randomly flipped and padded to a multiple of 8. Labels have 1/8 of the resolution.",
         "## Loading",
         markdown_table(HEADINGS, loads),
         "**pipeline** is `pdanet_tf.data.batches.pipeline`. **plain** is a loader in Pillow and "
         "NumPy that does the same work sample by sample in one thread "
-        "(`benchmarks/plain_loader.py`). Each row is a process of its own, kept to 1 or 2 cores "
-        "from its beginning; pipeline and plain "
-        f"loader take turns, in {options.rounds} rounds of {options.batches} batches. **Times "
-        "plain** is the ratio of their rates within a round; other figures, too, are medians of "
-        "the rounds. **CPU** sums over the cores; it says what an idle machine would reach where "
-        "other work takes part of this one. **First batch** begins with opening the data set; "
-        "`paper` reads the sizes of all images first. **Memory** is the most in use beyond what "
-        "the process has once everything is imported. The files are in the system's cache.",
+        "(`benchmarks/plain_loader.py`). Each row was measured in a process of its own that could "
+        "use 1 or 2 cores; pipeline and plain loader took turns in "
+        f"{options.rounds} rounds of {options.batches} batches. All figures are medians of the "
+        "rounds. **Times plain** is the ratio of the two rates within a round. **CPU** is summed "
+        "over the cores; it hardly depends on other work on the machine. **First batch** includes "
+        "opening the data set; `paper` also reads the sizes of all images. **Memory** is the peak "
+        "above what the process uses after all imports. The files are in the system's cache.",
         "## Training",
         markdown_table(STEP_HEADINGS, steps),
-        f"Steps of `{MODEL}` in float32, batches of {TRAINING_BATCH_SIZE}, on the CPU, while the "
-        f"pipeline prepares the next batches on the same cores; the first {WARM_UP_STEPS} steps, "
-        "which trace the graph, do not count. Waiting is the time until the next batch is there "
-        "when the step asks for it.",
+        f"Training steps of `{MODEL}` in float32 with batches of {TRAINING_BATCH_SIZE} on the CPU, "
+        "while the pipeline prepares the next batches on the same cores. The first "
+        f"{WARM_UP_STEPS} steps trace the graph and are not counted. Waiting is the time between "
+        "the request for a batch and its arrival.",
         f"Measured on {describe_machine('tensorflow', 'keras', 'numpy', 'pillow')}.",
     ]
     return page("Feeding images", *paragraphs)
@@ -287,14 +288,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400, help="images to draw")
     parser.add_argument("--data-dir", type=Path, help="an extracted ADEChallengeData2016 instead")
     parser.add_argument("--batches", type=int, default=40, help="batches per round")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of every loader")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each loader")
     parser.add_argument("--steps", type=int, default=5, help="steps of training")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="the file")
     options = parser.parse_args()
     if min(options.images, options.batches, options.rounds, options.steps) < 1:
         parser.error("numbers must be at least 1")
     if not hasattr(os, "sched_setaffinity"):
-        parser.error("only Linux can keep a process to some of the cores")
+        parser.error("restricting a process to some of the cores requires Linux")
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         if options.data_dir:

@@ -1,4 +1,4 @@
-"""Writes a table of the registered models: size, arithmetic, what vouches for each, and speed.
+"""Writes a table of the registered models: size, operations, verification and speed.
 
 Run it from the root of the repository:
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# TensorFlow tells of its CPU features and missing GPUs; set before it is imported.
+# TensorFlow logs its CPU features and missing GPUs. Set this before TensorFlow is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
@@ -44,7 +44,7 @@ OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "models.md"
 
 
 def reference_difference(name: str) -> float:
-    """Compares the outputs with those that the reference's code computed."""
+    """Returns the largest difference from the outputs that the reference's code computed."""
     differences = []
     for file, (model_name, _) in golden.MODELS.items():
         if model_name == name:
@@ -60,7 +60,7 @@ def reference_difference(name: str) -> float:
 
 
 def atrous_difference(name: str) -> float:
-    """Compares the backbone's features at stride 8, subsampled, with those at stride 32."""
+    """Returns how much subsampled backbone features at stride 8 differ from those at stride 32."""
     return _atrous_difference(find_model(name).backbone_name)
 
 
@@ -74,8 +74,8 @@ def _atrous_difference(backbone_name: str) -> float:
 
 
 def vgg16_difference(name: str) -> float:
-    """Compares every stage of VGG16 with that of `keras.applications`, with the same weights."""
-    del name  # the backbone is all that is compared
+    """Returns how much the stages of VGG16 differ from `keras.applications`, with equal weights."""
+    del name  # only the backbone is compared
     theirs = keras.applications.VGG16(include_top=False, weights=None)
     for weight in theirs.weights:
         if weight.path.endswith("bias"):
@@ -92,7 +92,7 @@ def vgg16_difference(name: str) -> float:
 
 
 def skip_difference(name: str) -> float:
-    """Compares a new FCN-16s or FCN-8s with the upsampled scores of FCN-32s."""
+    """Returns how much a new FCN-16s or FCN-8s differs from the upsampled scores of FCN-32s."""
     options: dict[str, Any] = {"num_classes": 5, "upsample": False}
     coarse = pdanet_tf.build_model("fcn32s_vgg16", **options)
     fine = pdanet_tf.build_model(name, **options)
@@ -107,15 +107,15 @@ def skip_difference(name: str) -> float:
 
 
 def context_difference(name: str) -> float:
-    """Compares what a new context module without noise puts out with what goes in."""
+    """Returns how much the outputs of a new context module without noise differ from its inputs."""
     inputs = np.random.default_rng(0).random((2, 9, 7, 3)).astype("float32")
     variant = find_model(name).options["context"]
     return _relative_difference(layers.ContextModule(variant, noise=0.0)(inputs), inputs)
 
 
 def unpooling_difference(name: str) -> float:
-    """Compares pooled and unpooled features with the maxima, all others being zeros."""
-    del name  # pooling and unpooling are all that is compared
+    """Returns how much pooled and unpooled features differ from the maxima among zeros."""
+    del name  # only pooling and unpooling are compared
     inputs = np.abs(_normal(2, 33, 47, 64))
     pooled, mask = layers.MaxPoolingWithMask()(inputs)
     restored = layers.MaxUnpooling()([pooled, mask])
@@ -126,7 +126,7 @@ def unpooling_difference(name: str) -> float:
 
 
 def parameter_difference(name: str) -> float:
-    """Compares the number of parameters with VGG16's, published for 1000 classes."""
+    """Returns the difference from the published number of parameters of VGG16."""
     model = pdanet_tf.build_model(name)
     expected = 138_357_544 + (4096 + 1) * (model.output.shape[-1] - 1000)
     return abs(model.count_params() - expected)
@@ -134,12 +134,12 @@ def parameter_difference(name: str) -> float:
 
 @dataclass(frozen=True)
 class Check:
-    """What a model is held against.
+    """A verification of a model.
 
     Attributes:
-        title: What the table calls it.
-        meaning: What the difference is, and where it is tested.
-        difference: A function from a model's name to the difference.
+        title: Its name in the table.
+        meaning: What is compared, and which test does it.
+        difference: A function from a model's name to the largest difference.
     """
 
     title: str
@@ -149,45 +149,46 @@ class Check:
 
 REFERENCE = Check(
     "reference's outputs",
-    "log-probabilities against those that the reference's PyTorch code computed from the same "
-    "images and weights, with and without deep supervision where both are known; absolute "
+    "compares log-probabilities with those that the reference's PyTorch code computed from the "
+    "same images and weights, with and without deep supervision if both are known; absolute "
     "difference (`tests/models/test_golden.py`, `test_model`).",
     reference_difference,
 )
 ATROUS = Check(
     "atrous identity of the backbone",
-    "features at output stride 8, subsampled, against those of the strided network with the same "
-    "weights; in units of their standard deviation (`tests/models/test_models.py`, "
+    "compares subsampled features at output stride 8 with those of the strided network with the "
+    "same weights; in units of their standard deviation (`tests/models/test_models.py`, "
     "`test_dilated_features_subsampled_equal_those_of_the_strided_network`).",
     atrous_difference,
 )
 SKIPS = Check(
     "equal to FCN-32s at the start",
-    "scores of a new model against the upsampled ones of FCN-32s, in units of their standard "
-    "deviation (`tests/models/test_models.py`, `test_a_new_fcn8s_predicts_what_fcn32s_does`).",
+    "compares scores of a new model with the upsampled scores of FCN-32s; in units of their "
+    "standard deviation (`tests/models/test_models.py`, "
+    "`test_a_new_fcn8s_predicts_what_fcn32s_does`).",
     skip_difference,
 )
 CONTEXT = Check(
-    "context module an identity at the start",
-    "outputs of a new context module without noise against its inputs, in units of their standard "
-    "deviation (`tests/layers/test_layers.py`, "
+    "context module is an identity at the start",
+    "compares outputs of a new context module without noise with its inputs; in units of their "
+    "standard deviation (`tests/layers/test_layers.py`, "
     "`test_a_context_module_without_noise_is_the_identity`).",
     context_difference,
 )
-# By family; where nothing stands here, it is the atrous identity.
+# By family. Families that are not listed are verified by the atrous identity.
 CHECKS = {
     "dilation_basic": CONTEXT,
     "dilation_large": CONTEXT,
     "dilation_frontend": Check(
-        "number of parameters alone",
-        "against VGG16's published number, for as many classes (`tests/models/test_models.py`, "
-        "`test_exact_number_of_parameters`).",
+        "number of parameters only",
+        "compares with the published number of VGG16, for the same number of classes "
+        "(`tests/models/test_models.py`, `test_exact_number_of_parameters`).",
         parameter_difference,
     ),
     "fcn32s": Check(
         "backbone equal to Keras' VGG16",
-        "features of all stages against those of `keras.applications.VGG16` with the same "
-        "weights, in units of their standard deviation (`tests/weights/test_imagenet.py`, "
+        "compares features of all stages with those of `keras.applications.VGG16` with the same "
+        "weights; in units of their standard deviation (`tests/weights/test_imagenet.py`, "
         "`test_a_vgg16_of_keras_has_the_same_features`).",
         vgg16_difference,
     ),
@@ -195,8 +196,8 @@ CHECKS = {
     "fcn8s": SKIPS,
     "segnet": Check(
         "unpooling",
-        "maxima put back against the features with all but the maxima set to zero, in units of "
-        "their standard deviation (`tests/layers/test_layers.py`, "
+        "compares unpooled features with features in which all but the maxima are zero; in units "
+        "of their standard deviation (`tests/layers/test_layers.py`, "
         "`test_unpooling_puts_every_maximum_back`).",
         unpooling_difference,
     ),
@@ -204,10 +205,10 @@ CHECKS = {
 
 
 def find_check(name: str) -> Check:
-    """Returns what vouches for a model.
+    """Returns the verification of a model.
 
     Raises:
-        LookupError: If nothing is known that does.
+        LookupError: If there is none.
     """
     if name in _compared_with_the_reference():
         return REFERENCE
@@ -215,7 +216,7 @@ def find_check(name: str) -> Check:
     if entry.family.__name__ in CHECKS:
         return CHECKS[entry.family.__name__]
     if not hasattr(backbones, entry.backbone_name):
-        raise LookupError(f"CHECKS does not say what vouches for {name}")
+        raise LookupError(f"CHECKS has no entry for {name}")
     return ATROUS
 
 
@@ -234,16 +235,16 @@ def _relative_difference(found: Tensor, expected: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Row:
-    """What is measured of a model.
+    """Measurements of a model.
 
     Attributes:
         name: Its name.
-        parameters: Their number.
-        flops: Floating point operations of one prediction.
-        check: What vouches for it.
-        difference: The largest that the check found.
-        seconds: Times of predictions, the baseline's and the model's in turns; the baseline's
-            first and last.
+        parameters: Number of parameters.
+        flops: Floating point operations of one forward pass.
+        check: Its verification.
+        difference: The largest difference that the check found.
+        seconds: Times of forward passes of the baseline and the model in turns; the first and the
+            last one are of the baseline.
     """
 
     name: str
@@ -255,14 +256,14 @@ class Row:
 
     @property
     def ratios(self) -> list[float]:
-        """The model's time over the baseline's before and after it, in ascending order."""
+        """The model's times divided by the baseline's before and after each, in ascending order."""
         around = itertools.pairwise(self.seconds[::2])
         own = self.seconds[1::2]
         return sorted(time / statistics.mean(pair) for time, pair in zip(own, around, strict=True))
 
     @property
     def cells(self) -> list[str]:
-        """What the table says."""
+        """The cells of the table's row."""
         entry = find_model(self.name)
         compared = _compared_with_the_reference()
         kin = [name for name in compared if find_model(name).family is entry.family]
@@ -284,7 +285,7 @@ HEADINGS = (
     "backbone",
     "parameters",
     "GFLOPs",
-    "vouched for by",
+    "verified by",
     "largest difference",
     "time",
     "its range",
@@ -301,7 +302,7 @@ def compile_prediction(model: keras.Model) -> Predict:
 
 
 def time_in_turns(predict: Predict, baseline: Predict, images: Tensor, rounds: int) -> list[float]:
-    """Returns how many seconds each call takes, the baseline's first and last."""
+    """Returns the seconds of each call; the first and the last call are of the baseline."""
     times = [_seconds(baseline, images)]
     for _ in range(rounds):
         times += [_seconds(predict, images), _seconds(baseline, images)]
@@ -317,14 +318,14 @@ def _seconds(function: Predict, images: Tensor) -> float:
 
 
 def measure(name: str, check: Check, size: int, rounds: int, baseline: Predict) -> Row:
-    """Measures one model, and leaves nothing of it in memory."""
+    """Measures one model, then frees its memory."""
     keras.utils.set_random_seed(0)
     difference = check.difference(name)
     _free_memory()
     model = pdanet_tf.build_model(name)
     images = tf.random.uniform((1, size, size, 3), 0, 255)
     predict = compile_prediction(model)
-    for function in (predict, baseline):  # the first call traces it, the second finds memory cold
+    for function in (predict, baseline):  # the first call traces the graph
         function(images)
     row = Row(
         name,
@@ -345,27 +346,27 @@ def _free_memory() -> None:
 
 
 def render(rows: Sequence[Row], size: int, rounds: int) -> str:
-    """Returns the table and what explains it, as Markdown."""
+    """Returns the page in Markdown: the table and its explanation."""
     checks = {row.check.title: row.check for row in rows}
     baseline = statistics.median(seconds for row in rows for seconds in row.seconds[::2])
     paragraphs = [
         "Written by `python -m benchmarks.models`; do not edit. The models are those of "
         "`build_model(name)`: 150 classes, logits of the image's size.",
         markdown_table(HEADINGS, [row.cells for row in rows]),
-        f"**GFLOPs**: billions of floating point operations of one prediction for an image of "
-        f"{size} x {size}, a multiply-add being two. Counted are convolutions (taps that read "
-        "padding as all others) and matrix products, those of resizing and pooling among them; "
-        "not batch norm, activations, softmax, sums and maxima "
+        f"**GFLOPs**: billions of floating point operations of one forward pass for an image of "
+        f"{size} x {size}. A multiply-add counts as two. Convolutions (including taps that read "
+        "padding) and matrix products (including those of resizing and pooling) are counted; "
+        "batch norm, activations, softmax, sums and maxima are not "
         "(`pdanet_tf.benchmark.flops.count_flops`).",
-        f"**Time** of one prediction for one image of {size} x {size} in float32 on the CPU, over "
-        f"that of `{BASELINE}`: the median and the range of {rounds} predictions (fewer where they "
-        f"take more than {LONGEST} s), each over the mean of one of `{BASELINE}` before it and one "
-        f"after it. The median of the latter is {baseline:.2f} s. The row of `{BASELINE}` compares "
-        "two copies of it: how far it is from 1 is noise. "
+        f"**Time** of one forward pass for one image of {size} x {size} in float32 on the CPU, "
+        f"divided by that of `{BASELINE}`: the median and the range of {rounds} passes (fewer if "
+        f"they take more than {LONGEST} s). Each is divided by the mean of one pass of "
+        f"`{BASELINE}` before it and one after it, whose median is {baseline:.2f} s. The row of "
+        f"`{BASELINE}` compares two copies of that model: its difference from 1 is noise. "
         f"Measured on {describe_machine('tensorflow', 'keras')}.",
-        '**What vouches** is measured anew by the program. "Head as in" names models whose head '
-        "is the same code, and which are compared with the reference. Besides, the number of "
-        "parameters of every model is held against a formula (`tests/models/test_models.py`, "
+        '**Verified by**: the program measures the difference again. "Head as in" names models '
+        "that have the same head and are compared with the reference. In addition, a test compares "
+        "the number of parameters of each model with a formula (`tests/models/test_models.py`, "
         "`test_exact_number_of_parameters`).",
         *(f"*{title}*: {check.meaning}" for title, check in sorted(checks.items())),
     ]
@@ -380,7 +381,7 @@ def main() -> None:
     )
     names = pdanet_tf.list_models()
     parser.add_argument("--size", type=int, default=512, help="side of the image in pixels")
-    parser.add_argument("--rounds", type=int, default=5, help="predictions that are timed, at most")
+    parser.add_argument("--rounds", type=int, default=5, help="number of timed passes, at most")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="the file")
     parser.add_argument(
         "--models", nargs="+", choices=names, metavar="NAME", help="models; all by default"
@@ -392,7 +393,7 @@ def main() -> None:
     tf.config.set_visible_devices([], "GPU")
     console = Console()
     baseline = compile_prediction(pdanet_tf.build_model(BASELINE))
-    baseline(tf.zeros((1, options.size, options.size, 3)))  # which traces it
+    baseline(tf.zeros((1, options.size, options.size, 3)))  # traces the graph
     rows = []
     for name, check in track(checks.items(), "Models", total=len(checks), console=console):
         rows.append(measure(name, check, options.size, options.rounds, baseline))

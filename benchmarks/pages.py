@@ -1,4 +1,4 @@
-"""What the benchmarks print, and the pages in Markdown that they write."""
+"""Tables that the benchmarks print, and Markdown pages that they write."""
 
 import textwrap
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 
 def page(title: str, *paragraphs: str) -> str:
-    """Returns a page: paragraphs are filled, tables and headings among them left as they are."""
+    """Returns a page. Paragraphs are filled to 100 columns; tables and headings are unchanged."""
     return "\n\n".join([f"# {title}", *map(_fill, paragraphs)]) + "\n"
 
 

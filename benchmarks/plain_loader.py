@@ -1,7 +1,7 @@
-"""Both recipes as one would write them with Pillow and NumPy, sample by sample, in one thread.
+"""Both recipes in plain Pillow and NumPy, sample by sample, in one thread.
 
-The yardstick of `benchmarks/data.py`. It makes the batches of `pdanet_tf.data.batches.pipeline`:
-the same images in the same order, sizes and places, flipped and recoloured alike.
+The baseline of `benchmarks/data.py`. It yields the batches of `pdanet_tf.data.batches.pipeline`:
+the same images in the same order, with the same sizes, crops, flips and colour changes.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from PIL import Image
 
 from pdanet_tf.data.batches.sampling import shuffled, variation
 
-STRIDE = 8  # labels are kept at 1/8
+STRIDE = 8  # labels have 1/8 of the resolution
 IGNORED = 255
 JITTER = 0.4
 # From RGB to luma and the two axes of chroma (NTSC).

@@ -1,7 +1,7 @@
-"""PDANet, PSPNet and DANet on the dilated ResNet18 in PyTorch: the yardstick of the benchmarks.
+"""PDANet, PSPNet and DANet on the dilated ResNet18 in PyTorch: the baseline of the benchmarks.
 
-Written from the published architecture, the plain way. Modules are named as in the reference's
-checkpoints, so that `pdanet_tf.convert.load_torch_state_dict` carries the weights over.
+Written from the published architecture without optimisations. Modules have the names of the
+reference's checkpoints, so that `pdanet_tf.convert.load_torch_state_dict` can load the weights.
 """
 
 from collections import OrderedDict
@@ -16,7 +16,7 @@ DROPOUT = 0.1
 
 
 def conv(inputs: int, outputs: int, size: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    """Returns a convolution without bias, padded so that the stride alone changes the size."""
+    """Returns a convolution without bias, padded so that only the stride changes the size."""
     padding = dilation * (size // 2)
     return nn.Conv2d(inputs, outputs, size, stride, padding, dilation, bias=False)
 
@@ -108,7 +108,7 @@ class ChannelAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attends over all channels, unlike ones first."""
+        """Attends over all channels; dissimilar channels get the largest weights."""
         features = x.flatten(2)
         energy = torch.bmm(features, features.transpose(1, 2))
         attention = torch.softmax(energy.amax(dim=-1, keepdim=True) - energy, dim=-1)
@@ -116,7 +116,7 @@ class ChannelAttention(nn.Module):
 
 
 class DualAttention(nn.Module):
-    """Both attentions side by side, summed and projected."""
+    """Position and channel attention in parallel, summed and projected."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class DualAttention(nn.Module):
 
 
 class PyramidHead(nn.Module):
-    """Pooled scales, each transformed and upsampled, fused and classified."""
+    """Pools at several scales, transforms and upsamples each, fuses and classifies them."""
 
     def __init__(self, transforms: Sequence[Sequence[nn.Module]], num_classes: int) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ def pdanet_head(num_classes: int) -> nn.Module:
 
 
 def danet_head(num_classes: int) -> nn.Module:
-    """DANet: dual attention straight to the classes."""
+    """DANet: dual attention from the features to the classes."""
     return nn.Sequential(OrderedDict(dam=nn.Sequential(DualAttention(512, num_classes))))
 
 

@@ -1,4 +1,4 @@
-"""What `make demo` runs: PDANet trains on drawn scenes, is scored, segments one, is exported.
+"""Trains PDANet on drawn scenes, scores it, segments a scene and exports the model (`make demo`).
 
 python examples/demo.py demo/first
 """
@@ -12,13 +12,13 @@ from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
 
 
 class Stages:
-    """Prints a line for each stage: what was done, how long it took, and where to look."""
+    """Prints a line for each stage: what was done, how long it took, and which file shows it."""
 
     def __init__(self) -> None:
         self.started = self.previous = time.monotonic()
 
     def done(self, what: str, look: Path) -> None:
-        """Ends a stage."""
+        """Ends a stage and prints its line."""
         now = time.monotonic()
         took, total = now - self.previous, now - self.started
         print(
@@ -29,7 +29,7 @@ class Stages:
 
 def main(output: str) -> None:
     stages = Stages()
-    # As the command line does: this is for the whole process, before TensorFlow is imported.
+    # Both calls come before the import of TensorFlow, as in the command line.
     keep_freed_memory(one_arena=True)
     import_keras_quietly()
     import keras
@@ -55,11 +55,11 @@ def main(output: str) -> None:
         output_dir=str(folder),
         epochs=3,
         steps_per_epoch=16,
-        output_stride=16,  # half of the time that the usual 8 takes
+        output_stride=16,  # takes half the time of the default, 8
         learning_rate=0.03,
         nesterov=True,
         scale_range=(0.9, 1.2),
-        color_jitter=0,  # in drawn scenes colours tell the classes apart
+        color_jitter=0,  # the classes of drawn scenes differ by colour
     )
     first = keras.callbacks.LambdaCallback(on_epoch_end=show_first_epoch)
     scores = pdanet_tf.train(config, callbacks=[first]).evaluation.scores
@@ -70,12 +70,12 @@ def main(output: str) -> None:
 
     serving = folder / "serving" / "1"
     pdanet_tf.export_saved_model(best, serving)
-    # TensorFlow alone answers, as TensorFlow Serving would.
+    # The exported model runs in TensorFlow without this package, as in TensorFlow Serving.
     served = tf.saved_model.load(str(serving)).signatures["serving_default"]
     answer = served(image_bytes=tf.constant([scene.read_bytes()]))
     labels = folder / "served_labels.png"
     labels.write_bytes(answer["label_map_bytes"][0].numpy())
-    stages.done(f"Exported to {serving}, and asked it,", labels)
+    stages.done(f"Exported to {serving} and segmented the scene with it", labels)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draws a scene of the synthetic data set, to have an image at hand.
+"""Draws a scene of the synthetic data set and saves it as an image.
 
 python examples/draw_scene.py scene.png 7            # the 8th scene of the validation split
 python examples/draw_scene.py scene.png 7 288 384    # the same, 288 x 384 instead of 144 x 192

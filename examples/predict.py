@@ -1,4 +1,4 @@
-"""Segments a picture, and saves it with the classes laid over it.
+"""Segments an image and saves it with the predicted classes as an overlay.
 
 python examples/predict.py runs/first/best.keras photo.jpg overlay.png
 """

@@ -1,12 +1,12 @@
-"""Exports a model as TensorFlow Serving takes it, and asks it as Serving would.
+"""Exports a model for TensorFlow Serving and runs the exported model.
 
     python examples/serve.py runs/first/best.keras models/pdanet/1 photo.jpg labels.png
 
-The folder can be handed to TensorFlow Serving; over its REST interface the request is
+TensorFlow Serving can serve the folder. A request to its REST interface is
 
     {"instances": [{"image_bytes": {"b64": "..."}}]}
 
-and the answer {"predictions": [{"b64": "..."}]}, a PNG with the class of every pixel.
+and the response is {"predictions": [{"b64": "..."}]}: a PNG with the class of every pixel.
 """
 
 import sys
@@ -19,7 +19,7 @@ import pdanet_tf
 
 def main(model: str, folder: str, photo: str, output: str) -> None:
     pdanet_tf.export_saved_model(model, folder)
-    # From here on nothing but TensorFlow is needed.
+    # Everything below requires only TensorFlow.
     served = tf.saved_model.load(folder).signatures["serving_default"]
     answer = served(image_bytes=tf.constant([Path(photo).read_bytes()]))
     Path(output).write_bytes(answer["label_map_bytes"][0].numpy())

@@ -1,4 +1,4 @@
-"""Trains PDANet on the drawn scenes, with the library's own loop.
+"""Trains PDANet on drawn scenes with the training loop of this package.
 
 python examples/train.py runs/first
 """
@@ -18,7 +18,7 @@ def main(output_dir: str) -> None:
         epochs=4,
         learning_rate=0.03,
         nesterov=True,
-        color_jitter=0,  # in drawn scenes colours tell the classes apart
+        color_jitter=0,  # the classes of drawn scenes differ by colour
     )
     result = train(config)
     print(result.evaluation.table())

@@ -1,4 +1,4 @@
-"""Trains a model with `model.fit`, on any data of yours.
+"""Trains a model with `model.fit` on data of your own.
 
 python examples/train_your_own_way.py
 """
@@ -13,7 +13,7 @@ from pdanet_tf.optimizers import SGD
 
 
 def main() -> None:
-    # RGB pixels from 0 to 255, and one class per pixel; 255 does not count.
+    # RGB pixels from 0 to 255, and one class per pixel; pixels labelled 255 are ignored.
     images = np.random.default_rng(0).integers(0, 256, (8, 64, 96, 3)).astype("uint8")
     labels = (images.mean(-1) > 128).astype("uint8")
 
@@ -23,7 +23,7 @@ def main() -> None:
         optimizer=SGD(schedule, momentum=0.9, weight_decay=1e-4),
         loss=SegmentationCrossEntropy(ignore_label=255),
         metrics=[MeanIoU(num_classes=2)],
-        jit_compile=False,  # XLA pays on GPUs with images of one size
+        jit_compile=False,  # XLA is faster only on GPUs, with images of one size
     )
     model.fit(images, labels, batch_size=4, epochs=2)
     model.save("two_classes.keras")

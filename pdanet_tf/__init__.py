@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pdanet_tf.inference.predictor import Predictor, predict
     from pdanet_tf.inference.protocol import Protocol
     from pdanet_tf.models.build import build_model
-    from pdanet_tf.models.registry import list_models
+    from pdanet_tf.models.registry import list_models, register_family
+    from pdanet_tf.models.segmentation import segmentation_model
     from pdanet_tf.training.config import TrainConfig
     from pdanet_tf.training.run import train
 
@@ -39,6 +40,8 @@ __all__ = [
     "list_models",
     "load_dataset",
     "predict",
+    "register_family",
+    "segmentation_model",
     "train",
     "training",
 ]
@@ -56,6 +59,8 @@ __getattr__ = lazy_attributes(
         "list_models": "pdanet_tf.models.registry",
         "load_dataset": "pdanet_tf.data.load",
         "predict": "pdanet_tf.inference.predictor",
+        "register_family": "pdanet_tf.models.registry",
+        "segmentation_model": "pdanet_tf.models.segmentation",
         "train": "pdanet_tf.training.run",
     },
 )

@@ -1,4 +1,4 @@
-"""Checkpoints of the reference's PyTorch code: the public names of `pdanet_tf.weights.torch`."""
+"""Loading checkpoints of the reference's PyTorch code: the public face of `weights.torch`."""
 
 from pdanet_tf.weights.torch import (
     load_torch_backbone,

@@ -1,36 +1,45 @@
-"""Atomic writing of files and folders, and checked reading of JSON."""
+"""Files that are written whole or not at all, and checked reading of JSON."""
 
 import errno
 import glob
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, over quota, file too large
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows does not have it
+    fcntl = None
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file
 _ENDING = ".tmp"
+_LOCK_FILE = ".lock"  # in the temporary folder of `whole_folder`
 
 
 @contextmanager
 def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
-    """Yields a path to write to. That file replaces `path` if the block ends without an error.
+    """Yields a path to write to; that file replaces `path` if the block ends without an error.
 
     The temporary file has the name of `path`, because some writers choose the format from it. It
-    is in a temporary folder next to `path`, whose name no other thread, process or machine uses.
-    File and folder are flushed to the disk, so that a power cut leaves either the former file or
-    the new one.
+    is in a temporary folder beside `path`, whose name is unique among threads, processes and
+    machines. File and folder are flushed to the disk, so that a power cut leaves either the former
+    file or the new one.
 
     Args:
         path: The file.
-        size: Approximate size in bytes, for the message when the disk is full.
+        size: About how many bytes it will have, for the message when the disk is full.
 
     Raises:
-        OSError: If the file cannot be written. The message names `path` and the reason; if the
-            disk is full, also the bytes that are needed and the bytes that are free.
+        OSError: If the file cannot be written. The message names `path` and the reason; when the
+            disk is full, also the bytes that the file needs and those that are free.
     """
     with _named_errors(path, size):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,9 +54,13 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yields a new folder to write to. It becomes `path` if the block ends without an error.
+    """Yields a new folder to write to, which becomes `path` if the block ends without an error.
 
-    The temporary folder is next to `path`, and no other thread, process or machine uses its name.
+    The temporary folder is beside `path`; its name is unique among threads, processes and machines.
+    A process that is killed cannot remove it, so the next call with the same `path` does. Locks of
+    the operating system show which folders are still in use; a folder is removed only if its
+    process ran on this machine and has ended. Without such locks (Windows, some network file
+    systems) the folders remain.
 
     Raises:
         FileExistsError: If `path` exists.
@@ -57,38 +70,88 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if path.exists() or path.is_symlink():
             raise FileExistsError(f"{path}: already exists; choose a new folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(_ENDING, _prefix(path), path.parent) as parent:
+        for folder in _temporary_folders(path):
+            if _is_abandoned(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+        with (
+            tempfile.TemporaryDirectory(_ENDING, _prefix(path), path.parent) as parent,
+            _locked(Path(parent)),
+        ):
             temporary = Path(parent) / path.name
             temporary.mkdir()
             yield temporary
             os.rename(temporary, path)
 
 
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Locks a temporary folder, which tells `_is_abandoned` that it is in use.
+
+    The lock is the operating system's: it ends with the process. Without locks nothing is done.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        # The name is written when the lock is held: a file without it tells nothing.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(descriptor, socket.gethostname().encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Returns True if a process of this machine locked a temporary folder, and has ended."""
+    if fcntl is None:
+        return False
+    try:
+        descriptor = os.open(folder / _LOCK_FILE, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.read(descriptor, 300) == socket.gethostname().encode()
+    except OSError:  # the lock is held, or there are no locks
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _temporary_folders(path: Path) -> Iterator[Path]:
+    return path.parent.glob(f"{glob.escape(_prefix(path))}*{_ENDING}")
+
+
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file atomically, in UTF-8, without changing line ends."""
+    """Writes a text file, whole or not at all, with the line ends that `text` has."""
     content = text.encode("utf-8")
     with whole_file(path, len(content)) as temporary:
         temporary.write_bytes(content)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes temporary files of `whole_file` that a killed process left.
+    """Removes the temporary folders that `whole_file` left when its process was killed.
 
-    The caller makes sure that no other process is writing `path`.
+    The caller must make sure that no other process is writing `path`.
     """
-    for folder in path.parent.glob(f"{glob.escape(_prefix(path))}*{_ENDING}"):
+    for folder in _temporary_folders(path):
         shutil.rmtree(folder)
 
 
 def plain_error(number: int, text: str) -> OSError:
-    """Returns the exception for an error number, with `text` as its whole message."""
+    """Returns the `OSError` of an error number with `text` as its whole message."""
     error = type(OSError(number, text))(text)
     error.errno = number
     return error
 
 
 def describe_reason(error: OSError, path: Path) -> str:
-    """Returns why `path` cannot be written, as the operating system says it where that is clear."""
+    """Returns why `path` cannot be written.
+
+    These are the operating system's words, unless a parent of `path` is not a folder.
+    """
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
         for parent in path.parents:
             if parent.exists() and not parent.is_dir():
@@ -98,7 +161,7 @@ def describe_reason(error: OSError, path: Path) -> str:
 
 @contextmanager
 def _named_errors(path: Path, size: int | None = None) -> Iterator[None]:
-    """Replaces the temporary path in errors by the path of the file or folder."""
+    """Makes errors name the file or folder that is written, instead of the temporary one."""
     try:
         yield
     except OSError as error:
@@ -111,7 +174,7 @@ def _named_errors(path: Path, size: int | None = None) -> Iterator[None]:
 
 
 def _is_about(error: OSError, path: Path) -> bool:
-    """Returns whether an error is about writing `path`, and not about reading another file."""
+    """Returns whether an error is about writing `path`, and not about another file."""
     if not isinstance(error.filename, str | os.PathLike):
         return True
     file, prefix = Path(error.filename), _prefix(path)
@@ -123,7 +186,7 @@ def _is_about(error: OSError, path: Path) -> bool:
 
 
 def _prefix(path: Path) -> str:
-    return f".{path.name[:40]}."  # file names are limited to 255 bytes
+    return f".{path.name[:40]}."  # a name has 255 bytes at most
 
 
 def _flush(path: Path) -> None:
@@ -150,7 +213,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not JSON in UTF-8, or not an object; the message names the file.
+        ValueError: If the file is not JSON in UTF-8, or does not hold an object; the message names
+            the file.
     """
     try:
         content = json.loads(path.read_bytes().decode("utf-8"))
@@ -162,6 +226,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def one_line(error: Exception, length: int = 200) -> str:
-    """Returns the message of an error on one line of at most `length` characters."""
+    """Returns the message of an error, shortened to one line of at most `length` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= length else f"{text[: length - 3]}..."

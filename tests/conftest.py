@@ -1,8 +1,9 @@
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # TensorFlow's own allocator keeps what the largest models took, in each process of the tests.
@@ -79,6 +80,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def two_replicas() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture
+def restored_registry() -> Iterator[None]:
+    """Removes the families of models that a test registers."""
+    from pdanet_tf.base.catalog import FAMILIES
+    from pdanet_tf.models import registry
+
+    stores: tuple[dict[str, Any], ...] = (FAMILIES, registry._MODELS)
+    former = [dict(store) for store in stores]
+    yield
+    for store, content in zip(stores, former, strict=True):
+        store.clear()
+        store.update(content)
 
 
 @pytest.fixture

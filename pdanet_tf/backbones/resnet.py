@@ -1,7 +1,7 @@
 """Dilated residual networks (He et al. 2015; Yu et al. 2017, "Dilated Residual Networks").
 
-Stages are called C1 (the stem) to C5. At output stride 8, C4 and C5 keep the resolution of C3
-and dilate instead, so that features stay dense without losing their field of view.
+The stages are named C1 (the stem) to C5. At output stride 8, C4 and C5 keep the resolution of C3,
+and their convolutions are dilated instead, which preserves the field of view.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from pdanet_tf.base.choices import STEMS
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.initializers import backbone_kernel
 
@@ -21,22 +22,23 @@ _STAGES = {
 }
 _FILTERS = (64, 128, 256, 512)
 
-_Block = Callable[..., Any]
+_Block = Callable[..., Tensor]
 
 
 def resnet18(output_stride: int = 8, stem: str = "deep", name: str = "resnet18") -> keras.Model:
     """Builds a ResNet18: two basic blocks per stage.
 
     Args:
-        output_stride: Input size over the size of C4 and C5: 8, 16 or 32.
+        output_stride: Size of the image divided by the size of C5: 8, 16 or 32.
         stem: `"deep"`, three 3 x 3 convolutions, as in the reference; or `"7x7"`, one convolution,
             as in torchvision and KerasHub.
         name: Name of the model.
 
     Returns:
         A functional model from normalised images `(batch, height, width, 3)` to a dict of the
-        stages "C1" to "C5", at strides 2, 4, 8, and (at output stride 8) 8 and 8, sizes rounded
-        up. C2 to C5 have 64, 128, 256 and 512 channels; C1 has 128, or 64 with the 7 x 7 stem.
+        stages "C1" to "C5", each `(batch, height, width, channels)`. At output stride 8 their
+        strides are 2, 4, 8, 8 and 8; sizes are rounded up. C2 to C5 have 64, 128, 256 and 512
+        channels; C1 has 128, or 64 with the 7 x 7 stem.
 
     Raises:
         ValueError: If there is no such output stride or stem.
@@ -75,7 +77,8 @@ def _resnet(
     inputs = keras.Input((None, None, 3), dtype="float32", name="normalized_image")
     x = _deep_stem(inputs) if stem == "deep" else _conv(64, 7, "stem_conv1", strides=2)(inputs)
     stages = {"C1": x}
-    # Zeros pad as well as minus infinity would: the stem ends in a ReLU.
+    # Padding with zeros gives the same maxima as padding with minus infinity: the stem ends in a
+    # ReLU.
     x = keras.layers.ZeroPadding2D(1, data_format="channels_last", name="stem_pad")(x)
     x = keras.layers.MaxPooling2D(3, 2, data_format="channels_last", name="stem_pool")(x)
     settings = zip(depths, _FILTERS, _STAGES[output_stride], strict=True)
@@ -86,8 +89,8 @@ def _resnet(
                 x,
                 filters,
                 strides=strides if first else 1,
-                # The convolution that would have halved the resolution sees features that are
-                # not yet dilated by this stage.
+                # The convolution that would halve the resolution at a larger output stride takes
+                # the features of the stage before, so it has the dilation of that stage.
                 first_dilation=max(1, dilation // 2) if first else dilation,
                 dilation=dilation,
                 name=f"c{level}_block{index + 1}",
@@ -102,15 +105,15 @@ def _conv(filters: int, kernel_size: int, name: str, **options: Any) -> ConvBatc
     )
 
 
-def _deep_stem(x: Any) -> Any:
+def _deep_stem(x: Tensor) -> Tensor:
     x = _conv(64, 3, "stem_conv1", strides=2)(x)
     x = _conv(64, 3, "stem_conv2")(x)
     return _conv(128, 3, "stem_conv3")(x)
 
 
 def _basic_block(
-    x: Any, filters: int, strides: int, first_dilation: int, dilation: int, name: str
-) -> Any:
+    x: Tensor, filters: int, strides: int, first_dilation: int, dilation: int, name: str
+) -> Tensor:
     shortcut = _shortcut(x, filters, strides, name)
     x = _conv(filters, 3, f"{name}_conv1", strides=strides, dilation_rate=first_dilation)(x)
     x = _conv(filters, 3, f"{name}_conv2", dilation_rate=dilation, activation=None)(x)
@@ -118,9 +121,9 @@ def _basic_block(
 
 
 def _bottleneck(
-    x: Any, filters: int, strides: int, first_dilation: int, dilation: int, name: str
-) -> Any:
-    del dilation  # there is one 3 x 3 convolution, and it is the first
+    x: Tensor, filters: int, strides: int, first_dilation: int, dilation: int, name: str
+) -> Tensor:
+    del dilation  # the only 3 x 3 convolution is the first one
     shortcut = _shortcut(x, 4 * filters, strides, name)
     x = _conv(filters, 1, f"{name}_conv1")(x)
     x = _conv(filters, 3, f"{name}_conv2", strides=strides, dilation_rate=first_dilation)(x)
@@ -128,12 +131,12 @@ def _bottleneck(
     return _join(x, shortcut, name)
 
 
-def _shortcut(x: Any, filters: int, strides: int, name: str) -> Any:
+def _shortcut(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
     if strides == 1 and x.shape[-1] == filters:
         return x
     return _conv(filters, 1, f"{name}_shortcut", strides=strides, activation=None)(x)
 
 
-def _join(x: Any, shortcut: Any, name: str) -> Any:
+def _join(x: Tensor, shortcut: Tensor, name: str) -> Tensor:
     x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
     return keras.layers.ReLU(name=f"{name}_out")(x)

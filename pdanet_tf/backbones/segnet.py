@@ -1,24 +1,24 @@
-"""Encoders of SegNet (Badrinarayanan et al. 2015), which remember where their maxima were."""
-
-from typing import Any
+"""Encoders of SegNet (Badrinarayanan et al. 2015), which also output the places of their maxima."""
 
 import keras
 
 from pdanet_tf.backbones.vgg import VGG16_BLOCKS
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import ConvBatchNorm, FullPrecisionConvBatchNorm, MaxPoolingWithMask
 from pdanet_tf.layers.initializers import backbone_kernel
 
 
 def segnet_vgg16_encoder(name: str = "vgg16") -> keras.Model:
-    """Builds VGG16's convolutions, each with batch norm, and pools with masks.
+    """Builds VGG16's convolutions, each with batch norm, and max pooling with masks.
 
     Args:
         name: Name of the model.
 
     Returns:
         A functional model from normalised images `(batch, height, width, 3)` to a dict of the
-        stages "C1" to "C5", each behind the pool of its block, at strides 2 to 32, and of the
-        pools' masks "mask1" to "mask5", at the size before the pool.
+        stages "C1" to "C5" and of the masks "mask1" to "mask5". Each stage is the output of the
+        pool of its block, at strides 2 to 32; each mask marks the maxima at the size before the
+        pool.
     """
     return _encoder(VGG16_BLOCKS, 3, name)
 
@@ -30,17 +30,17 @@ def segnet_basic_encoder(name: str = "basic") -> keras.Model:
         name: Name of the model.
 
     Returns:
-        As `segnet_vgg16_encoder`, with the stages "C1" to "C4".
+        A model as of `segnet_vgg16_encoder`, with the stages "C1" to "C4" and their masks.
     """
     return _encoder(((1, 64),) * 4, 7, name)
 
 
 def _encoder(blocks: tuple[tuple[int, int], ...], kernel_size: int, name: str) -> keras.Model:
     inputs = keras.Input((None, None, 3), dtype="float32", name="normalized_image")
-    x, outputs = inputs, dict[str, Any]()
+    x, outputs = inputs, dict[str, Tensor]()
     for block, (depth, filters) in enumerate(blocks, start=1):
         for index in range(1, depth + 1):
-            # The masks are those of float32 in half precision, too.
+            # In half precision, the masks must be the same as in float32.
             layer = FullPrecisionConvBatchNorm if index == depth else ConvBatchNorm
             x = layer(
                 filters,

@@ -1,10 +1,11 @@
-"""Models of other makers as backbones, and where the cells of features lie."""
+"""Models of other packages as backbones, strides of stages, and where the cells of features lie."""
 
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import (
     BilinearResizeLike,
     ConvBatchNorm,
@@ -15,10 +16,11 @@ from pdanet_tf.layers import (
 )
 from pdanet_tf.ops.grid import CellGrid
 
-# So large that what convolutions without padding cut off does not count, and of sides so unequal
-# that features of a fixed size cannot be in proportion to both.
+# Size of the image that measures strides. It is so large that the borders cut off by convolutions
+# without padding are negligible, and so elongated that features of a fixed size cannot be
+# proportional to both sides.
 _PROBE = (8192, 32768)
-# Operations that move cells in ways that are not followed.
+# Operations that move cells in ways that `output_grids` does not follow.
 _UNPLACED = {
     "Conv2DTranspose",
     "Cropping2D",
@@ -31,7 +33,7 @@ _UNPLACED = {
     "Transpose",
     "UpSampling2D",
 }
-# What turns pixels into normalised images.
+# Layers that turn pixels into normalised images.
 _RESCALING = (keras.layers.Rescaling, keras.layers.Normalization, PixelNormalization)
 
 
@@ -40,15 +42,15 @@ def as_backbone(model: keras.Model) -> keras.Model:
 
     Args:
         model: A functional model whose output is a dict with keys "C2" to "C5" (or some of
-            them); or a backbone of KerasHub (`pyramid_outputs`) or of KerasCV
-            (`pyramid_level_inputs`), whose levels "P2" to "P5" become "C2" to "C5".
+            them). Or a backbone of KerasHub (with `pyramid_outputs`) or of KerasCV (with
+            `pyramid_level_inputs`); their levels "P2" to "P5" become "C2" to "C5".
 
     Returns:
-        A functional model with a dict of stages. Variables are shared with `model`.
+        A functional model with a dict of stages. It shares its variables with `model`.
 
     Raises:
         ValueError: If the model does not name its stages, does not take images of 3 channels, or
-            rescales its input, which the models here have normalised already.
+            rescales its input, which the segmentation model has already normalised.
     """
     if not isinstance(model, keras.Model):
         raise ValueError(
@@ -74,10 +76,10 @@ def as_backbone(model: keras.Model) -> keras.Model:
     ]
     if rescaling:
         raise ValueError(
-            "A backbone takes normalised images: the model before it has subtracted the mean. "
+            "A backbone takes normalised images: the segmentation model has subtracted the mean. "
             f"Received: {model.name!r}, which rescales them again in {', '.join(rescaling)}. "
-            "Build it without, which KerasCV calls include_rescaling=False and Keras "
-            "include_preprocessing=False"
+            "Build it without these layers: include_rescaling=False in KerasCV, "
+            "include_preprocessing=False in Keras"
         )
     if model.output is stages:
         return model
@@ -85,14 +87,15 @@ def as_backbone(model: keras.Model) -> keras.Model:
 
 
 def _sees_pixels(layer: keras.layers.Layer) -> bool:
-    """Tells whether a layer is applied to an image, and not to features inside the network."""
+    """Returns whether a layer is applied to an image, and not to features inside the network."""
     try:
         return layer.output.shape[-1] == 3
-    except (AttributeError, ValueError):  # it is called by another layer, or more than once
+    except (AttributeError, ValueError):  # another layer calls it, or it is called several times
         return True
 
 
-def _named_stages(model: keras.Model) -> dict[str, Any]:
+def _named_stages(model: keras.Model) -> dict[str, Tensor]:
+    """Returns the stages that a model names; an empty dict if it names none."""
     if isinstance(model.output, dict) and any(key.startswith("C") for key in model.output):
         return model.output
     if hasattr(model, "pyramid_outputs"):  # KerasHub
@@ -108,14 +111,14 @@ def _named_stages(model: keras.Model) -> dict[str, Any]:
 
 
 def stage_strides(backbone: keras.Model) -> dict[str, int]:
-    """Returns the stride of every stage: the image's size over the stage's, rounded.
+    """Returns the stride of every stage: the size of the image divided by that of the stage.
 
     Args:
         backbone: A functional model from images to a dict of stages.
 
     Returns:
-        Strides by stage. A stage whose height and width are not in proportion to the image's,
-        such as a global average, has none, and is left out.
+        Strides by stage, rounded. Stages whose height and width are not proportional to those of
+        the image, such as a global average, are left out.
     """
     height, width = (
         given or probe for given, probe in zip(backbone.input_shape[1:3], _PROBE, strict=True)
@@ -133,25 +136,27 @@ def stage_strides(backbone: keras.Model) -> dict[str, int]:
 def output_grids(model: keras.Model, image_grid: CellGrid | None = None) -> Any:
     """Returns where the cells of a model's outputs lie in the image.
 
-    Receptive fields are followed through the graph: the centre of a convolution's output is that of
-    its taps. Layers that are not known are taken to leave every cell in its place.
+    The function follows the receptive fields through the graph: the output of a convolution is
+    centred on its taps. It assumes that unknown layers leave every cell in its place.
 
     Args:
-        model: A functional model of one image, whose outputs are images of features.
-        image_grid: Where the cells of the model's input lie; by default they are the pixels.
+        model: A functional model of one image, whose outputs are features
+            `(batch, height, width, channels)`.
+        image_grid: Where the cells of the model's input lie; by default they are the pixels of the
+            image.
 
     Returns:
         A `CellGrid` for each output, in the structure of the model's outputs.
 
     Raises:
-        LookupError: If a layer moves the cells in a way that is not known here.
+        LookupError: If a layer moves the cells in a way that this function cannot follow.
     """
-    # Keras has no public way to walk a graph with values that are no tensors.
+    # Keras has no public function that runs a graph on values other than tensors.
     return model._run_through_graph([image_grid or CellGrid()], _follow)
 
 
 def _follow(operation: Any) -> Callable[..., Any]:
-    """Returns a function from the grids of an operation's inputs to those of its outputs."""
+    """Returns a function from the grids of an operation's inputs to the grids of its outputs."""
 
     def follow(inputs: Any, *_: Any, **__: Any) -> Any:
         grid = inputs[0] if isinstance(inputs, list | tuple) else inputs
@@ -168,7 +173,7 @@ def _follow(operation: Any) -> Callable[..., Any]:
 
 
 def _moved(layer: Any, grid: CellGrid) -> CellGrid:
-    """Returns the grid behind a layer of one input."""
+    """Returns the grid of the output of a layer that has one input, on `grid`."""
     if type(layer).__name__ in _UNPLACED:
         raise LookupError(f"{layer.name!r} moves cells in a way that is not known")
     if isinstance(layer, ConvBatchNorm):
@@ -183,6 +188,6 @@ def _moved(layer: Any, grid: CellGrid) -> CellGrid:
         return grid
     size, strides = kernel[0], layer.strides[0]
     dilation = getattr(layer, "dilation_rate", (1,))[0]
-    # What Keras adds at the top where the height is a multiple of the stride.
+    # The rows that Keras pads at the top if the height is a multiple of the stride.
     total = max(0, dilation * (size - 1) + 1 - strides) if layer.padding == "same" else 0
     return grid.after(size, strides, total // 2, dilation)

@@ -1,4 +1,4 @@
-"""VGG16 (Simonyan and Zisserman 2014), its fully connected layers left to the heads."""
+"""VGG16 (Simonyan and Zisserman 2014) without its fully connected layers, which heads add."""
 
 import keras
 
@@ -6,7 +6,7 @@ from pdanet_tf.layers import DenseMaxPooling
 from pdanet_tf.layers.initializers import backbone_kernel
 
 VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
-# For each output stride: which pools do not halve the resolution.
+# For each output stride: the blocks whose pools do not halve the resolution.
 _DENSE_POOLS: dict[int, tuple[int, ...]] = {32: (), 16: (5,), 8: (4, 5)}
 
 
@@ -14,18 +14,18 @@ def vgg16(output_stride: int = 32, late_pools: bool = True, name: str = "vgg16")
     """Builds the convolutions and pools of VGG16.
 
     Args:
-        output_stride: Input size over the size of C5: 32, 16 or 8. Below 32 the last pools move
-            by one position, and what follows them is dilated, so that the features are those of
-            the strided network and those between.
-        late_pools: Whether the pools that do not halve the resolution are there at all; Yu and
+        output_stride: Size of the image divided by the size of C5: 32, 16 or 8. Below 32 the last
+            pools have stride 1, and the layers behind them are dilated. The features of the
+            strided network are then a subset of the features.
+        late_pools: Whether the network has the pools that do not halve the resolution. Yu and
             Koltun leave them out.
         name: Name of the model.
 
     Returns:
         A functional model from normalised images `(batch, height, width, 3)` to a dict of the
-        stages "C1" to "C5", each behind the pool of its block, at strides 2, 4, 8, 16 and 32 (or
-        less), with 64, 128, 256, 512 and 512 channels. Sizes are rounded up. Layers are called
-        as in `keras.applications.VGG16`.
+        stages "C1" to "C5", each the output of the pool of its block, at strides 2, 4, 8, 16 and
+        32 (or less), with 64, 128, 256, 512 and 512 channels. Sizes are rounded up. Layers have
+        the same names as in `keras.applications.VGG16`.
 
     Raises:
         ValueError: If there is no such output stride.

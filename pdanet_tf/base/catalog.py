@@ -9,17 +9,18 @@ class Family:
     """Models with the same head.
 
     Attributes:
-        title: What it is, in a line.
+        title: Description in one line.
         parameters: Number of parameters with 150 classes, without deep supervision, by the name
-            of the backbone.
+            of the backbone; None if it is not known.
     """
 
     title: str
-    parameters: Mapping[str, int]
+    parameters: Mapping[str, int | None]
 
 
-# A test holds the names to those that are registered, and the numbers to the models.
-FAMILIES = {
+# A test compares the names with the registered models, and the numbers with the built ones.
+# `register_family` adds the families of other packages when they are imported.
+FAMILIES: dict[str, Family] = {
     "pdanet": Family(
         "PDANet: a pyramid of dual attention",
         {
@@ -134,7 +135,7 @@ FAMILIES = {
 
 
 def model_names() -> list[str]:
-    """Returns the names of all models, family by family, PDANet first."""
+    """Returns the names of all models, family by family, starting with PDANet."""
     return [
         f"{name}_{backbone}" for name, family in FAMILIES.items() for backbone in family.parameters
     ]

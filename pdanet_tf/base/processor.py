@@ -1,11 +1,11 @@
-"""What the processor can do."""
+"""The features of the processor."""
 
 import platform
 import re
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
-# Flags of x86 and of ARM ("Features") that stand for arithmetic in a precision.
+# Flags of x86 and of ARM ("Features") that indicate arithmetic in a dtype.
 _NATIVE = {
     "bfloat16": {"avx512_bf16", "amx_bf16", "bf16"},
     "float16": {"avx512_fp16", "amx_fp16", "asimdhp"},
@@ -14,7 +14,7 @@ _VECTORS = (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("avx", "AVX"), ("asimd", 
 
 
 def processor_flags(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
-    """Returns the processor's flags as Linux names them; none where they are not told."""
+    """Returns the processor's flags as Linux names them; an empty set on other systems."""
     try:
         text = cpuinfo.read_text("utf-8", errors="replace")
     except OSError:
@@ -24,7 +24,7 @@ def processor_flags(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
 
 
 def describe_processor(flags: frozenset[str] | None = None) -> str:
-    """Returns what the processor has, such as "x86_64 with AVX2, without bfloat16"."""
+    """Returns the processor's features, such as "x86_64 with AVX2, without bfloat16"."""
     flags = processor_flags() if flags is None else flags
     vectors = next((name for flag, name in _VECTORS if flag in flags), None)
     if vectors is None:
@@ -38,15 +38,15 @@ def describe_processor(flags: frozenset[str] | None = None) -> str:
 def slow_precision(
     precision: str | None, training: bool = False, flags: frozenset[str] | None = None
 ) -> str | None:
-    """Tells that a precision is slow on this processor. Where a GPU computes, do not ask.
+    """Returns a note if a precision is slow on this processor. It does not apply to GPUs.
 
     Args:
-        precision: A dtype policy, such as "mixed_bfloat16"; None for float32.
-        training: Whether a model is trained, or only used.
-        flags: The processor's; by default those of this machine.
+        precision: One of `pdanet_tf.base.choices.PRECISIONS`; None for float32.
+        training: Whether a model is trained.
+        flags: Flags of the processor; by default those of this machine.
 
     Returns:
-        A note, or None if the processor computes in that precision, or does not tell.
+        The note; None if the processor computes in that precision, or if its flags are unknown.
     """
     dtype = (precision or "float32").removeprefix("mixed_")
     flags = processor_flags() if flags is None else flags

@@ -1,4 +1,4 @@
-"""How fast models are, and how much arithmetic they take."""
+"""Measurement of the speed, the memory and the operations of models."""
 
 from typing import TYPE_CHECKING
 

@@ -1,34 +1,35 @@
-"""How much arithmetic a model's prediction is."""
+"""The number of floating-point operations of a model's inference."""
 
 import math
 from typing import Any
 
 import keras
 
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.ops.portable import plain_operations
 
 
 def count_flops(model: keras.Model, size: tuple[int, int] = (512, 512)) -> int:
-    """Counts the floating point operations of one prediction, a multiply-add being two.
+    """Counts the floating-point operations of inference on one image; a multiply-add counts as two.
 
-    Counted are convolutions (also dilated, grouped, depthwise and transposed ones) and matrix
-    products, of which resizing and pooling here are some. Taps that read padding count as all
-    others, and convolutions count in full where Winograd's way does with fewer multiplications.
-    Not counted is what takes but a few operations per value: batch norm, activations, softmax,
-    sums, maxima.
+    It counts convolutions (including dilated, grouped, depthwise and transposed ones) and matrix
+    products, which include resizing and pooling. Taps that read padding count like all others, and
+    a Winograd convolution counts like the direct one, although it multiplies less. It does not
+    count layers that take only a few operations per value: batch norm, activations, softmax, sums
+    and maxima.
 
-    Nothing is computed: the model is traced for one image, and the shapes tell.
+    Nothing is computed: the model is traced for one image, and the shapes give the numbers.
 
     Args:
-        model: A model from images `(batch, height, width, channels)` to anything.
+        model: A model from images `(batch, height, width, channels)` to outputs of any kind.
         size: (height, width) of the image in pixels.
 
     Returns:
         The number of operations, in inference mode, for a batch of one image.
 
     Raises:
-        ValueError: If a side is below 1, or if a shape depends on more than the image's size.
+        ValueError: If a side is below 1, or if a shape depends on more than the size of the image.
         RuntimeError: If Keras runs on another backend than TensorFlow.
 
     Example:
@@ -45,7 +46,7 @@ def count_flops(model: keras.Model, size: tuple[int, int] = (512, 512)) -> int:
     image = model.inputs[0]
     spec = tf.TensorSpec((1, *size, image.shape[-1]), image.dtype)
     run_eagerly = tf.config.functions_run_eagerly()
-    # Keras wraps some operations in functions of their own, which would hide them.
+    # Keras wraps some operations in functions of their own, whose operations would not be found.
     tf.config.run_functions_eagerly(True)
     try:
         predict = tf.function(lambda images: model(images, training=False))
@@ -56,15 +57,15 @@ def count_flops(model: keras.Model, size: tuple[int, int] = (512, 512)) -> int:
     return sum(2 * _multiply_adds(operation) for operation in graph.get_operations())
 
 
-# TensorFlow's own profiler knows no `Einsum`, sees no transposition in a `BatchMatMul`, and counts
-# the padding of what `_unpadded` describes.
+# TensorFlow's own profiler ignores `Einsum` and the transposition in a `BatchMatMul`, and it counts
+# the padding that `_unpadded` describes.
 def _multiply_adds(operation: Any) -> int:
     match operation.type:
         case "Conv2D":  # kernel: (height, width, channels of the group, filters)
             return _values(_unpadded(operation)) * math.prod(operation.inputs[1].shape[:3])
         case "DepthwiseConv2dNative":
             return _values(_unpadded(operation)) * math.prod(operation.inputs[1].shape[:2])
-        case "Conv2DBackpropInput":  # transposed: every input meets all taps of all filters
+        case "Conv2DBackpropInput":  # transposed: each input is multiplied by all taps
             return _values(operation.inputs[2]) * math.prod(operation.inputs[1].shape[:3])
         case "MatMul":
             return _products(operation, "transpose_a")
@@ -75,20 +76,20 @@ def _multiply_adds(operation: Any) -> int:
     return 0
 
 
-def _values(tensor: Any) -> int:
+def _values(tensor: Tensor) -> int:
     if not tensor.shape.is_fully_defined():
         raise ValueError(
-            "Operations can be counted where shapes depend on nothing but the image's size. "
+            "Operations can be counted only if all shapes follow from the image's size. "
             f"Received: {tensor.op.name!r} of the shape {tensor.shape}"
         )
     return tensor.shape.num_elements()
 
 
-def _unpadded(convolution: Any) -> Any:
-    """Returns a convolution's result.
+def _unpadded(convolution: Any) -> Tensor:
+    """Returns the result of a convolution without the values that stem from padding.
 
-    TensorFlow turns a dilated convolution into one without dilation over a batch of subsampled
-    images, which it pads to equal sizes; what comes of the padding is dropped behind it.
+    TensorFlow replaces a dilated convolution by one without dilation on a batch of subsampled
+    images, which it pads to equal sizes. The next operation drops the values of the padding.
     """
     outputs = convolution.outputs[0]
     joined = (user for user in outputs.consumers() if user.type == "BatchToSpaceND")
@@ -101,9 +102,9 @@ def _products(operation: Any, transposed: str) -> int:
 
 
 def _contracted_values(einsum: Any) -> int:
-    """Returns how many products are summed to one value of the result.
+    """Returns how many products are summed for one value of the result.
 
-    What stands in one of the two terms alone, and not in the result, is summed beforehand.
+    A label of only one of the two terms that is not in the result is summed beforehand.
     """
     terms, _, result = einsum.get_attr("equation").decode().partition("->")
     first, second = terms.split(",")

@@ -1,4 +1,4 @@
-"""The machine: its processor, its memory, and environments for processes."""
+"""The machine: its processor, the memory of a process, and environment variables."""
 
 import contextlib
 import ctypes
@@ -11,18 +11,25 @@ from pathlib import Path
 
 
 def start_of_peak() -> float:
-    """Gives back memory that is not in use, and returns what is; peaks count from here."""
+    """Returns unused memory to the system, and starts a new measurement of the peak.
+
+    Returns:
+        The memory in use, in MiB.
+    """
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # other C libraries lack it
         ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the highest so far becomes what is in use
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the memory in use
     return process_memory("VmRSS")
 
 
 def process_memory(key: str) -> float:
-    """Returns the process's memory in MiB: VmRSS, in use now, or VmHWM, the most so far.
+    """Returns the memory of this process in MiB.
 
-    `resource.getrusage` would count the memory of the process that started this one, too.
+    `resource.getrusage` would also count the memory of the process that started this one.
+
+    Args:
+        key: "VmRSS" for the memory in use, "VmHWM" for its peak.
     """
     for line in Path("/proc/self/status").read_text("utf-8").splitlines():
         if line.startswith(key):
@@ -32,7 +39,7 @@ def process_memory(key: str) -> float:
 
 @contextlib.contextmanager
 def environment(**variables: str) -> Iterator[None]:
-    """Sets environment variables for a while: a new process inherits them."""
+    """Sets environment variables within the block; processes that it starts inherit them."""
     former = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -46,7 +53,7 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 def describe_machine(*packages: str) -> str:
-    """Returns the CPU, its cores, and the versions of Python and of the packages named."""
+    """Returns the CPU, the number of cores, and the versions of Python and the given packages."""
     cpu, file = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if file.is_file():
         lines = (line.partition(":") for line in file.read_text("utf-8").splitlines())

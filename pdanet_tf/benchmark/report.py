@@ -1,4 +1,4 @@
-"""What was measured."""
+"""The results of a benchmark."""
 
 import json
 import os
@@ -17,16 +17,16 @@ from pdanet_tf.files import write_atomically
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of a case.
+    """The figures of one case.
 
     Attributes:
         case: The case.
-        seconds: Of each round, how long the step took.
-        memory: MiB that a step takes at most, beyond what the process held before.
-        gflops: Billions of operations of a step, a multiply-add being two; of a step of training
-            three times those of the prediction.
-        peak: Billions of operations per second of a large matrix product in the same precision,
-            the best of all rounds.
+        seconds: Time of the step in each round.
+        memory: Peak memory of a step in MiB, beyond what the process used before.
+        gflops: Billions of operations of a step; a multiply-add counts as two, and a training step
+            as three times the inference.
+        peak: Billions of operations per second of a large matrix product in the same dtype, the
+            best of all rounds.
     """
 
     case: Case
@@ -51,7 +51,7 @@ class Result:
         return self.gflops / self.latency / self.peak
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all figures under plain names, ready for JSON."""
+        """Returns all figures by name, ready for JSON."""
         return {
             **asdict(self.case),
             "seconds": self.seconds,
@@ -66,7 +66,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All results, and the machine that they are of."""
+    """All results, and the machine that they were measured on."""
 
     results: tuple[Result, ...]
     machine: str
@@ -80,7 +80,7 @@ class Benchmark:
         write_atomically(Path(path), json.dumps(content, indent=2) + "\n")
 
     def table(self) -> Table:
-        """Returns a table of the figures, to be printed by rich."""
+        """Returns a table of the figures for `rich.print`."""
         table = Table(title=self.machine)
         for heading in ("model", "task", "size", "batch", "precision", "backend"):
             table.add_column(heading)

@@ -1,7 +1,8 @@
-"""How fast models are: every case in a process of its own, all of them taking turns.
+"""Timing of models: each case runs in a process of its own, and the processes take turns.
 
-Machines are noisy, and what one model does to caches and allocators is felt by the next. So each
-case has its own process, rounds go over all cases, and figures are medians of the rounds.
+Machines are noisy, and a model affects the next one in the same process through caches and
+allocators. So each case has its own process, each round runs all cases, and the figures are medians
+over the rounds.
 """
 
 import contextlib
@@ -25,15 +26,15 @@ from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.models import build_model
 from pdanet_tf.optimizers import SGD
 
-_SMALL = ((64, 64), (72, 80))  # of two sizes: a graph for all sizes is traced at the second
-_WARM_UP_STEPS = 2  # beside those on small images
-_PRODUCT = 2048  # rows and columns of the matrices that tell the machine's peak
+_SMALL = ((64, 64), (72, 80))  # two sizes, because the second one traces a graph for all sizes
+_WARM_UP_STEPS = 2  # besides those on small images
+_PRODUCT = 2048  # rows and columns of the matrices whose product measures the machine's peak
 Step = Callable[[tuple[int, int]], Any]
 Prepare = Callable[[Case], Step]
 
 
 def prepare_model(case: Case) -> Step:
-    """Builds a model, and returns a function that takes a step on images of a given size."""
+    """Builds a model, and returns a function that runs one step on images of a given size."""
     keras.utils.set_random_seed(0)
     model = build_model(
         case.model,
@@ -49,27 +50,27 @@ def prepare_model(case: Case) -> Step:
 
 
 def prepare_product(case: Case) -> Step:
-    """Returns a function that multiplies two square matrices: what the machine does best."""
+    """Returns a function that multiplies two square matrices, which measures the peak speed."""
     rng = np.random.default_rng(0)
     shape = (_PRODUCT, _PRODUCT)
     a, b = (ops.cast(rng.standard_normal(shape), case.compute_dtype) for _ in range(2))
-    # One value is fetched: the product is waited for, but not copied.
+    # Fetching one value waits for the product without copying it.
     return lambda size: ops.convert_to_numpy(ops.cast(ops.matmul(a, b)[0, 0], "float32"))
 
 
 class Runner:
-    """A process of its own that takes steps of a case when it is told to.
+    """A process that runs the steps of a case, one at each call of `step`.
 
-    The process takes steps on small images first, so that what is traced, or allocated for good,
-    is in place. Used as a context manager, it ends the process.
+    The process first runs steps on small images, so that graphs are traced and permanent memory is
+    allocated before the measurement. As a context manager, the runner ends the process.
 
     Args:
-        case: What is timed.
-        prepare: Builds what takes the steps, in the new process.
+        case: The case to time.
+        prepare: A function that the new process calls with the case; it returns the step.
         imports: Names of modules that the new process imports first.
 
     Attributes:
-        memory: MiB that the first steps took at most, beyond what the process held before them.
+        memory: Peak memory of the first steps in MiB, beyond what the process used before them.
 
     Raises:
         RuntimeError: If the process fails; the message names the case.
@@ -89,7 +90,7 @@ class Runner:
         self.memory: float = self._receive()
 
     def step(self) -> float:
-        """Takes a step, and returns how many seconds it took."""
+        """Runs one step, and returns its time in seconds."""
         self._connection.send(None)
         return self._receive()
 
@@ -97,7 +98,7 @@ class Runner:
         try:
             answer = self._connection.recv()
         except EOFError:
-            answer = "the process has ended, perhaps for want of memory"
+            answer = "the process has ended, perhaps because the memory was full"
         if isinstance(answer, str):
             raise RuntimeError(f"{self.case}: {answer}")
         return answer
@@ -111,7 +112,7 @@ class Runner:
 
 
 def _serve(connection: Any, prepare: Prepare, case: Case, imports: Sequence[str]) -> None:
-    """Runs in the process: tells the memory of the first steps, then the time of each."""
+    """Runs in the process: sends the memory of the first steps, then the time of each step."""
     try:
         _import_modules(imports)
         step = prepare(case)
@@ -126,7 +127,7 @@ def _serve(connection: Any, prepare: Prepare, case: Case, imports: Sequence[str]
             start = time.perf_counter()
             step(case.size)
             connection.send(time.perf_counter() - start)
-    except (EOFError, KeyboardInterrupt):  # nobody is listening any more
+    except (EOFError, KeyboardInterrupt):  # the parent has closed the connection
         return
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
@@ -143,19 +144,19 @@ def run_benchmark(
     progress: bool = True,
     imports: Sequence[str] = (),
 ) -> Benchmark:
-    """Times cases, one step of each in every round.
+    """Times cases; each round runs one step of each.
 
-    All cases are held in memory at once, each in a process of its own. Linux only.
+    All cases are in memory at the same time, each in a process of its own. It requires Linux.
 
     Args:
-        cases: What is timed.
-        rounds: Number of timed steps of each.
+        cases: The cases to time.
+        rounds: Number of timed steps of each case.
         progress: Whether to show a progress bar.
         imports: Names of the modules that register models which are not pdanet_tf's own; each
             process imports them.
 
     Returns:
-        The figures.
+        The results, in the order of the cases.
 
     Raises:
         ValueError: If there are no cases or no rounds.
@@ -201,7 +202,7 @@ def run_benchmark(
 
 
 def take_turns(runners: Sequence[Runner], rounds: int, progress: bool = True) -> list[list[float]]:
-    """Lets every runner take a step in every round; returns the seconds by runner and round."""
+    """Runs one step of each runner in each round; returns the seconds by runner and round."""
     times: list[list[float]] = [[] for _ in runners]
     for _ in track(range(rounds), "Rounds", rounds, progress):
         for runner, seconds in zip(runners, times, strict=True):
@@ -215,7 +216,7 @@ def _count_operations(
     """Returns the billions of operations of each model at each size, for one image."""
     keys = sorted({(case.model, case.size) for case in cases})
     context = multiprocessing.get_context("spawn")
-    # Counting takes TensorFlow, whatever this process runs on.
+    # Counting requires TensorFlow, whatever backend this process uses.
     with (
         environment(KERAS_BACKEND="tensorflow"),
         ProcessPoolExecutor(1, context, _import_modules, (imports,)) as pool,

@@ -21,15 +21,14 @@ from pdanet_tf.cli.errors import print_error
 from pdanet_tf.cli.images import Results, check_outputs, find_images
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.spelling import spell_as_options
-from pdanet_tf.cli.user_modules import user_families
 from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDataset
-from pdanet_tf.data.validation import validate_dataset
+from pdanet_tf.data.validation.report import validate_dataset
 from pdanet_tf.evaluation.scoring import evaluate_predictions
 from pdanet_tf.files import whole_file
 from pdanet_tf.inference.crf import CRFParameters
 from pdanet_tf.inference.settings import InferenceSettings, load_model
 from pdanet_tf.models import with_dtype_policy
-from pdanet_tf.models.segmentation import count_classes
+from pdanet_tf.models.inspection import count_classes
 from pdanet_tf.weights.torch import load_torch_state_dict, read_torch_file, torch_stem
 
 
@@ -66,16 +65,18 @@ def _take_protocol(model_file: str | None, options: dict[str, Any]) -> pdanet_tf
     }
     if model_file is None:
         return pdanet_tf.Protocol(**given) if given else None
-    settings = InferenceSettings.beside(model_file)
+    settings = InferenceSettings.load_for(model_file)
     return dataclasses.replace(settings.protocol if settings else pdanet_tf.Protocol(), **given)
 
 
-def _load(model_file: str, precision: str | None) -> tuple[keras.Model, InferenceSettings | None]:
-    """Loads a model, in a given precision, and the `inference.json` next to its file."""
+def _load(
+    model: str, weights: str | None, precision: str | None
+) -> tuple[keras.Model, InferenceSettings | None]:
+    """Loads a model in a given precision, and the settings of its weights."""
     slow = None if keras.distribution.list_devices("gpu") else slow_precision(precision)
     if slow:
         print(f"Note: {slow}", file=sys.stderr)
-    loaded, settings = load_model(model_file)
+    loaded, settings = load_model(model, weights)
     return (loaded if precision is None else with_dtype_policy(loaded, precision)), settings
 
 
@@ -125,6 +126,7 @@ def _validate_data(split: str | None, json: str | None, chart: str | None, **dat
 def _evaluate(
     model: str | None,
     predictions: str | None,
+    weights: str | None,
     precision: str | None,
     crf: list[str] | None,
     json: str | None,
@@ -138,11 +140,11 @@ def _evaluate(
         raise ValueError(
             "--resume requires --save-predictions, the folder of the predictions so far"
         )
-    protocol = _take_protocol(model, options)
+    protocol = _take_protocol(weights or model, options)
     dataset = _open(**options)
     if model is not None:
         evaluation = pdanet_tf.evaluate(
-            _load(model, precision)[0],
+            _load(model, weights, precision)[0],
             dataset,
             protocol,
             crf=_crf(crf),
@@ -150,7 +152,7 @@ def _evaluate(
             resume=resume,
         )
     else:
-        if any((protocol, precision, crf is not None, save_predictions is not None, resume)):
+        if any((weights, protocol, precision, crf is not None, save_predictions, resume)):
             raise ValueError("Options of inference require --model instead of --predictions")
         if not isinstance(dataset, FolderDataset):
             raise ValueError("--predictions requires a data set in a folder")
@@ -176,6 +178,7 @@ def _open(dataset: str, **options: Any) -> SegmentationDataset:
 def _predict(
     images: list[str],
     model: str,
+    weights: str | None,
     output: str,
     precision: str | None,
     crf: list[str] | None,
@@ -190,11 +193,11 @@ def _predict(
     if not files:
         return 1
     results = Results(Path(output), files, ("labels", "overlay"))
-    loaded, settings = _load(model, precision)
+    loaded, settings = _load(model, weights, precision)
     classes = settings.classes if settings else Classes.numbered(count_classes(loaded))
     if class_colors is not None:
         classes = classes.with_colors(class_colors)
-    protocol = _take_protocol(model, options)
+    protocol = _take_protocol(weights or model, options)
     predictor = pdanet_tf.Predictor(loaded, protocol, _crf(crf), classes)
     failed = 0
     for file in files:
@@ -219,9 +222,11 @@ def _predict(
     return 1 if failed or problems else 0
 
 
-def _export(model: str, output: str, precision: str | None, **options: Any) -> None:
-    protocol = _take_protocol(model, options)
-    folder = pdanet_tf.export_saved_model(_load(model, precision)[0], output, protocol)
+def _export(
+    model: str, weights: str | None, output: str, precision: str | None, **options: Any
+) -> None:
+    protocol = _take_protocol(weights or model, options)
+    folder = pdanet_tf.export_saved_model(_load(model, weights, precision)[0], output, protocol)
     print(f"The SavedModel is in {folder}")
     if not folder.name.isdigit():
         print(
@@ -292,10 +297,6 @@ def _benchmark(
     _show(run_benchmark(cases, rounds, imports=imports), json, chart)
 
 
-def _models() -> None:
-    print_models(user_families())
-
-
 COMMANDS = {
     "train": _train,
     "validate-data": _validate_data,
@@ -304,5 +305,5 @@ COMMANDS = {
     "export": _export,
     "convert": _convert,
     "benchmark": _benchmark,
-    "models": _models,
+    "models": print_models,
 }

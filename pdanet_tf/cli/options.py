@@ -66,7 +66,7 @@ TRAIN_GROUPS = {
     ),
 }
 _DATA_OPTIONS = ("num_classes", "class_names", "class_colors", "label_offset", "ignore_label")
-_MODEL_HELP = "a .keras file, or the name of a published checkpoint"
+_MODEL_HELP = "a .keras file, a published checkpoint, or with --weights an architecture"
 _METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
     ("crop_size", 2): ("HEIGHT", "WIDTH"),
     ("scale_range", 2): ("LOWEST", "HIGHEST"),
@@ -109,6 +109,7 @@ def make_parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--predictions", help="folder of stored predictions, one PNG file per image"
     )
+    _add_weights_option(evaluate)
     _add_data_options(evaluate)
     _add_precision_option(evaluate)
     _add_protocol_options(evaluate)
@@ -134,6 +135,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="an image, a folder of images, or a pattern such as 'photos/**/*.jpg'",
     )
     predict.add_argument("--model", required=True, help=_MODEL_HELP)
+    _add_weights_option(predict)
     predict.add_argument(
         "--output",
         default="predictions",
@@ -156,6 +158,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     export = add("export", "write a SavedModel for TensorFlow Serving")
     export.add_argument("--model", required=True, help=_MODEL_HELP)
+    _add_weights_option(export)
     export.add_argument("--output", required=True, help="a new folder, such as models/pdanet/1")
     _add_precision_option(export)
     _add_protocol_options(export)
@@ -315,6 +318,15 @@ def _add_data_options(parser: argparse.ArgumentParser, split: str | None = "vali
     group.add_argument("--split", default=split, help=f"train or validation ({default})")
     for name in _DATA_OPTIONS:
         _add_option(group, name)
+
+
+def _add_weights_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        metavar="CHECKPOINT",
+        help="weights for the architecture that --model names: a published checkpoint, a .keras "
+        "file, or a .weights.h5 file of a model built with the default options",
+    )
 
 
 def _add_precision_option(parser: argparse.ArgumentParser) -> None:

@@ -1,17 +1,15 @@
-"""The modules that `--import` names. They register the user's own families of models."""
+"""Modules of the user's, which `--import` names: they register families of models."""
 
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from pdanet_tf.base.catalog import model_names
 from pdanet_tf.files import one_line
-from pdanet_tf.models.registry import find_model, list_models
 
 
 def import_user_modules(names: Sequence[str]) -> None:
-    """Imports modules, installed or in the current folder.
+    """Imports modules, also those of the current folder.
 
     Args:
         names: Names of the modules, such as "my_heads" or "my_package.heads".
@@ -38,16 +36,3 @@ def import_user_modules(names: Sequence[str]) -> None:
                 else f"{type(error).__name__}: {one_line(error)} (--debug shows where)"
             )
             raise ValueError(f"--import {name}: {reason}") from error
-
-
-def user_families() -> dict[str, list[str]]:
-    """Returns the names of the models that are not part of pdanet_tf, by title of the family.
-
-    The title is the first line of the family's docstring, or its name if there is none.
-    """
-    families: dict[str, list[str]] = {}
-    for name in sorted(set(list_models()) - set(model_names())):
-        family = find_model(name).family
-        lines = (family.__doc__ or "").strip().splitlines()
-        families.setdefault(lines[0] if lines else family.__name__, []).append(name)
-    return families

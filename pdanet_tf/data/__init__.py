@@ -1,7 +1,7 @@
-"""Data: images with labels from folders or drawn from a seed, and batches of them.
+"""Data: images with label maps (`sources`), their validation, and batches for training.
 
-`pdanet_tf.data.batches.pipeline`, `Ade20k` and `PreparedDataset` need TensorFlow; everything else
-here does not.
+`pdanet_tf.data.batches.pipeline` and writing ADE20K with `Ade20k` require TensorFlow; everything
+else here does not.
 """
 
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ __all__ = [
     "write_stand_in",
 ]
 
-# What needs TensorFlow Datasets is imported when it is used.
+# TensorFlow Datasets is imported only if one of these is used.
 __getattr__ = lazy_attributes(
     __name__,
     {

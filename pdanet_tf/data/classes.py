@@ -1,4 +1,4 @@
-"""Names and colours of classes."""
+"""Names and colours of the classes of a data set."""
 
 import dataclasses
 import unicodedata
@@ -22,8 +22,8 @@ class Classes:
         colors: One RGB colour (0 to 255) per class; two classes may share one.
 
     Raises:
-        ValueError: If there are no classes, names that are equal, too long or hold control
-            characters, or colours that are none.
+        ValueError: If there are no classes; if names are equal, too long or contain control
+            characters; or if a colour is not three integers from 0 to 255.
     """
 
     names: tuple[str, ...]
@@ -37,7 +37,7 @@ class Classes:
             # Lone surrogates ("Cs") cannot be written, control characters break tables.
             if len(name) > _LONGEST_NAME or {"Cc", "Cs"} & set(map(unicodedata.category, name)):
                 raise ValueError(
-                    f"A class name must have at most {_LONGEST_NAME} characters, and no control "
+                    f"A class name must have at most {_LONGEST_NAME} characters and no control "
                     f"characters. Received: {len(name)} characters: {shorten(name)}"
                 )
         if len(set(self.names)) < len(self.names):
@@ -56,29 +56,29 @@ class Classes:
 
     @classmethod
     def numbered(cls, num_classes: int) -> "Classes":
-        """Returns classes called "class 0", "class 1", and so on."""
+        """Returns classes with the names "class 0", "class 1" and so on."""
         return cls.named([f"class {index}" for index in range(num_classes)])
 
     @classmethod
     def named(cls, names: list[str] | tuple[str, ...]) -> "Classes":
-        """Returns classes of the given names, in bright colours far apart."""
+        """Returns classes with the given names, in bright colours that are far apart."""
         return cls(tuple(names), bright_colors(len(names)))
 
     def with_colors(self, colors: Sequence[str | Sequence[int]]) -> "Classes":
-        """Returns the same classes in other colours.
+        """Returns the same classes with other colours.
 
         Args:
             colors: One per class: `"#ff8000"`, `"255,128,0"`, or red, green and blue (0 to 255).
 
         Raises:
-            ValueError: If there are more or fewer colours than classes, or one is no colour.
+            ValueError: If there are more or fewer colours than classes, or a value is not a colour.
         """
         return dataclasses.replace(self, colors=tuple(parse_color(color) for color in colors))
 
     def is_background(self, index: int) -> bool:
-        """Tells whether a class is called background, void, other, unlabelled or unlabeled.
+        """Returns True if a class is called background, void, other, unlabelled or unlabeled.
 
-        Upper case and underscores do not count: "__background__" is one, too. Overlays leave
-        such a class unpainted.
+        Case and surrounding underscores are ignored: "__Background__" is one, too. Overlays do not
+        paint such a class.
         """
         return self.names[index].strip("_ ").lower() in _BACKGROUNDS

@@ -1,4 +1,4 @@
-"""What every source of images and labels has in common."""
+"""The base class of all data sets: one split, read one image at a time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -7,20 +7,20 @@ import numpy as np
 from PIL import Image
 
 from pdanet_tf.data.classes import Classes
-from pdanet_tf.data.examination import Examination, size_problem
 from pdanet_tf.data.problems import Problem
+from pdanet_tf.data.validation.image import ImageReport, size_problem
 
 
 class SegmentationDataset(ABC):
-    """One split of a data set: images with labels, read one at a time.
+    """One split of a data set: images with label maps, read one at a time.
 
     Attributes:
         classes: Names and colours.
         void_label: The label of unlabelled pixels in what `read` returns: 255, or 65535 for data
-            sets of more than 255 classes. The values that mark them in a folder's files are its
-            `ignore_label`.
-        label_offset: The number of the first class in the data set's own files: 1 in ADE20K.
-        problems: What is wrong with the data set as a whole, where it was opened all the same.
+            sets of more than 255 classes. (The `ignore_label` of a `FolderDataset` is the value
+            of such pixels in the annotation files.)
+        label_offset: The value of the first class in the annotation files: 1 in ADE20K.
+        problems: Problems of the data set as a whole that did not prevent opening it.
     """
 
     label_offset: int = 0
@@ -41,52 +41,56 @@ class SegmentationDataset(ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """Returns the name of an image, without folder and ending."""
+        """Returns the name of an image, without folder and extension."""
 
     @abstractmethod
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns an image and its labels.
+        """Returns an image and its label map.
 
         Returns:
-            The image, `(height, width, 3)`, uint8, RGB; and the labels, `(height, width)`,
-            int32, each a class from 0 or `void_label`.
+            The image, `(height, width, 3)`, uint8, RGB; and the label map, `(height, width)`,
+            int32, each label a class from 0 or `void_label`.
         """
 
-    def read_picture(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """Returns what `read` does, the image as one of Pillow's.
+    def read_pil(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Returns the same as `read`, but the image as a Pillow image.
 
-        Sources that decode with Pillow spare the way to an array and back.
+        A subclass that decodes with Pillow can override this, which saves a conversion to an
+        array and back.
         """
         image, label = self.read(index)
         return Image.fromarray(image), label
 
     def size(self, index: int) -> tuple[int, int]:
-        """Returns the (height, width) of an image; sources that know it need not read it."""
+        """Returns the (height, width) of an image.
+
+        A subclass that knows the size without decoding the image should override this.
+        """
         height, width = self.read(index)[1].shape
         return height, width
 
     @abstractmethod
     def check(self) -> None:
-        """Raises `DataError` if something is wrong with the files, before anyone trains."""
+        """Raises `DataError` if the files have a problem that training would run into."""
 
-    def examine(self, index: int) -> Examination:
-        """Reads an image with its labels, and tells what is wrong with them."""
-        found = Examination(self.name(index))
-        with found.collecting():
+    def examine(self, index: int) -> ImageReport:
+        """Reads an image and its label map, and returns their properties and problems."""
+        report = ImageReport(self.name(index))
+        with report.collecting_errors():
             image, label = self.read(index)
-            found.see_image(image)
+            report.add_image(image)
             if image.shape[:2] != label.shape:
-                found.problems.append(size_problem(found.file, image.shape[:2], label.shape))
-            numbers = found.see_labels(label, range(self.num_classes), found.file)
-            wrong = (numbers < 0) | (numbers >= self.num_classes)
-            wrong &= numbers != self.void_label
+                report.problems.append(size_problem(report.file, image.shape[:2], label.shape))
+            values = report.add_label_map(label, range(self.num_classes), report.file)
+            wrong = (values < 0) | (values >= self.num_classes)
+            wrong &= values != self.void_label
             if wrong.any():
-                found.problems.append(
+                report.problems.append(
                     Problem(
-                        found.file,
+                        report.file,
                         "labels out of range",
-                        f"was read with the labels {', '.join(map(str, numbers[wrong][:10]))}",
-                        f"Have read() return 0 to {self.num_classes - 1} or {self.void_label}",
+                        f"read() returned the labels {', '.join(map(str, values[wrong][:10]))}",
+                        f"Make read() return 0 to {self.num_classes - 1} or {self.void_label}",
                     )
                 )
-        return found
+        return report

@@ -1,4 +1,4 @@
-"""Data sets by name."""
+"""Opens a split of a data set by the name of the data set."""
 
 import warnings
 from collections.abc import Sequence
@@ -32,32 +32,34 @@ def load_dataset(
 
     Args:
         name: "synthetic" (scenes drawn from a seed), "camvid" (an extracted folder), "ade20k" (an
-            extracted folder, or what `tfds.load("ade20k")` prepares), or "folder" (any folder
-            with `images/SPLIT` and `annotations/SPLIT`).
-        split: "train" or "validation"; of a folder, the name of any folder below `images`.
-        data_dir: The folder; "synthetic" has none. For "ade20k" either the extracted
-            `ADEChallengeData2016`, or a folder of TensorFlow Datasets (None takes its usual one):
-            ADE20K is prepared there if it is not yet, from an `ADEChallengeData2016` or
-            `ADEChallengeData2016.zip` in it, else from the archive, which is downloaded (967 MB).
+            extracted folder, or the data set that `tfds.load("ade20k")` prepares), or "folder"
+            (any folder with `images/SPLIT` and `annotations/SPLIT`).
+        split: "train" or "validation"; for a "folder", the name of any folder below `images`.
+        data_dir: The folder; not allowed for "synthetic". For "ade20k" either the extracted
+            `ADEChallengeData2016`, or a folder of TensorFlow Datasets (None takes its default
+            folder). If ADE20K is not yet prepared there, it is prepared from the
+            `ADEChallengeData2016` or `ADEChallengeData2016.zip` in that folder; if there is
+            neither, the archive is downloaded (967 MB).
         num_classes: Number of classes of a "folder".
-        class_names: Their names; by default "class 0" and so on. Either this or `num_classes` is
-            needed for a "folder".
+        class_names: Names of the classes of a "folder"; by default "class 0" and so on. A "folder"
+            requires this or `num_classes`.
         class_colors: One colour per class of a "folder": `"#ff8000"`, `"255,128,0"`, or red,
-            green and blue (0 to 255). By default bright ones, far apart.
-        label_offset: For a "folder": 1 where its annotations begin at 1.
+            green and blue (0 to 255). By default bright colours that are far apart.
+        label_offset: For a "folder": the value of the first class in its annotations.
         ignore_label: For a "folder": the value, or the values, that mark unlabelled pixels in its
             annotations; None takes 255 unless that is a class.
-        strict: Whether files without a partner, or a missing split, raise; see `FolderDataset`.
+        strict: Whether a file without a partner, or a missing split, raises an error; see
+            `FolderDataset`.
 
     Raises:
-        ValueError: If there is no such data set, or an argument is missing or of no use to it.
-        DataError: If something is wrong with the folder.
+        ValueError: If there is no such data set, or an argument is missing or not allowed for it.
+        DataError: If the folder has a problem.
         OSError: If ADE20K cannot be downloaded, or the disk is full.
 
     Example:
         ```python
         dataset = load_dataset("folder", "train", "my_data", class_names=("cat", "dog", "rest"))
-        dataset.check()  # looks into every file
+        dataset.check()  # opens every file
         image, label = dataset.read(0)
         ```
     """
@@ -70,15 +72,15 @@ def load_dataset(
         "label_offset": label_offset or None,
         "ignore_label": ignore_label,
     }
-    strange = [key for key, value in given.items() if value is not None]
-    if name != "folder" and strange:
+    refused = [key for key, value in given.items() if value is not None]
+    if name != "folder" and refused:
         raise ValueError(
-            f"The data set {name!r} has classes of its own; it takes no {', '.join(strange)}."
+            f"The data set {name!r} defines its own classes; it does not take {', '.join(refused)}."
         )
     if name == "synthetic":
         if data_dir is not None:
             raise ValueError(
-                f"The data set {name!r} is drawn and has no folder. Received: "
+                f"The data set {name!r} is drawn from a seed and has no folder. Received: "
                 f"data_dir={str(data_dir)!r}; set dataset='folder' (or 'camvid', 'ade20k') to "
                 "read one"
             )
@@ -86,7 +88,7 @@ def load_dataset(
     if name == "ade20k":
         return _open_ade20k(split, data_dir, strict)
     if data_dir is None:
-        raise ValueError(f"The data set {name!r} needs the folder it lies in: set data_dir.")
+        raise ValueError(f"The data set {name!r} requires its folder: set data_dir.")
     if name == "camvid":
         return camvid(data_dir, split, strict=strict)
     classes = _folder_classes(num_classes, class_names)
@@ -99,12 +101,13 @@ def _open_ade20k(split: str, data_dir: PathLike | None, strict: bool) -> Segment
     if data_dir is not None:
         if not Path(data_dir).is_dir():
             raise DataError(
-                f"{data_dir}: there is no such folder. Give an extracted ADEChallengeData2016, or "
-                "make the folder to have ADE20K downloaded and prepared there"
+                f"{data_dir}: there is no such folder. Set data_dir to an extracted "
+                "ADEChallengeData2016, or create the folder: then ADE20K is downloaded and "
+                "prepared there"
             )
         if any((Path(data_dir) / kind).is_dir() for kind in ("images", "annotations")):
             return ade20k(data_dir, split, strict=strict)
-    # Imported here: folders are read without TensorFlow.
+    # Imported here, because folders are read without TensorFlow Datasets.
     import tensorflow_datasets as tfds
 
     from pdanet_tf.data.sources.ade20k_tfds import OFFICIAL, Ade20k, find_manual
@@ -116,13 +119,13 @@ def _open_ade20k(split: str, data_dir: PathLike | None, strict: bool) -> Segment
         )
     builder = Ade20k(data_dir=data_dir)
     manual = data_dir if data_dir is not None and find_manual(data_dir) else None
-    # Does nothing where it is prepared already.
+    # Does nothing if the data set is already prepared.
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
     dataset = PreparedDataset(builder.data_dir, split, ADE20K_CLASSES, label_offset=1)
     if len(dataset) != OFFICIAL.counts[split]:
         warnings.warn(
-            f"{builder.data_dir}: was prepared from a part of ADE20K: it holds {len(dataset):,} of "
-            f"{OFFICIAL.counts[split]:,} images for {split}",
+            f"{builder.data_dir}: was prepared from a part of ADE20K: it contains {len(dataset):,} "
+            f"of {OFFICIAL.counts[split]:,} images for {split}",
             stacklevel=3,
         )
     return dataset
@@ -132,12 +135,12 @@ def _folder_classes(num_classes: int | None, names: tuple[str, ...] | None) -> C
     if names:
         if num_classes not in (None, len(names)):
             raise ValueError(
-                f"num_classes={num_classes} does not agree with class_names, which has "
+                f"num_classes={num_classes} does not match class_names, which has "
                 f"{quantity(len(names), 'name')}"
             )
         return Classes.named(names)
     if num_classes is None:
-        raise ValueError("The data set 'folder' needs num_classes or class_names.")
+        raise ValueError("The data set 'folder' requires num_classes or class_names.")
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1. Received: num_classes={num_classes}")
     return Classes.numbered(num_classes)

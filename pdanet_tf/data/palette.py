@@ -1,4 +1,4 @@
-"""Colours of classes: bright ones that are far apart, and colours from text."""
+"""Colours for classes: bright colours that are far apart, and colours read from text."""
 
 import functools
 import re
@@ -8,7 +8,7 @@ import numpy as np
 
 Color = tuple[int, int, int]
 
-# Okabe and Ito 2008, "Color Universal Design", less black: for the first classes.
+# The first colours: Okabe and Ito 2008, "Color Universal Design", without black.
 _FIRST: tuple[Color, ...] = (
     (230, 159, 0),
     (86, 180, 233),
@@ -18,7 +18,8 @@ _FIRST: tuple[Color, ...] = (
     (204, 121, 167),
     (0, 114, 178),
 )
-# Linear RGB as protanopes, deuteranopes and tritanopes see it (Machado et al. 2009, severity 1).
+# From linear RGB to what protanopes, deuteranopes and tritanopes see (Machado et al. 2009,
+# severity 1), also in linear RGB.
 _COLOR_BLINDNESS = np.array(
     [
         [
@@ -38,7 +39,7 @@ _COLOR_BLINDNESS = np.array(
         ],
     ]
 )
-# From linear RGB to Oklab (Ottosson 2020), in which distances are about those that are seen.
+# From linear RGB to Oklab (Ottosson 2020), where distances approximate perceived differences.
 _TO_CONES = np.array(
     [
         [0.4122214708, 0.5363325363, 0.0514459929],
@@ -53,10 +54,10 @@ _TO_OKLAB = np.array(
         [0.0259040371, 0.7827717662, -0.8086757660],
     ]
 )
-_LIGHTNESS = (0.5, 0.95)  # in Oklab; neither dark nor white
-_LEAST_CHROMA = 0.07  # in Oklab; less is grey
-# How much a distance counts in normal vision, and as protanopes, deuteranopes and (rare)
-# tritanopes see it. They tell fewer colours apart, so that smaller distances must do.
+_LIGHTNESS = (0.5, 0.95)  # lowest and highest in Oklab; excludes dark colours and white
+_LEAST_CHROMA = 0.07  # in Oklab; colours below it look grey
+# Weights of a distance in normal vision, and as protanopes, deuteranopes and (rare) tritanopes see
+# it. They distinguish fewer colours, so smaller distances have to suffice.
 _DISTANCE_WEIGHTS = np.array([1, 2, 2, 3])
 
 
@@ -68,7 +69,7 @@ def parse_color(value: str | Sequence[int]) -> Color:
             blue.
 
     Raises:
-        ValueError: If it is no colour.
+        ValueError: If the value is not a colour.
     """
     parts: Sequence[int] = ()
     if not isinstance(value, str):
@@ -89,22 +90,22 @@ def parse_color(value: str | Sequence[int]) -> Color:
 
 
 def bright_colors(count: int) -> tuple[Color, ...]:
-    """Returns colours for so many classes, the same ones for the same count.
+    """Returns colours for `count` classes, always the same for the same count.
 
-    A longer list begins with the shorter ones. Each colour is the farthest from those before it,
-    as people with and without colour blindness see them. The first 2881 are all different; then
-    they repeat.
+    A longer list begins with the colours of a shorter one. Each colour is the farthest from the
+    colours before it, as people with and without colour blindness see them. The first 2881 colours
+    are all different; then they repeat.
     """
     if count <= len(_FIRST):
         return _FIRST[:count]
-    colors, looks = _candidates()
+    colors, appearances = _candidates()
     chosen: list[int] = []
     nearest = np.full(len(colors), np.inf)  # distance to the nearest chosen colour
     for position in range(min(count, len(colors))):
         index = position if position < len(_FIRST) else int(nearest.argmax())
         chosen.append(index)
-        distances = np.linalg.norm(looks - looks[index], axis=-1) * _DISTANCE_WEIGHTS
-        # Rounded, so that other processors do not break ties in another way.
+        distances = np.linalg.norm(appearances - appearances[index], axis=-1) * _DISTANCE_WEIGHTS
+        # Rounded, so that ties are broken in the same way on every processor.
         nearest = np.minimum(nearest, distances.min(axis=1).round(6))
     different = [parse_color(colors[index]) for index in chosen]
     return tuple(different[index % len(different)] for index in range(count))
@@ -112,17 +113,17 @@ def bright_colors(count: int) -> tuple[Color, ...]:
 
 @functools.cache
 def _candidates() -> tuple[np.ndarray, np.ndarray]:
-    """Returns bright colours, `(count, 3)`, and their looks."""
+    """Returns bright colours, `(count, 3)`, and their appearance (see `_appearance`)."""
     steps = np.arange(0, 256, 17)
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    lightness, *chroma = _looks(grid)[:, 0].T
+    lightness, *chroma = _appearance(grid)[:, 0].T
     bright = (lightness > _LIGHTNESS[0]) & (lightness < _LIGHTNESS[1])
     colors = np.concatenate([_FIRST, grid[bright & (np.hypot(*chroma) > _LEAST_CHROMA)]])
-    return colors, _looks(colors)
+    return colors, _appearance(colors)
 
 
-def _looks(colors: np.ndarray) -> np.ndarray:
-    """Returns how colours `(count, 3)` look, in Oklab: `(count, 4, 3)`, one for each vision."""
+def _appearance(colors: np.ndarray) -> np.ndarray:
+    """Returns colours `(count, 3)` in Oklab as four kinds of vision see them, `(count, 4, 3)`."""
     shares = colors / 255
     linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
     blind = [(linear @ matrix.T).clip(0, 1) for matrix in _COLOR_BLINDNESS]

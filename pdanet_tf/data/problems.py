@@ -1,4 +1,4 @@
-"""What can be wrong with a data set, in words that say what to do."""
+"""Problems of data sets, and the error that lists them: what is wrong, where, what to do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,17 +10,18 @@ _FILES_SHOWN = 5
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a file, or with a whole split.
+    """A problem of a file, or of a whole split.
 
     Attributes:
-        file: The file, or the split.
+        file: The file, or the name of the split.
         kind: A few words, the same for all files that have this problem.
         text: What is wrong.
-        advice: What to do about it, as a sentence.
-        severity: "fatal" if training or scoring would fail, or go wrong unseen; "warning" if the
-            result is likely to suffer; "note" if it is only worth knowing.
+        advice: What to do about it, as a sentence without its full stop.
+        severity: "fatal" if training or scoring would fail or silently give wrong results;
+            "warning" if the result is likely to suffer; "note" if it is only worth knowing.
 
-    Bytes of file names that are not UTF-8 are written as escapes, so that all can be printed.
+    Bytes of file names that are not UTF-8 are replaced by escapes, so that every problem can be
+    printed.
     """
 
     file: str
@@ -38,10 +39,10 @@ class Problem:
 
 
 class DataError(ValueError):
-    """Something is wrong with a user's files; the message names them and says what to do.
+    """A user's files have a problem; the message names the files and says what to do.
 
     Args:
-        problem: What is wrong, or a message that says so.
+        problem: The problem, or a message that describes it.
     """
 
     def __init__(self, problem: Problem | str) -> None:
@@ -50,14 +51,14 @@ class DataError(ValueError):
         self._problem = problem
 
     def problem(self, file: str) -> Problem:
-        """Returns what is wrong, of `file` if the message does not tell of which."""
+        """Returns the problem; `file` is used if the error was raised with a message alone."""
         if isinstance(self._problem, Problem):
             return self._problem
         return Problem(file, "unusable", str(self), "Replace or remove the file")
 
 
 def raise_if_any(problems: Iterable[Problem]) -> None:
-    """Raises a `DataError` that lists the fatal problems by kind, if there are some."""
+    """Raises a `DataError` that lists the fatal problems by kind, if there are any."""
     fatal = [problem for problem in problems if problem.severity == "fatal"]
     lines = []
     for group in group_problems(sorted(fatal, key=lambda problem: (problem.kind, problem.file))):
@@ -70,7 +71,7 @@ def raise_if_any(problems: Iterable[Problem]) -> None:
 
 
 def group_problems(problems: Iterable[Problem]) -> list[list[Problem]]:
-    """Returns the problems of one severity, kind and advice together, in order of their first."""
+    """Groups problems of equal severity, kind and advice, in order of their first occurrence."""
     groups: dict[tuple[str, str, str], list[Problem]] = {}
     for problem in problems:
         group = (problem.severity, problem.kind, problem.advice)
@@ -79,7 +80,7 @@ def group_problems(problems: Iterable[Problem]) -> list[list[Problem]]:
 
 
 def list_group(group: list[Problem]) -> list[str]:
-    """Returns lines on the first problems of a group, and on what to do about all of it."""
+    """Returns one line for each of the first problems of a group, and a line with the advice."""
     lines = [f"    {problem.file}: {problem.text}" for problem in group[:_FILES_SHOWN]]
     if len(group) > _FILES_SHOWN:
         lines.append(f"    ... and {len(group) - _FILES_SHOWN} more")
@@ -87,5 +88,5 @@ def list_group(group: list[Problem]) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Returns a text with an escape for what cannot be written as UTF-8."""
+    """Returns a text with escapes for the characters that cannot be encoded as UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

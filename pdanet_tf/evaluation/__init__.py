@@ -1,4 +1,4 @@
-"""Scores of a model, or of stored predictions, on a data set."""
+"""Evaluation of a model, or of stored predictions, on a data set."""
 
 from typing import TYPE_CHECKING
 

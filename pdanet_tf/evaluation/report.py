@@ -1,4 +1,4 @@
-"""Scores with the names that belong to them."""
+"""The scores of an evaluation with the names of the classes."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from pdanet_tf.metrics import Scores
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores over a data set, with the names that belong to them.
+    """Scores over a data set, with the names of its classes.
 
     Attributes:
         scores: The scores.
@@ -33,7 +33,7 @@ class Evaluation:
     images: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all figures under plain names, ready for JSON."""
+        """Returns all figures by name, ready for JSON."""
         scores = self.scores
         return {
             "images": self.images,
@@ -51,7 +51,7 @@ class Evaluation:
         write_atomically(Path(path), json.dumps(self.to_dict(), indent=2) + "\n")
 
     def table(self) -> Table:
-        """Returns a table of the figures, to be printed by rich."""
+        """Returns a table of the figures for `rich.print`."""
         scores = self.scores
         table = Table(title=quantity(self.images, "image"))
         table.add_column("class")
@@ -71,7 +71,7 @@ class Evaluation:
         return table
 
     def chart(self) -> Image.Image:
-        """Draws the IoU of every class as a bar; an absent class has none."""
+        """Draws the IoU of every class as a bar; absent classes have no bar."""
         scores = self.scores
         values = np.where(scores.present, scores.iou, np.nan).tolist()
         title = f"mean IoU {scores.mean_iou:.4f}, {quantity(self.images, 'image')}"

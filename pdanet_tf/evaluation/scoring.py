@@ -1,4 +1,4 @@
-"""Scores of a model, or of stored predictions, on a data set."""
+"""Evaluation of a model, or of stored predictions, on a data set."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from pdanet_tf.base.progress import track
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.sources.folder import FolderDataset
-from pdanet_tf.data.statistics import check_split
+from pdanet_tf.data.validation.split import check_split
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.store import Store, describe_origin
 from pdanet_tf.inference.crf import CRFParameters
@@ -19,7 +19,7 @@ from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import load_model
 from pdanet_tf.metrics import MeanIoU
-from pdanet_tf.models.segmentation import count_classes
+from pdanet_tf.models.inspection import count_classes
 
 
 def evaluate(
@@ -30,31 +30,35 @@ def evaluate(
     crf: CRFParameters | None = None,
     predictions: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Evaluation:
-    """Scores a model: every image as the protocol says, compared at the label's own size.
+    """Evaluates a model on a data set. Predictions are compared at the size of the label map.
 
     Args:
-        model: A model from RGB pixels to logits, or a `.keras` file of one.
-        dataset: Images and labels.
-        protocol: How the model sees an image; by default what stands beside the model's file,
-            else the image's own size, at most 1000 pixels long.
+        model: A model, or what `pdanet_tf.inference.settings.load_model` loads: a `.keras` file, a
+            published checkpoint, or with `weights` an architecture.
+        dataset: Images and label maps.
+        protocol: How images are presented to the model; by default the protocol that belongs to the
+            model's weights, else the image's own size, at most 1000 pixels long.
         progress: Whether to show a progress bar, if standard error is a terminal.
         crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
         predictions: A folder for the predicted label maps, `NAME.png` in the numbering of the
-            data set's files: of ADE20K what the benchmark's server takes, 1 to 150. Each is
-            written as soon as it is there.
-        resume: Goes on where an evaluation with the same `predictions` stopped: what is stored is
-            read, and not predicted again.
+            data set's files; for ADE20K these are the numbers 1 to 150, which the benchmark's
+            server expects. Each file is written as soon as the image has been predicted.
+        resume: Continues an evaluation with the same `predictions` that was stopped: stored
+            predictions are read, and not computed again.
+        weights: Weights for the architecture that `model` names, see
+            `pdanet_tf.inference.settings.load_model`.
 
     Returns:
         The scores. `scores.mean_iou` is the official one, over all classes.
 
     Raises:
-        ValueError: If model and data set differ in their number of classes, or if predictions
-            of another model, precision, protocol or of other images would be resumed.
-        FileExistsError: If `predictions` holds files and `resume` is off.
-        DataError: If a file cannot be used, or no score of the data set means anything: no pixel
-            is labelled, or all annotations hold 0 and 255 for 0 and 1.
+        ValueError: If model and data set differ in their number of classes, or if the stored
+            predictions come from another model, precision or protocol, or from other images.
+        FileExistsError: If `predictions` contains files and `resume` is False.
+        DataError: If a file cannot be used, or if scores would be meaningless: no pixel is
+            labelled, or all annotations contain 0 and 255 instead of 0 and 1.
 
     Example:
         ```python
@@ -63,14 +67,14 @@ def evaluate(
         rich.print(evaluation.table())
         ```
     """
-    loaded, settings = load_model(model)
+    loaded, settings = load_model(model, weights)
     if protocol is None and settings is not None:
         protocol = settings.protocol
     _check_num_classes(loaded, dataset)
     _check_labels(dataset)
     predictor = Predictor(loaded, protocol, crf)
     if predictions is None and resume:
-        raise ValueError("resume=True needs the folder of the predictions so far.")
+        raise ValueError("resume=True requires predictions, the folder of the predictions so far.")
     store = None
     if predictions is not None:
         store = Store(
@@ -83,9 +87,9 @@ def evaluate_predictor(
     predictor: Predictor,
     dataset: SegmentationDataset,
     progress: bool = True,
-    store: "Store | None" = None,
+    store: Store | None = None,
 ) -> Evaluation:
-    """Scores a predictor, as `evaluate` does a model."""
+    """Evaluates a predictor; see `evaluate`."""
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for index in range(len(dataset)):
@@ -103,19 +107,19 @@ def evaluate_predictor(
 def evaluate_predictions(
     folder: str | os.PathLike[str], dataset: FolderDataset, progress: bool = True
 ) -> Evaluation:
-    """Scores stored predictions: one PNG per image, in the numbering of the data set's files.
+    """Evaluates stored predictions: one PNG per image, in the numbering of the data set's files.
 
     Args:
-        folder: Holds `NAME.png` for every image of the data set.
-        dataset: The labels.
+        folder: A folder with a file `NAME.png` for every image of the data set.
+        dataset: The label maps.
         progress: Whether to show a progress bar, if standard error is a terminal.
 
     Returns:
         The scores.
 
     Raises:
-        DataError: If a prediction is missing, has another size than its label, or predicts
-            "no class"; or as in `evaluate`.
+        DataError: If a prediction is missing, has another size than the label map, or has pixels
+            without a class; or as in `evaluate`.
     """
     folder = Path(folder)
     _check_labels(dataset)
@@ -144,9 +148,9 @@ def _check_num_classes(model: keras.Model, dataset: SegmentationDataset) -> None
 
 
 def _check_labels(dataset: SegmentationDataset) -> None:
-    """Raises if no score can mean anything; where all is well, one image is read for it."""
+    """Raises an error if scores would be meaningless. Reads one image if all is well."""
     split = getattr(dataset, "split", None)
-    # Not a name that begins with "train": one class is too few to learn, but may be scored.
+    # The name must not begin with "train": one class is too few to train on, but can be scored.
     check_split("the data set" if split is None else f"the split {split}", dataset)
 
 

@@ -1,4 +1,4 @@
-"""Predicted label maps in a folder."""
+"""Predicted label maps that are stored in a folder."""
 
 import dataclasses
 import hashlib
@@ -17,13 +17,13 @@ from pdanet_tf.files import read_json, write_atomically
 from pdanet_tf.inference.marked_png import read_mark, save_marked
 from pdanet_tf.inference.predictor import Predictor
 
-_ORIGIN_FILE = "origin.json"  # beside stored predictions
-_HASHED = ("weights", "names of the images", "sizes of the images")  # in that file
-_IMAGE_HASH = "image"  # key of the text in each stored prediction
+_ORIGIN_FILE = "origin.json"  # in the folder of the predictions
+_HASHED = ("weights", "names of the images", "sizes of the images")  # entries that are hashes
+_IMAGE_HASH = "image"  # key of the mark of each stored prediction
 
 
 def describe_origin(model: keras.Model, predictor: Predictor, dataset: SegmentationDataset) -> Any:
-    """Returns what a model's predictions depend on, as JSON gives it back."""
+    """Returns what the predictions of a model depend on, as read back from JSON."""
     digest = hashlib.sha256()
     for weight in model.weights:
         digest.update(np.asarray(keras.ops.convert_to_numpy(weight)).tobytes())
@@ -54,19 +54,19 @@ def _hash_image(image: np.ndarray) -> str:
 
 
 class Store:
-    """Predicted label maps in a folder, with a note of what they come from.
+    """Predicted label maps in a folder, and a file that records their origin.
 
-    Each file also holds a hash of the pixels that it was predicted from, in a text chunk.
+    Each label map is marked with a hash of the pixels that it was predicted from.
 
     Args:
         folder: The folder.
-        origin: What the predictions depend on.
-        dataset: Names of the images, and the numbering of the classes.
-        resume: Whether the folder may hold predictions of the same origin.
+        origin: What the predictions depend on, see `describe_origin`.
+        dataset: The data set: names of the images, and numbering of the classes.
+        resume: Whether the folder may contain predictions of the same origin.
 
     Raises:
-        FileExistsError: If the folder holds anything and `resume` is off.
-        ValueError: If it holds predictions of another origin.
+        FileExistsError: If the folder is not empty and `resume` is False.
+        ValueError: If it contains predictions of another origin.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class Store:
             if not resume:
                 raise FileExistsError(
                     f"{folder} already holds files. Choose another folder for the predictions, or "
-                    "resume=True to go on with those in it."
+                    "set resume=True to continue with those in it."
                 )
             if not note.is_file():
                 raise ValueError(
-                    f"{folder} holds files, but no {_ORIGIN_FILE} that tells what predictions come "
-                    "from. Choose another folder for the predictions."
+                    f"{folder} holds files, but no {_ORIGIN_FILE}, which records the origin of "
+                    "predictions. Choose another folder for the predictions."
                 )
             different = _differences(read_json(note), origin)
             if different:
@@ -110,8 +110,8 @@ class Store:
             )
         if read_mark(path, _IMAGE_HASH) != _hash_image(image):
             raise DataError(
-                f"{path}: the stored prediction is not of this image, but of another one of that "
-                "name and size. Choose another folder for the predictions, or remove the file"
+                f"{path}: the stored prediction belongs to another image of the same name and "
+                "size. Choose another folder for the predictions, or remove the file"
             )
         return prediction
 
@@ -124,7 +124,7 @@ class Store:
 
 
 def _differences(former: dict[str, Any], origin: dict[str, Any]) -> str:
-    """Says how two evaluations differ; hashes are not shown."""
+    """Returns how two evaluations differ, in words; hashes are not shown."""
     found = []
     for name, value in origin.items():
         if former.get(name) == value:

@@ -1,4 +1,4 @@
-"""Models for other runtimes."""
+"""Export of models to other runtimes."""
 
 from typing import TYPE_CHECKING
 

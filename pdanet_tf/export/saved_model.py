@@ -1,4 +1,4 @@
-"""Models for TensorFlow Serving: encoded pictures in, encoded label maps out."""
+"""Export to TensorFlow Serving: from encoded images to encoded label maps."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from pdanet_tf.inference.predictor import VALUES_PER_STRIP
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import load_model
 from pdanet_tf.models import fold_batch_norm
-from pdanet_tf.models.segmentation import count_classes, split_pixel_model
+from pdanet_tf.models.inspection import count_classes, logits_of, split_pixel_model
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.ops.grid import CellGrid
 from pdanet_tf.ops.resize import interpolation_matrix
@@ -22,29 +22,34 @@ def export_saved_model(
     model: keras.Model | str | os.PathLike[str],
     folder: str | os.PathLike[str],
     protocol: Protocol | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """Writes a SavedModel that takes encoded pictures and returns encoded label maps.
+    """Writes a SavedModel that takes encoded images and returns encoded label maps.
 
     The signature `serving_default` takes `image_bytes`, a batch of encoded JPEG, PNG, GIF or BMP
     files of any sizes, which it decodes to the pixels that training reads. It returns
     `label_map_bytes`, a batch of PNGs of the images' sizes: the class of every pixel, 8 bits, or 16
-    for more than 256 classes. Names that end in `_bytes` are what TensorFlow Serving's REST
-    interface encodes in base64. The folder needs TensorFlow, but not this package, to be loaded.
-    The EXIF orientation is not looked at.
+    for more than 256 classes. TensorFlow Serving's REST interface encodes inputs and outputs in
+    base64 if their names end in `_bytes`. Loading the folder requires TensorFlow, but not this
+    package. The EXIF orientation is ignored.
 
     Args:
-        model: A model from RGB pixels to logits, or a `.keras` file of one.
+        model: A model, or what `pdanet_tf.inference.settings.load_model` loads: a `.keras` file, a
+            published checkpoint, or with `weights` an architecture.
         folder: The folder to write, which must not exist. TensorFlow Serving expects a number as
             its name: `models/pdanet/1`.
-        protocol: At which sizes the model sees a picture; by default what stands beside the
-            model's file, else the picture's own size, at most 1000 pixels long.
+        protocol: The sizes to which images are resized, and whether they are also mirrored; by
+            default the protocol that belongs to the model's weights, else the image's own size, at
+            most 1000 pixels long.
+        weights: Weights for the architecture that `model` names, see
+            `pdanet_tf.inference.settings.load_model`.
 
     Returns:
         The folder.
 
     Raises:
         FileExistsError: If the folder exists.
-        ValueError: If the protocol has windows: the export sees pictures whole.
+        ValueError: If the protocol has windows, which the export does not support.
         FileNotFoundError: If there is no such model file.
         RuntimeError: If Keras runs on another backend than TensorFlow.
 
@@ -52,20 +57,20 @@ def export_saved_model(
         ```python
         pdanet_tf.export_saved_model("runs/first/best.keras", "models/pdanet/1")
         served = tf.saved_model.load("models/pdanet/1").signatures["serving_default"]
-        served(image_bytes=tf.constant([open("photo.jpg", "rb").read()]))["label_map_bytes"]
+        served(image_bytes=tf.stack([tf.io.read_file("photo.jpg")]))["label_map_bytes"]
         ```
     """
     require_tensorflow("A SavedModel")
     folder = Path(folder)
     if folder.exists():  # before the model is loaded
         raise FileExistsError(f"{folder}: already exists; choose a new folder")
-    loaded, settings = load_model(model)
+    loaded, settings = load_model(model, weights)
     if protocol is None:
         protocol = settings.protocol if settings is not None else Protocol()
     if protocol.crop_size is not None:
         raise ValueError(
-            "An exported model sees pictures whole, not through sliding windows. Received: "
-            f"crop_size={protocol.crop_size}"
+            "An exported model does not support sliding windows. Export it without crop_size. "
+            f"Received: crop_size={protocol.crop_size}"
         )
     network, grid = split_pixel_model(loaded)
     network = fold_batch_norm(network)
@@ -78,7 +83,7 @@ def export_saved_model(
         )
         return {"label_map_bytes": label_maps}
 
-    # Variables are found by the endpoint; `track` would have each stored a second time.
+    # The endpoint finds the variables; `track` would store each of them a second time.
     archive = keras.export.ExportArchive()
     signature = tf.TensorSpec((None,), tf.string, name="image_bytes")
     archive.add_endpoint("serving_default", serve, input_signature=[signature])
@@ -90,7 +95,7 @@ def export_saved_model(
 def _segment(
     network: keras.Model, grid: CellGrid | None, encoded: tf.Tensor, protocol: Protocol
 ) -> tf.Tensor:
-    """Turns one encoded image into an encoded label map."""
+    """Returns the encoded label map of one encoded image."""
     image = decode_image(encoded)
     label_map = _label_map(_views(network, grid, image, protocol), tf.shape(image)[:2])
     dtype = tf.uint8 if count_classes(network) <= 256 else tf.uint16
@@ -98,12 +103,12 @@ def _segment(
 
 
 class _View(NamedTuple):
-    """What the model says of an image at one size.
+    """The logits of an image at one size, and the matrices that resize them.
 
     Attributes:
-        logits: `(any height, any width, num_classes)`.
-        down: The matrix that interpolates rows, `(height of the image, any height)`.
-        across: The matrix that interpolates columns, `(width of the image, any width)`.
+        logits: `(rows, columns, num_classes)`.
+        down: The matrix that interpolates rows, `(height of the image, rows)`.
+        across: The matrix that interpolates columns, `(width of the image, columns)`.
     """
 
     logits: tf.Tensor
@@ -114,15 +119,14 @@ class _View(NamedTuple):
 def _views(
     network: keras.Model, grid: CellGrid | None, image: tf.Tensor, protocol: Protocol
 ) -> list[_View]:
-    """Returns the logits of an image at each size that the model sees, mirrored ones also."""
+    """Returns the logits of an image at each size of the protocol, and of its mirror images."""
     views = []
     size = tf.shape(image)[:2]
     for working_size in _working_sizes(size, protocol):
         images = _resize(image, working_size)[None]
         if protocol.flip:
             images = tf.concat([images, images[:, :, ::-1]], axis=0)
-        outputs = network(images, training=False)
-        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        logits = logits_of(network(images, training=False))
         logits = tf.cast(logits, tf.float32)  # from float64
         views.append(_place(logits[0], working_size, size, grid))
         if protocol.flip:
@@ -135,7 +139,7 @@ def _views(
 def _place(
     logits: tf.Tensor, working_size: tf.Tensor, size: tf.Tensor, grid: CellGrid | None
 ) -> _View:
-    """Places the logits of an image seen at `working_size` in the image of `size`."""
+    """Returns the logits of an image resized to `working_size`, placed in the image of `size`."""
     matrices = [
         interpolation_matrix(tf.shape(logits)[axis], size[axis], tf.float32, grid, length)
         for axis, length in enumerate(tf.unstack(working_size))
@@ -144,23 +148,23 @@ def _place(
 
 
 def _label_map(views: list[_View], size: tf.Tensor) -> tf.Tensor:
-    """Returns the most probable class of every pixel, by strips.
+    """Returns the most probable class of every pixel, computed in strips.
 
     Args:
-        views: What the model says of the image.
+        views: The logits of the image at each size.
         size: Height and width of the image.
     """
     height, width = size[0], size[1]
     step = tf.maximum(1, VALUES_PER_STRIP // (width * views[0].logits.shape[-1]))
 
     def find_labels(start: tf.Tensor) -> tf.Tensor:
-        # The last strip says what its last row is more than once.
+        # The last strip repeats its last row.
         rows = tf.minimum(start + tf.range(step), height - 1)
         logits = [
             tf.matmul(across, tf.einsum("rh,hwc->rwc", tf.gather(down, rows), view))
             for view, down, across in views
         ]
-        # Of one view, the most probable class is that of the largest logit.
+        # With one view, the class of the largest logit is the most probable one.
         scores = logits[0] if len(logits) == 1 else tf.add_n([tf.nn.softmax(x) for x in logits])
         return tf.argmax(scores, axis=-1, output_type=tf.int32)
 
@@ -174,7 +178,7 @@ def _label_map(views: list[_View], size: tf.Tensor) -> tf.Tensor:
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes an image to the pixels that `pdanet_tf.data.read_image` gives.
+    """Decodes an image to the same pixels as `pdanet_tf.data.read_image`.
 
     Args:
         encoded: The content of a JPEG, PNG, GIF (its first frame) or BMP file, a scalar string.
@@ -214,7 +218,7 @@ def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
     channels = tf.image.extract_jpeg_shape(encoded)[2]
     message = "Expected a JPEG in grey or RGB; convert this CMYK file to RGB."
     with tf.control_dependencies([tf.debugging.Assert(channels <= 3, [message])]):
-        # The default is faster and up to 5 grey levels off what libjpeg gives elsewhere.
+        # The default is faster, but up to 5 grey levels off the pixels that libjpeg decodes.
         return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
@@ -226,7 +230,7 @@ def _decode_png(encoded: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
         grey = tf.cast(tf.cast(grey, tf.int32) // 257, tf.uint8)
         return tf.tile(grey, (1, 1, 3))
 
-    # 16 bits of grey are divided; of other kinds the upper byte is taken.
+    # Grey values of 16 bits are divided by 257; other kinds keep their upper byte.
     is_deep_grey = (depth == 16) & (color_type == 0)
     return tf.cond(is_deep_grey, decode_deep_grey, lambda: tf.io.decode_png(encoded, channels=3))
 
@@ -247,7 +251,7 @@ def _resize(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 
 
 def _working_sizes(size: tf.Tensor, protocol: Protocol) -> list[tf.Tensor]:
-    """Does in the graph what `Protocol.sizes` does."""
+    """Computes `Protocol.sizes` in the graph."""
     precise = tf.cast(size, tf.float64)
     shortest, longest = tf.reduce_min(precise), tf.reduce_max(precise)
     sizes = []

@@ -1,4 +1,4 @@
-"""Refining any model's probabilities with a fully connected conditional random field (CRF)."""
+"""Refinement of any model's probabilities by a fully connected conditional random field (CRF)."""
 
 import dataclasses
 import math
@@ -16,17 +16,18 @@ _SMALLEST_PROBABILITY = 1e-8
 
 @dataclass(frozen=True)
 class CRFParameters:
-    """How strongly, how far and over which contrasts pixels pull each other.
+    """Parameters of the CRF: the number of updates, and weights and widths of its two kernels.
 
     The defaults are those published for the CRF of DeepLab v2 with ResNet-101 on PASCAL VOC
-    (arXiv:1606.00915). They suit pictures of some 500 pixels and are worth a search on other data.
+    (arXiv:1606.00915). They suit images of about 500 pixels; other data may need other values.
 
     Attributes:
         iterations: Mean-field updates.
-        bilateral_weight: Weight of the appearance kernel, which joins pixels of like colour.
+        bilateral_weight: Weight of the appearance kernel, which connects pixels of similar colour.
         bilateral_position_std: Its standard deviation over positions, in pixels.
         bilateral_color_std: Its standard deviation over colours, in RGB levels (0 to 255).
-        gaussian_weight: Weight of the smoothness kernel, which joins close pixels of any colour.
+        gaussian_weight: Weight of the smoothness kernel, which connects nearby pixels of any
+            colour.
         gaussian_position_std: Its standard deviation over positions, in pixels.
 
     Raises:
@@ -50,33 +51,33 @@ class CRFParameters:
 def dense_crf(
     image: np.ndarray, probabilities: np.ndarray, parameters: CRFParameters | None = None
 ) -> np.ndarray:
-    """Refines probabilities, so that close pixels of like colour come to agree.
+    """Refines probabilities so that nearby pixels of similar colour tend to get the same class.
 
-    Approximates by mean field the distribution exp(-E) over label maps x, with p a pixel's
-    position, I its colour and P the given probabilities:
+    It approximates, by mean field, the distribution exp(-E(x)) over label maps x. Pixel i has the
+    position p_i, the colour I_i and the given probabilities P_i:
 
         E(x) = sum_i -log P_i(x_i) + sum_{i<j} [x_i != x_j] (w1 k1(i, j) + w2 k2(i, j))
         k1(i, j) ~ exp(-|p_i - p_j|^2 / (2 sa^2) - |I_i - I_j|^2 / (2 sb^2))
         k2(i, j) ~ exp(-|p_i - p_j|^2 / (2 sg^2))
 
     where w1, sa and sb are the bilateral weight and standard deviations (positions, colours), and
-    w2 and sg the Gaussian ones. As in Krähenbühl's own code, two things differ from the formula as
-    printed in the papers:
+    w2 and sg the Gaussian ones. Krähenbühl's own code, which this function runs, differs from the
+    formula in the papers in two points:
 
     - Each kernel is normalised: k(i, j) is the exponential divided by sqrt(n_i n_j), where n_i is
-      the sum of pixel i's exponentials, so that w1 and w2 say how much all neighbours weigh
-      together, whatever the size of the picture. His code of 2011 divides by n_i alone; the
-      square root, of 2013, keeps k symmetric, as an energy needs it.
-    - A pixel counts among its own neighbours.
+      the sum of pixel i's exponentials. So w1 and w2 are the weight of all neighbours together,
+      whatever the size of the image. His code of 2011 divides by n_i alone; the square root, of
+      2013, keeps k symmetric, which an energy requires.
+    - A pixel is one of its own neighbours.
 
-    The sums run over all pairs of pixels by filtering on a permutohedral lattice, which
-    approximates the Gaussians. Against exact sums on small pictures, probabilities differ by less
-    than 0.02 on average; single pixels that stand between two classes can tip over.
+    The sums over all pairs of pixels are computed by filtering on a permutohedral lattice, which
+    approximates the Gaussians. Compared with exact sums on small images, probabilities differ by
+    less than 0.02 on average; single pixels between two classes can change their class.
 
     Args:
         image: `(height, width, 3)`, uint8, RGB.
         probabilities: `(height, width, num_classes)`, float32, at the image's size; they sum to 1
-            over the classes. `Predictor.probabilities` returns such.
+            over the classes. `Predictor.probabilities` returns such arrays.
         parameters: Weights and widths of the kernels; DeepLab v2's by default.
 
     Returns:
@@ -94,7 +95,7 @@ def dense_crf(
         ```
 
     Source: Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
-    Potentials" (arXiv:1210.5644), and their code, by way of pydensecrf.
+    Potentials" (arXiv:1210.5644), and their code, through pydensecrf.
     """
     _check(image, probabilities)
     densecrf = import_densecrf()
@@ -106,7 +107,7 @@ def dense_crf(
     crf.addPairwiseBilateral(
         sxy=parameters.bilateral_position_std,
         srgb=parameters.bilateral_color_std,
-        # A copy, as pydensecrf refuses read-only arrays, such as those that Pillow gives.
+        # A copy, because pydensecrf refuses read-only arrays, which Pillow returns.
         rgbim=image.copy(order="C"),
         compat=parameters.bilateral_weight,
         normalization=densecrf.NORMALIZE_SYMMETRIC,
@@ -126,7 +127,7 @@ def import_densecrf() -> Any:
         from pydensecrf import densecrf
     except ImportError as error:
         raise ImportError(
-            "Refining with a CRF needs pydensecrf2: install pdanet_tf with the extra 'crf'."
+            "Refinement with a CRF requires pydensecrf2: install pdanet_tf with the extra 'crf'."
         ) from error
     return densecrf
 
@@ -144,7 +145,7 @@ def _check(image: np.ndarray, probabilities: np.ndarray) -> None:
             f"Probabilities must have dtype float32. Received: dtype={probabilities.dtype}"
         )
     sums = probabilities.sum(-1)
-    # Written so that NaN fails, too.
+    # Written so that NaN fails the check, too.
     if not (probabilities.min() >= 0 and np.abs(sums - 1).max() < 1e-2):
         raise ValueError(
             "Probabilities must be at least 0 and sum to 1 over the last axis. Received: a minimum "

@@ -1,4 +1,4 @@
-"""The colours of classes, laid over images."""
+"""Overlays: images with the colours of their classes, and a legend."""
 
 import functools
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.palette import Color
 
 _OPACITY = 0.55
-_ROW_HEIGHT = 20  # of the legend, in pixels, beside images of up to 560 pixels
-_ROWS_PER_IMAGE = 28  # rows beside a larger one
-_LEAST_ROWS = 10  # of a column of the legend, however small the image is
+_ROW_HEIGHT = 20  # of the legend, in pixels, for images of up to 560 pixels
+_ROWS_PER_IMAGE = 28  # rows of the legend over the height of a larger image
+_LEAST_ROWS = 10  # in a column of the legend, however small the image is
 _MOST_COLUMNS = 3
 _LONGEST_NAME = 12  # in heights of a row; about 22 letters
 
@@ -22,7 +22,7 @@ def colorize(label_map: np.ndarray, classes: Classes) -> np.ndarray:
     """Paints a label map in the colours of its classes.
 
     Args:
-        label_map: `(height, width)`, integers. Labels that are no class are painted black.
+        label_map: `(height, width)`, integers. Labels that are not a class are painted black.
         classes: Names and colours.
 
     Returns:
@@ -34,10 +34,11 @@ def colorize(label_map: np.ndarray, classes: Classes) -> np.ndarray:
 
 
 def draw_overlay(image: np.ndarray, label_map: np.ndarray, classes: Classes) -> Image.Image:
-    """Lays the colours of the classes over an image, with a legend by area at its right.
+    """Draws the colours of the classes over an image, and a legend to the right of it.
 
-    A background class (see `Classes.is_background`) and labels that are no class are not painted.
-    The legend has room for 30 classes or more; the rest is summed up in its last row.
+    A background class (see `Classes.is_background`) and labels that are not a class are not
+    painted. The legend lists the classes by area. It has room for at least 30; its last row sums up
+    the others.
 
     Args:
         image: `(height, width, 3)`, uint8, RGB.
@@ -45,7 +46,7 @@ def draw_overlay(image: np.ndarray, label_map: np.ndarray, classes: Classes) -> 
         classes: Names and colours.
 
     Returns:
-        An image of the given one's height, or of the legend's where that is taller.
+        An RGB image, as high as the given one, or as the legend if that is higher.
     """
     unpainted = [index for index in range(len(classes)) if classes.is_background(index)]
     painted = (label_map >= 0) & (label_map < len(classes)) & ~np.isin(label_map, unpainted)
@@ -61,7 +62,7 @@ def draw_overlay(image: np.ndarray, label_map: np.ndarray, classes: Classes) -> 
 
 
 def _draw_legend(label_map: np.ndarray, classes: Classes, image_height: int) -> Image.Image:
-    """Draws a swatch, a name and a share of the area for each class, the largest first."""
+    """Draws the colour, the name and the share of the area of each class, the largest first."""
     row = max(_ROW_HEIGHT, image_height // _ROWS_PER_IMAGE)
     font = _font(round(0.6 * row))
     entries = _legend_entries(label_map, classes)
@@ -107,7 +108,7 @@ def _legend_entries(
 def _draw_column(
     entries: Sequence[tuple[Color | str, str, float]], row: int, font: ImageFont.FreeTypeFont
 ) -> Image.Image:
-    """Draws one column of the legend: names flush left, shares flush right."""
+    """Draws one column of the legend: names aligned left, shares aligned right."""
     names = [_shorten(name, font, _LONGEST_NAME * row) for _, name, _ in entries]
     shares = [f"{100 * share:.1f}%" for _, _, share in entries]
     name_width, share_width = (
@@ -127,7 +128,7 @@ def _draw_column(
 
 
 def _shorten(name: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """Returns a name in one line, cut where it is longer than so many pixels."""
+    """Returns a name on one line, shortened if it is wider than `width` pixels."""
     name = " ".join(name[:200].split())
     if font.getlength(name) <= width:
         return name
@@ -138,7 +139,7 @@ def _shorten(name: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 
 @functools.lru_cache(maxsize=8)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Returns DejaVu Sans, which has the letters of more languages than Pillow's own font."""
-    import matplotlib  # ships it
+    """Returns DejaVu Sans, which covers more languages than Pillow's default font."""
+    import matplotlib  # whose package contains the font
 
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)

@@ -1,4 +1,4 @@
-"""Images of every kind as arrays of pixels."""
+"""Conversion of images of every kind to arrays of pixels."""
 
 import os
 
@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from pdanet_tf.base.arrays import check_image
-from pdanet_tf.data.readers import convert_picture, read_image
+from pdanet_tf.data.readers import convert_to_rgb, read_image
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 
@@ -15,14 +15,14 @@ def read_pixels(image: ImageLike) -> np.ndarray:
     """Returns an image as `(height, width, 3)`, uint8, RGB.
 
     Args:
-        image: As `Predictor.predict` takes it.
+        image: One image, as `Predictor.predict` takes it.
 
     Raises:
-        DataError: If a file is missing, truncated or no image.
+        DataError: If a file is missing, truncated or not an image.
         ValueError: If an array has another shape or dtype.
     """
     if isinstance(image, Image.Image):
-        return np.asarray(convert_picture(image, honour_orientation=True))
+        return np.asarray(convert_to_rgb(image, honour_orientation=True))
     if not isinstance(image, np.ndarray):
         return read_image(image, honour_orientation=True)
     check_image(image)

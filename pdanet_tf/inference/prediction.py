@@ -1,4 +1,4 @@
-"""What a model sees in an image."""
+"""The result of inference on an image."""
 
 import functools
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from pdanet_tf.inference.overlay import draw_overlay
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model sees in a picture.
+    """The result of inference on an image.
 
     Attributes:
         label_map: The class of every pixel, `(height, width)`, int32.
-        image: The picture itself, `(height, width, 3)`, uint8, RGB, upright.
-        classes: Names and colours.
+        image: The image itself, `(height, width, 3)`, uint8, RGB, upright.
+        classes: Names and colours of the classes.
     """
 
     label_map: np.ndarray
@@ -26,34 +26,33 @@ class Prediction:
 
     @functools.cached_property
     def overlay(self) -> Image.Image:
-        """The picture with the classes laid over it, and a legend of them by area."""
+        """The image with the colours of the classes over it, and a legend of them by area."""
         return draw_overlay(self.image, self.label_map, self.classes)
 
     @property
     def label_image(self) -> Image.Image:
-        """The label map as a one-channel picture, 8 bits, or 16 for more than 256 classes."""
+        """The label map as an image of one channel: 8 bits, or 16 for more than 256 classes."""
         return Image.fromarray(
             self.label_map.astype("uint8" if len(self.classes) <= 256 else "uint16")
         )
 
     @property
     def palette_image(self) -> Image.Image:
-        """The label map as a palette image: its indices are the classes, shown in their colours.
+        """The label map as a palette image: the indices are the classes, the palette their colours.
 
         Raises:
-            ValueError: If there are more than 256 classes, the most that a palette holds.
+            ValueError: If there are more than 256 classes; a palette has 256 colours.
         """
         if len(self.classes) > 256:
             raise ValueError(
-                f"A palette holds 256 colours. Received: {len(self.classes)} classes; use "
-                "label_image"
+                f"A palette has 256 colours. Received: {len(self.classes)} classes; use label_image"
             )
         image = Image.fromarray(self.label_map.astype("uint8"))
         image.putpalette([value for color in self.classes.colors for value in color])
         return image
 
     def areas(self) -> dict[str, float]:
-        """Returns the share (0 to 1) of each class in the picture, largest first."""
+        """Returns the share (0 to 1) of the image of each class in it, the largest first."""
         counts = np.bincount(self.label_map.ravel(), minlength=len(self.classes))
         order = np.argsort(-counts, kind="stable")
         return {

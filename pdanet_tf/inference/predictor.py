@@ -1,4 +1,4 @@
-"""A model with all that is needed to segment images of any size with it."""
+"""Inference on images of any size."""
 
 import functools
 import os
@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.readers import resize_image
@@ -19,44 +20,43 @@ from pdanet_tf.inference.prediction import Prediction
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import SETTINGS_FILE, InferenceSettings, load_model
 from pdanet_tf.inference.windows import View
-from pdanet_tf.models.segmentation import (
-    count_classes,
-    split_pixel_model,
-)
+from pdanet_tf.models.inspection import count_classes, logits_of, split_pixel_model
 from pdanet_tf.weights.published import CHECKPOINTS
 
-VALUES_PER_STRIP = 2**24  # probabilities that are held at once: 64 MiB
+VALUES_PER_STRIP = 2**24  # probabilities that are computed at once: 64 MiB
 _KEPT = 4  # models that `predict` keeps
 
 
 class Predictor:
-    """A model with all that is needed to segment images of any size with it.
+    """A model that segments images of any size.
 
-    It is made once and used for many images: the model is loaded and its graphs are traced at the
-    first. Several threads may use one predictor.
+    Create it once and use it for many images: the model is loaded once, and its graphs are traced
+    at the first image. Several threads may share one predictor.
 
     Args:
         model: A model from RGB pixels (0 to 255) `(batch, height, width, 3)` to logits, or to a
-            dict with "logits"; a `.keras` file of one; or the name of a published checkpoint, see
-            `load_model`. Logits of models of `build_model` are upsampled once, from the backbone's
-            size straight to the wanted one.
-        protocol: How the model sees an image; by default what stands beside the model's file, else
-            the image's own size, at most 1000 pixels long.
+            dict with "logits"; or a `.keras` file, a published checkpoint or an architecture, see
+            `pdanet_tf.inference.settings.load_model`. Logits of models that `build_model` built are
+            upsampled once, from the size of the features to that of the result.
+        protocol: How images are presented to the model; by default the protocol that belongs to the
+            model's weights, else the image's own size, at most 1000 pixels long.
         crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
-        classes: Names and colours of the classes; by default those beside the model's file, else
-            the numbers.
+        classes: Names and colours of the classes; by default those that belong to the model's
+            weights, else numbers.
+        weights: Weights for the architecture that `model` names, see
+            `pdanet_tf.inference.settings.load_model`.
 
     Attributes:
         model: The model.
-        protocol: How it sees an image.
+        protocol: How images are presented to it.
         crf: Parameters of the CRF, or None.
         classes: Names and colours of its classes.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ImportError: If `crf` is given and pydensecrf2 is not installed.
-        ValueError: If the file is no model, the number of classes is wrong, or the model was built
-            with `include_preprocessing=False`.
+        ValueError: If the file does not hold a model, the number of classes is wrong, or the model
+            was built with `include_preprocessing=False`.
 
     Example:
         ```python
@@ -74,8 +74,9 @@ class Predictor:
         protocol: Protocol | None = None,
         crf: CRFParameters | None = None,
         classes: Classes | None = None,
+        weights: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.model, settings = load_model(model)
+        self.model, settings = load_model(model, weights)
         if settings is not None:
             classes, protocol = classes or settings.classes, protocol or settings.protocol
         self._num_classes = count_classes(self.model)
@@ -88,7 +89,7 @@ class Predictor:
                 f"Received: {quantity(len(self.classes), 'class', 'classes')}"
             )
         if crf is not None:
-            import_densecrf()  # raises now, and not after the first image
+            import_densecrf()  # if it is missing, the error comes before the first image
         network, self._grid = split_pixel_model(self.model)
         self._logits, self._interpolate, self._probabilities = _compile(network)
 
@@ -97,18 +98,18 @@ class Predictor:
     @overload
     def predict(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> "list[Prediction]": ...
     def predict(self, images: Any) -> Any:
-        """Segments an image, or several one after another.
+        """Segments one image, or several one after the other.
 
         Args:
-            images: A file, turned upright as its EXIF orientation says; one of Pillow's images,
-                likewise; or an array `(height, width, 3)`, uint8, RGB. Or a sequence of them, or an
-                array `(batch, height, width, 3)`.
+            images: A file or an image of Pillow's, which are turned upright according to their EXIF
+                orientation; or an array `(height, width, 3)`, uint8, RGB; or a sequence of these;
+                or an array `(batch, height, width, 3)`.
 
         Returns:
-            A prediction at the image's own size; for several a list of them.
+            A prediction at the image's own size; for several images a list of them.
 
         Raises:
-            DataError: If a file is missing, truncated or no image.
+            DataError: If a file is missing, truncated or not an image.
             ValueError: If an array has another shape or dtype.
         """
         if isinstance(images, list | tuple) or (
@@ -129,7 +130,7 @@ class Predictor:
             `(height, width, num_classes)`, float32.
 
         Raises:
-            DataError: If a file is missing, truncated or no image.
+            DataError: If a file is missing, truncated or not an image.
             ValueError: If an array has another shape or dtype.
         """
         image = read_pixels(image)
@@ -143,7 +144,7 @@ class Predictor:
     def label_map(self, image: ImageLike, size: tuple[int, int] | None = None) -> np.ndarray:
         """Returns the most probable class of every pixel, `(height, width)`, int32.
 
-        The probabilities of the whole image are never held at once, unless a CRF refines them.
+        The probabilities of the whole image are never in memory at once, unless a CRF refines them.
         Arguments and errors are those of `probabilities`.
         """
         if self.crf is not None:
@@ -151,7 +152,7 @@ class Predictor:
         image = read_pixels(image)
         views, size = self._views(image), size or image.shape[:2]
         if len(views) == 1 and views[0].is_single:
-            # The most probable class is that of the largest logit.
+            # The class of the largest logit is the most probable one.
             view = views[0]
             scores = (view.logits(rows, size, self._interpolate) for rows in self._strips(size))
         else:
@@ -171,7 +172,7 @@ class Predictor:
         ]
 
     def _strips(self, size: tuple[int, int]) -> list[slice]:
-        """Cuts the rows of a result into strips, from top to bottom."""
+        """Divides the rows of a result into strips, from top to bottom."""
         height, width = size
         step = max(1, VALUES_PER_STRIP // (width * self._num_classes))
         return [slice(start, min(start + step, height)) for start in range(0, height, step)]
@@ -186,33 +187,32 @@ class Predictor:
 
 def _compile(
     model: keras.Model,
-) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """Returns a function to logits, one that interpolates these, and one to probabilities of it.
+) -> tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[..., Tensor]]:
+    """Returns three functions: images to logits, logits to resized logits, logits to probabilities.
 
-    The latter two take logits, and the matrices that interpolate rows and columns.
+    The second and the third also take the matrices that interpolate rows and columns.
     """
 
-    def compute_logits(images: Any) -> Any:
-        outputs = model(images, training=False)
-        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+    def compute_logits(images: Tensor) -> Tensor:
+        logits = logits_of(model(images, training=False))
         return ops.cast(logits, "float32")  # from float64
 
-    def interpolate(logits: Any, vertical: Any, horizontal: Any) -> Any:
+    def interpolate(logits: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
         batch, height, width, channels = ops.shape(logits)
         x = ops.reshape(ops.cast(logits, "float32"), (batch, height, width * channels))
         x = ops.reshape(ops.matmul(vertical, x), (batch, -1, width, channels))
         return ops.matmul(horizontal, x)
 
-    def compute_probabilities(logits: Any, vertical: Any, horizontal: Any) -> Any:
+    def compute_probabilities(logits: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
         x = interpolate(logits, vertical, horizontal)
-        # `softmax` warns of a single class.
+        # `softmax` warns if there is a single class.
         return ops.softmax(x, axis=-1) if x.shape[-1] > 1 else ops.ones_like(x)
 
     if keras.backend.backend() != "tensorflow":
         return compute_logits, interpolate, compute_probabilities
     import tensorflow as tf
 
-    # One graph each for images of every size.
+    # Each function has one graph for images of all sizes.
     images = tf.TensorSpec((None, None, None, 3), "float32")
     logits = tf.TensorSpec((None, None, None, count_classes(model)), "float32")
     matrix = tf.TensorSpec((None, None), "float32")
@@ -223,11 +223,11 @@ def _compile(
     )
 
 
-def _graph(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
-    """Returns a function in one graph of TensorFlow's, which is traced at the first call.
+def _graph(function: Callable[..., Tensor], *signature: Any) -> Callable[..., Tensor]:
+    """Returns a function that runs as one graph of TensorFlow's, traced at the first call.
 
-    `tf.function` itself would warn of retracing from the third predictor on: it takes the functions
-    of all predictors for one.
+    `tf.function` itself would warn about retracing from the third predictor on, because it takes
+    the functions of all predictors for one function.
     """
     import tensorflow as tf
 
@@ -235,7 +235,7 @@ def _graph(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
     def trace() -> Any:
         return tf.function(function, input_signature=signature).get_concrete_function()
 
-    def call(*tensors: Any) -> Any:
+    def call(*tensors: Tensor) -> Tensor:
         return trace()(
             *(tf.convert_to_tensor(x, s.dtype) for x, s in zip(tensors, signature, strict=True))
         )
@@ -249,12 +249,13 @@ def predict(
     classes: Classes | None = None,
     protocol: Protocol | None = None,
     crf: CRFParameters | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Prediction:
     """Segments an image.
 
-    The last few models are kept, so that further calls with them load and trace nothing; a file
-    that has changed is loaded again. `Predictor` takes several images, and keeps a model as long as
-    you keep it.
+    The last four models are kept, so that further calls with them load and trace nothing. A file
+    that has changed is loaded again. Use `Predictor` for several images, or to decide yourself how
+    long a model is kept.
 
     Args:
         image: One image, as `Predictor.predict` takes it.
@@ -262,12 +263,13 @@ def predict(
         classes: See `Predictor`.
         protocol: See `Predictor`.
         crf: See `Predictor`.
+        weights: See `Predictor`.
 
     Returns:
-        The label map at the image's size; the image with the classes laid over it, and a legend.
+        The label map at the image's own size, and an overlay.
 
     Raises:
-        DataError: If the file is missing, truncated or no image.
+        DataError: If the file is missing, truncated or not an image.
         FileNotFoundError: If there is no such model file.
         ValueError: If an array has another shape or dtype, or the number of classes is wrong.
 
@@ -277,18 +279,32 @@ def predict(
         prediction.overlay.save("overlay.png")
         ```
     """
-    if not isinstance(model, keras.Model):
-        # A file is known by its whole path, a published checkpoint by its name.
-        path = Path(model) if str(model) in CHECKPOINTS else Path(model).absolute()
-        versions = _version(path), _version(path.parent / SETTINGS_FILE)
-        model, settings = _load_unchanged(path, *versions)
+    if weights is not None or not isinstance(model, keras.Model):
+        model, settings = _load_cached(model, weights)
         if settings is not None:
             classes, protocol = classes or settings.classes, protocol or settings.protocol
     return _predictor(model, protocol, crf, classes).predict(read_pixels(image))
 
 
+def _load_cached(
+    model: keras.Model | str | os.PathLike[str], weights: str | os.PathLike[str] | None
+) -> tuple[keras.Model, InferenceSettings | None]:
+    """Returns a model and its settings; loads them only if they are new or a file has changed."""
+    if isinstance(model, keras.Model):
+        return load_model(model, weights)
+    name = _full_path(model) if weights is None else str(model)
+    file = None if weights is None else _full_path(weights)
+    path = Path(file or name)
+    return _load_unchanged(name, file, _version(path), _version(path.parent / SETTINGS_FILE))
+
+
+def _full_path(file: str | os.PathLike[str]) -> str:
+    """Returns the absolute path of a file, or the name of a published checkpoint unchanged."""
+    return str(file) if str(file) in CHECKPOINTS else str(Path(file).absolute())
+
+
 def _version(path: Path) -> tuple[int, int] | None:
-    """Returns what changes when a file is written; None if there is no such file."""
+    """Returns the time and the size of a file, which change when it is written; None if missing."""
     if not path.is_file():
         return None
     status = path.stat()
@@ -297,10 +313,10 @@ def _version(path: Path) -> tuple[int, int] | None:
 
 @functools.lru_cache(maxsize=_KEPT)
 def _load_unchanged(
-    path: Path, *_: tuple[int, int] | None
+    model: str, weights: str | None, *_: tuple[int, int] | None
 ) -> tuple[keras.Model, InferenceSettings | None]:
-    """Loads a model with its settings, once for the given versions of their files."""
-    return load_model(path)
+    """Loads a model and its settings, once for each version of their files."""
+    return load_model(model, weights)
 
 
 @functools.lru_cache(maxsize=_KEPT)
@@ -310,5 +326,5 @@ def _predictor(
     crf: CRFParameters | None,
     classes: Classes | None,
 ) -> Predictor:
-    """Keeps the graphs of the last models, for those who predict one image after another."""
+    """Returns a predictor; the last few are kept, so that their graphs are traced only once."""
     return Predictor(model, protocol, crf, classes)

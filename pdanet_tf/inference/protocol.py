@@ -1,4 +1,4 @@
-"""How a model sees an image."""
+"""The inference protocol: sizes, windows and mirror images."""
 
 import itertools
 from dataclasses import dataclass
@@ -8,20 +8,19 @@ from pdanet_tf.base.fields import check_fields
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a model sees an image: at which sizes, whole or in windows, mirrored or not.
+    """How images are presented to a model: at which sizes, whole or in windows, mirrored or not.
 
-    The image is resized to every short edge, its long edge being at most `max_size`, with both
-    sides rounded up to a multiple of 8; the probabilities are averaged over the sizes. This is
+    The image is resized to every short edge, but its long edge to at most `max_size`, and both
+    sides are rounded up to multiples of 8. The probabilities are averaged over the sizes. This is
     the protocol of the reference, which uses 450, or 300, 375, 450, 525 and 600.
 
     Attributes:
         short_edges: Short edges in pixels, or None for the image's own size.
         max_size: Longest edge in pixels.
-        flip: Whether the model also sees every image mirrored from left to right; the
-            probabilities are averaged.
+        flip: Whether to average the probabilities over the image and its left-right mirror image.
         crop_size: (height, width) of the windows that slide over the resized image, multiples of
             8, for models trained on crops; the probabilities of overlapping windows are averaged.
-            None to see the image whole.
+            None for the whole image at once.
         stride: (rows, columns) from one window to the next; two thirds of a window by default.
 
     Raises:
@@ -46,7 +45,7 @@ class Protocol:
         if crop is not None and (min(crop) < 8 or any(side % 8 for side in crop)):
             raise ValueError(f"crop_size must be multiples of 8. Received: crop_size={crop}")
         if stride is not None and crop is None:
-            raise ValueError(f"stride goes with crop_size. Received: stride={stride}")
+            raise ValueError(f"stride requires crop_size. Received: stride={stride}")
         if stride is not None and not all(
             1 <= step <= side for step, side in zip(stride, crop or (), strict=True)
         ):
@@ -56,7 +55,7 @@ class Protocol:
             )
 
     def sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
-        """Returns every (height, width) at which an image of a given size is seen."""
+        """Returns every (height, width) to which an image of the given size is resized."""
         return [self._size(size, edge) for edge in self.short_edges or (min(size),)]
 
     def _size(self, size: tuple[int, int], short_edge: int) -> tuple[int, int]:
@@ -67,8 +66,8 @@ class Protocol:
     def windows(self, size: tuple[int, int]) -> list[tuple[slice, slice]]:
         """Returns the windows (rows, columns) of an image that was resized to `size`.
 
-        They go from top to bottom and from left to right; the last of a row or column ends
-        where the image does.
+        They are ordered from top to bottom, then from left to right. The last window of a row or
+        column ends at the edge of the image.
         """
         crops = self.crop_size or size
         steps = self.stride or tuple(max(1, 2 * side // 3) for side in crops)

@@ -1,4 +1,4 @@
-"""What has to be known beside a model's weights, and the only loader of models."""
+"""The settings that belong to a model's weights, and the only loader of models."""
 
 import dataclasses
 import json
@@ -13,11 +13,9 @@ from pdanet_tf.data.classes import Classes
 from pdanet_tf.files import one_line, read_json, write_atomically
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.models import build_model
-from pdanet_tf.models.segmentation import (
-    count_classes,
-    find_logits,
-)
-from pdanet_tf.weights.files import load_keras_file
+from pdanet_tf.models.inspection import count_classes, find_logits
+from pdanet_tf.models.registry import find_model
+from pdanet_tf.weights.files import count_classes_in_file, load_keras_file
 from pdanet_tf.weights.published import CHECKPOINTS
 
 SETTINGS_FILE = "inference.json"
@@ -25,13 +23,13 @@ SETTINGS_FILE = "inference.json"
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """What has to be known beside a model's weights in order to use it.
+    """What inference requires besides a model's weights.
 
-    Training writes it as `inference.json` beside its checkpoints.
+    Training writes these settings as `inference.json` beside its checkpoints.
 
     Attributes:
         classes: Names and colours of the classes.
-        protocol: How the model sees an image.
+        protocol: How images are presented to the model.
     """
 
     classes: Classes
@@ -49,13 +47,19 @@ class InferenceSettings:
         write_atomically(Path(folder) / SETTINGS_FILE, json.dumps(content, indent=2))
 
     @classmethod
-    def beside(cls, model_file: str | os.PathLike[str]) -> "InferenceSettings | None":
-        """Reads the `inference.json` in the folder of a model's file; None if there is none.
+    def load_for(cls, model_file: str | os.PathLike[str]) -> "InferenceSettings | None":
+        """Returns the settings of a model.
 
-        A published checkpoint has the classes of its data set, and the reference's protocol.
+        Args:
+            model_file: A file of a model or of weights, whose settings are in the `inference.json`
+                of the same folder; or the name of a published checkpoint, which has the classes of
+                its data set and the reference's protocol.
+
+        Returns:
+            The settings; None if there is no `inference.json`.
 
         Raises:
-            ValueError: If the file holds anything else; the message names it.
+            ValueError: If `inference.json` does not hold such settings; the message names it.
         """
         if str(model_file) in CHECKPOINTS:
             return cls(CHECKPOINTS[str(model_file)].classes, Protocol(short_edges=(450,)))
@@ -76,42 +80,118 @@ class InferenceSettings:
             return cls(from_mapping(Classes, columns), from_mapping(Protocol, content))
         except ValueError as error:
             raise ValueError(
-                f"{path}: not what training writes beside a model: {one_line(error)}"
+                f"{path}: not the settings that training writes: {one_line(error)}"
             ) from error
 
 
 def load_model(
     model: keras.Model | str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
 ) -> tuple[keras.Model, InferenceSettings | None]:
-    """Loads a `.keras` file or a published checkpoint with its settings.
+    """Loads a model from images to logits, with the settings that belong to its weights.
 
     Args:
-        model: A `.keras` file; the name of a published checkpoint, one of
-            `pdanet_tf.weights.published.CHECKPOINTS`, which is downloaded where it is not in the
-            cache (extra `torch`); or a model, which is returned as it is.
+        model: A `.keras` file; or the name of a published checkpoint, one of
+            `pdanet_tf.weights.published.CHECKPOINTS`, which is downloaded unless it is in the cache
+            (extra `torch`); or a model, which is returned as it is; or, with `weights`, the name of
+            an architecture, one of `pdanet_tf.list_models()`.
+        weights: Weights for the architecture: the name of a published checkpoint; a `.keras` file
+            that holds a model of that architecture; or a `.weights.h5` file of a model that
+            `build_model` built with its default options, the number of classes excepted.
+
+    Returns:
+        The model, and the settings of a published checkpoint or those in the `inference.json`
+        beside the file; None if there are none.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ImportError: If a published checkpoint is named and PyTorch is not installed.
-        OSError: If it cannot be downloaded.
-        ValueError: If the file is no model from images to logits.
+        OSError: If the checkpoint cannot be downloaded.
+        ValueError: If the file does not hold a model from images to logits, if there is no such
+            architecture, or if the weights do not belong to it.
     """
+    if weights is not None:
+        loaded, settings = _load_architecture(model, weights), InferenceSettings.load_for(weights)
+        _check_classes(loaded, settings, weights)
+        return loaded, settings
     if isinstance(model, keras.Model):
         return model, None
-    published = CHECKPOINTS.get(str(model))
-    if published is None:
-        loaded, settings = load_keras_file(model), InferenceSettings.beside(model)
+    if str(model) in CHECKPOINTS:
+        loaded = _build_published(CHECKPOINTS[str(model)].model, str(model))
+    elif str(model).endswith(".weights.h5"):
+        raise ValueError(
+            f"{model}: holds weights, but no model. Give the name of the architecture as model, "
+            "and this file as weights"
+        )
+    else:
+        loaded = load_keras_file(model)
         find_logits(loaded, str(model))
-        if settings is not None and len(settings.classes) != count_classes(loaded):
-            raise ValueError(
-                f"{Path(model).parent / SETTINGS_FILE}: expected the {count_classes(loaded)} "
-                f"classes of {Path(model).name}, found {len(settings.classes)}"
-            )
-        return loaded, settings
-    loaded = build_model(
-        published.model,
-        published.num_classes,
-        normalization=published.normalization,
-        weights=str(model),
+    settings = InferenceSettings.load_for(model)
+    _check_classes(loaded, settings, model)
+    return loaded, settings
+
+
+def _load_architecture(
+    architecture: keras.Model | str | os.PathLike[str], weights: str | os.PathLike[str]
+) -> keras.Model:
+    """Returns a model of an architecture with the given weights."""
+    name = architecture.name if isinstance(architecture, keras.Model) else str(architecture)
+    if (
+        isinstance(architecture, keras.Model)
+        or name in CHECKPOINTS
+        or name.endswith((".keras", ".h5"))
+    ):
+        raise ValueError(
+            "weights requires the name of an architecture, which has no weights of its own. "
+            f"Received: model={name!r}, weights={str(weights)!r}"
+        )
+    find_model(name)  # raises an error if there is no such architecture
+    if str(weights) in CHECKPOINTS:
+        return _build_published(name, str(weights))
+    if str(weights).endswith(".weights.h5"):
+        return build_model(name, _count_classes_of_weights(weights), weights=weights)
+    # The model in the file, and not a new one: only the file tells its options.
+    loaded = load_keras_file(weights)
+    if loaded.name != name:
+        raise ValueError(
+            f"{weights} holds a model of another architecture: expected {name!r}, found "
+            f"{loaded.name!r}. To use it as it is, give the file alone as model"
+        )
+    find_logits(loaded, str(weights))
+    return loaded
+
+
+def _build_published(name: str, checkpoint: str) -> keras.Model:
+    published = CHECKPOINTS[checkpoint]
+    return build_model(
+        name, published.num_classes, normalization=published.normalization, weights=checkpoint
     )
-    return loaded, InferenceSettings.beside(model)
+
+
+def _count_classes_of_weights(weights: str | os.PathLike[str]) -> int:
+    """Returns the number of classes of a `.weights.h5` file.
+
+    Raises:
+        ValueError: If neither the file nor the `inference.json` beside it tells.
+    """
+    found = count_classes_in_file(weights)
+    if found is not None:
+        return found
+    settings = InferenceSettings.load_for(weights)
+    if settings is None:
+        raise ValueError(
+            f"{weights}: the number of classes cannot be read from the file. Put the "
+            f"{SETTINGS_FILE} of its training beside it, or use a .keras file"
+        )
+    return len(settings.classes)
+
+
+def _check_classes(
+    model: keras.Model, settings: InferenceSettings | None, file: str | os.PathLike[str]
+) -> None:
+    """Checks that settings have as many classes as the model."""
+    if settings is not None and len(settings.classes) != count_classes(model):
+        raise ValueError(
+            f"{Path(file).parent / SETTINGS_FILE}: expected the {count_classes(model)} "
+            f"classes of {Path(file).name}, found {len(settings.classes)}"
+        )

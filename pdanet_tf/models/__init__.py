@@ -1,4 +1,4 @@
-"""Models: one family per file, all built through `build_model`."""
+"""Models: one file for each family, all built by `build_model`."""
 
 from pdanet_tf.base.lazy import lazy_attributes
 from pdanet_tf.models.build import build_model

@@ -1,4 +1,4 @@
-"""The one door to every model."""
+"""`build_model`, which builds every model by name."""
 
 import difflib
 import inspect
@@ -8,16 +8,14 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS, as_backbone, vgg16
+from pdanet_tf.backbones import as_backbone
 from pdanet_tf.base.catalog import FAMILIES
 from pdanet_tf.base.fields import convert_field
 from pdanet_tf.models.registry import ModelEntry, find_model
 from pdanet_tf.ops.precision import dtype_policy
 from pdanet_tf.weights.files import check_published, load_published, load_weights
-from pdanet_tf.weights.imagenet import imagenet_weights
+from pdanet_tf.weights.imagenet import load_imagenet_weights, weights_source
 from pdanet_tf.weights.published import CHECKPOINTS
-
-_WITH_IMAGENET_WEIGHTS = (*RESNETS.values(), vgg16)
 
 
 def build_model(
@@ -42,42 +40,43 @@ def build_model(
     Args:
         name: One of `list_models()`.
         num_classes: Number of classes.
-        input_shape: `(height, width, 3)`; None where the size is known only at run time.
-        include_preprocessing: With True the model takes RGB pixels from 0 to 255, of dtype uint8
-            or float, and normalises them itself; with False it takes normalised images.
-        upsample: With True the logits have the size of the image; with False the size of the
-            backbone's features (1/8, rounded up), which is what training uses. The weights
-            are the same.
-        aux_head: Adds deep supervision of stage C4.
-        weights: A `.weights.h5` or `.keras` file of a model of the same kind, the name of a
-            published checkpoint (one of `pdanet_tf.weights.published.CHECKPOINTS`; extra `torch`),
+        input_shape: `(height, width, 3)`; None for a side that is known only at run time.
+        include_preprocessing: If True, the model takes RGB pixels from 0 to 255, of dtype uint8 or
+            float, and normalises them itself. If False, it takes normalised images.
+        upsample: If True, the logits have the size of the image. If False, they have the size of
+            the head's output (for most models 1/8 of the image, rounded up); training uses this.
+            The weights are the same.
+        aux_head: Whether the model has an auxiliary head on stage C4, for deep supervision.
+        weights: A `.weights.h5` or `.keras` file of a model of the same kind; the name of a
+            published checkpoint, one of `pdanet_tf.weights.published.CHECKPOINTS` (extra `torch`);
             or None for random initial weights.
         normalization: `"torch"` or `"caffe"`, see `pdanet_tf.layers.PixelNormalization`.
-        dtype: A Keras dtype policy, such as `"mixed_bfloat16"`; None takes the global one.
-            Energies, softmax and logits are float32 under every policy.
-        backbone: A model to be used in place of the one that the name ends in: one that names
-            its stages, see `pdanet_tf.backbones.as_backbone`. It takes normalised images.
-        output_stride: Stride of the features that are classified: 8 (the default), 16 or 32, for
-            ResNets and for DeepLab on VGG16. FCN-32s to 8s are networks of stride 32, the dilated
-            context networks of stride 8; SegNet has no choice.
-        stem: `"deep"` (the default, but for ImageNet's weights) or `"7x7"`, see
-            `pdanet_tf.backbones.resnet18`; for ResNets.
-        backbone_weights: `"imagenet"` downloads the backbone's, see
-            `pdanet_tf.weights.imagenet.imagenet_weights`: for ResNets with the 7 x 7 stem
-            (extra `keras-hub`), for most of them with `stem="deep"` (extra `torch`), and for
-            VGG16 with `normalization="caffe"`.
+        dtype: A Keras dtype policy, such as `"mixed_bfloat16"`; None for the current policy of
+            Keras. Energies, softmax and logits are float32 under every policy.
+        backbone: A model that replaces the backbone in `name`. It takes normalised images and
+            names its stages, see `pdanet_tf.backbones.as_backbone`.
+        output_stride: Stride of the backbone's last stage: 8 (the default), 16 or 32, for ResNets
+            and for DeepLab on VGG16. It is always 32 for FCN-32s, FCN-16s and FCN-8s, and always 8
+            for the dilated context networks. SegNet has no such option.
+        stem: Stem of a ResNet: `"deep"` (the default without ImageNet weights) or `"7x7"` (the
+            default with them), see `pdanet_tf.backbones.resnet18`.
+        backbone_weights: `"imagenet"` downloads ImageNet weights for the backbone, see
+            `pdanet_tf.weights.imagenet.imagenet_weights`. They exist for ResNets with the 7 x 7
+            stem (extra `keras-hub`), for ResNets other than ResNet34 with `stem="deep"` (extra
+            `torch`), and for VGG16 with `normalization="caffe"`.
         **options: Options of the head, such as `dropout`, `pool_scales`, `reduction` and
-            `channel_energy`; see the head in the family's file.
+            `channel_energy`. The docstring of the head describes them.
 
     Returns:
         A functional Keras model from images `(batch, height, width, 3)` to float32 logits
-        `(batch, height, width, num_classes)`; with `aux_head` to a dict of "logits" and
+        `(batch, height, width, num_classes)`; with `aux_head`, to a dict of "logits" and
         "aux_logits".
 
     Raises:
-        ValueError: If there is no such model, an argument has another type or is out of range,
+        ValueError: If there is no such model, an argument has the wrong type or is out of range,
             the model's backbone has no such option, or the weights do not fit.
-        TypeError: If the model has no such option; the message lists those that it has.
+        TypeError: If the head has no such option; the message lists the options that it has.
+        ImportError: If the weights require an extra that is not installed.
         OSError: If a file is missing or cannot be downloaded.
 
     Example:
@@ -95,27 +94,33 @@ def build_model(
     normalization = convert_field("normalization", normalization, str)
     if "dropout" in options:
         options["dropout"] = convert_field("dropout", options["dropout"], float)
-    given = {
-        "output_stride": convert_field("output_stride", output_stride, int | None),
-        "stem": convert_field("stem", stem, str | None),
-        "backbone_weights": convert_field("backbone_weights", backbone_weights, str | None),
+    chosen: dict[str, Any] = {
+        "output_stride": output_stride,
+        "stem": stem,
+        "backbone_weights": backbone_weights,
     }
-    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if backbone is not None and chosen:
+    named = [key for key, value in chosen.items() if value is not None]
+    if backbone is not None and named:
         raise ValueError(
-            f"{', '.join(chosen)} is chosen when a backbone is built; here one is given."
+            f"{', '.join(named)} can be chosen only if build_model builds the backbone. "
+            f"Received: {' and '.join([*named, 'backbone'])}"
         )
     _check_options(name, entry, options)
-    _check_backbone_options(name, entry, chosen)
+    backbone_options = resolve_backbone_options(name, **chosen)
+    source = None
+    if backbone_weights is not None:
+        _check_normalization(entry, normalization)
+        source = weights_source(entry.backbone_name, entry.backbone, backbone_options.get("stem"))
     published = str(weights) if weights in CHECKPOINTS else None
     if published is not None:
         check_published(published, model=name, num_classes=num_classes, normalization=normalization)
     with dtype_policy(dtype):
-        backbone = (
-            _build_backbone(entry, normalization, **chosen)
-            if backbone is None
-            else as_backbone(backbone)
-        )
+        if backbone is None:
+            backbone = entry.backbone(**backbone_options)
+            if source is not None:
+                load_imagenet_weights(backbone, source)
+        else:
+            backbone = as_backbone(backbone)
         model = entry.family(
             backbone,
             num_classes=num_classes,
@@ -133,8 +138,53 @@ def build_model(
     return model
 
 
+def resolve_backbone_options(
+    name: str,
+    *,
+    output_stride: int | None = None,
+    stem: str | None = None,
+    backbone_weights: str | None = None,
+) -> dict[str, Any]:
+    """Returns the options that `build_model` builds the backbone of a model with.
+
+    ImageNet weights bring a stem of their own. A model that is built with the returned options,
+    but without `backbone_weights`, has the same layers.
+
+    Args:
+        name: Name of the model.
+        output_stride: See `build_model`, as for all that follow.
+        stem: See `build_model`.
+        backbone_weights: See `build_model`.
+
+    Returns:
+        `output_stride` and `stem`, each only if it was chosen.
+
+    Raises:
+        ValueError: If there is no such model, an argument has the wrong type, or the model's
+            backbone has no such option.
+    """
+    entry = find_model(name)
+    given = {
+        "output_stride": convert_field("output_stride", output_stride, int | None),
+        "stem": convert_field("stem", stem, str | None),
+        "backbone_weights": convert_field("backbone_weights", backbone_weights, str | None),
+    }
+    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    _check_backbone_options(name, entry, chosen)
+    if not _has_choice(entry, "output_stride"):
+        chosen.pop("output_stride", None)  # it is what the backbone has anyway
+    weights = chosen.pop("backbone_weights", None)
+    if weights not in (None, "imagenet"):
+        raise ValueError(f"backbone_weights must be 'imagenet' or None. Received: {weights!r}")
+    if weights is not None:
+        default = next(iter(entry.backbone.weights))
+        if default is not None:
+            chosen.setdefault("stem", default)
+    return chosen
+
+
 def _check_options(name: str, entry: ModelEntry, options: Mapping[str, Any]) -> None:
-    """Raises before a backbone is built, which takes seconds."""
+    """Raises if the head has no such option, before a backbone is built, which takes seconds."""
     known = entry.option_names
     for option in options:
         if option not in known:
@@ -147,7 +197,7 @@ def _check_options(name: str, entry: ModelEntry, options: Mapping[str, Any]) -> 
 
 
 def _check_backbone_options(name: str, entry: ModelEntry, chosen: Mapping[str, Any]) -> None:
-    """Raises if the backbone is not built with an option, or not for the network of this name."""
+    """Raises if users of `build_model` cannot choose an option of the backbone of this model."""
     for option, value in chosen.items():
         if option == "output_stride" and value == entry.output_stride:
             continue
@@ -164,17 +214,16 @@ def _check_backbone_options(name: str, entry: ModelEntry, chosen: Mapping[str, A
 
 
 def _has_choice(entry: ModelEntry, option: str) -> bool:
-    """Tells whether a model has an option of the backbone."""
+    """Returns whether users of `build_model` can choose an option of the backbone."""
     if option == "backbone_weights":
-        # A partial function knows what it is of.
-        return getattr(entry.backbone, "func", entry.backbone) in _WITH_IMAGENET_WEIGHTS
+        return bool(entry.backbone.weights)
     if option == "output_stride" and entry.output_stride is not None:
         return False
-    return option in entry.backbone_options
+    return option in entry.backbone.options
 
 
 def _models_with(option: str) -> list[str]:
-    """Returns the families that have an option of the backbone; single models where not all do."""
+    """Returns the families that have an option of the backbone, or single models of a family."""
     listed = []
     for family, described in FAMILIES.items():
         names = [f"{family}_{backbone}" for backbone in described.parameters]
@@ -183,23 +232,11 @@ def _models_with(option: str) -> list[str]:
     return listed
 
 
-def _build_backbone(
-    entry: ModelEntry, normalization: str, backbone_weights: str | None = None, **options: Any
-) -> keras.Model:
-    if backbone_weights is None:
-        return entry.backbone(**options)
-    if backbone_weights != "imagenet":
-        raise ValueError(
-            f"backbone_weights must be 'imagenet' or None. Received: {backbone_weights!r}"
-        )
-    expected = "caffe" if entry.backbone_name == "vgg16" else "torch"
+def _check_normalization(entry: ModelEntry, normalization: str) -> None:
+    """Raises if the backbone's ImageNet weights expect pixels that are normalised otherwise."""
+    expected = entry.backbone.normalization
     if normalization != expected:
         raise ValueError(
             f"The ImageNet weights of {entry.backbone_name} expect normalization={expected!r}. "
             f"Received: normalization={normalization!r}"
         )
-    if entry.backbone_name in RESNETS:
-        options.setdefault("stem", "7x7")
-    backbone = entry.backbone(**options)
-    imagenet_weights(backbone, entry.backbone_name)
-    return backbone

@@ -5,24 +5,25 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS
+from pdanet_tf.backbones.registry import RESNETS
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import DualAttention
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import segmentation_model
 
 
 def danet_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     reduction: int = 8,
     channel_energy: str = "dissimilar",
     bounded_memory: bool = True,
-) -> Any:
-    """Dual attention from the backbone's features straight to the classes.
+) -> Tensor:
+    """Applies dual attention, which computes logits from the features of the backbone.
 
     Args:
-        stages: C5, `(batch, height, width, channels)`, is used.
+        stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
         reduction: See `PositionAttention`.

@@ -1,16 +1,16 @@
 """DeepLab: large field of view, v2, v3 and v3+ (Chen et al. 2015 to 2018).
 
-The fully connected CRF that follows LargeFOV and v2 in their papers is not part of the models;
-v3 and v3+ are built without the multi-grid of C5.
+In their papers, a fully connected CRF follows LargeFOV and v2; it is not part of the models. The
+models of v3 and v3+ do not have the papers' multi-grid in C5.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS, vgg16
+from pdanet_tf.backbones.registry import RESNETS, VGG16
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import AtrousSpatialPyramidPooling, Classifier, ConvBatchNorm, ScoreSum
 from pdanet_tf.layers.initializers import head_beta, head_kernel
 from pdanet_tf.models.registry import register_family
@@ -18,35 +18,35 @@ from pdanet_tf.models.segmentation import (
     classify,
     head_conv,
     hidden_conv,
-    misfit,
     relative_grid,
     resize_like,
     segmentation_model,
+    strides_error,
     used_strides,
 )
 from pdanet_tf.ops.grid import CellGrid
 
-_DENSE_VGG = {"vgg16": functools.partial(vgg16, output_stride=8)}
-# Of v3, at output stride 16; at 8 they are doubled, so that they reach as far in the image.
+_DENSE_VGG = {"vgg16": VGG16.with_defaults(output_stride=8)}
+# Dilation rates of v3 at output stride 16. At 8 they are doubled, for the same field of view.
 _RATES = (6, 12, 18)
 
 
 def atrous_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     dilation_rates: Sequence[int],
     hidden_filters: int | None,
-) -> Any:
-    """Branches of several dilation rates, each with scores of its own, which are summed.
+) -> Tensor:
+    """Applies branches of several dilation rates, and sums their logits.
 
     Args:
-        stages: C5, `(batch, height, width, channels)`, is used.
+        stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
         num_classes: Number of classes.
-        dropout: Rate of the dropout behind both hidden layers.
+        dropout: Rate of the dropout after both hidden layers.
         dilation_rates: Rate of each branch.
         hidden_filters: Width of VGG's layers fc6 (3 x 3, dilated) and fc7 (1 x 1) in each branch;
-            None for branches of a single dilated 3 x 3 convolution, as on ResNet.
+            None for branches of a single dilated 3 x 3 convolution, as on ResNets.
 
     Returns:
         Logits, `(batch, height, width, num_classes)`.
@@ -112,12 +112,12 @@ def deeplabv2(
 
 
 def deeplabv3_head(
-    stages: Mapping[str, Any], num_classes: int, dropout: float, dilation_rates: Sequence[int]
-) -> Any:
-    """Atrous spatial pyramid pooling, a 3 x 3 convolution, classified.
+    stages: Mapping[str, Tensor], num_classes: int, dropout: float, dilation_rates: Sequence[int]
+) -> Tensor:
+    """Applies atrous spatial pyramid pooling, a 3 x 3 convolution, and a classifier.
 
     Args:
-        stages: C5, `(batch, height, width, channels)`, is used.
+        stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
         dilation_rates: Rates of the pyramid.
@@ -130,16 +130,17 @@ def deeplabv3_head(
 
 
 def deeplabv3plus_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     dilation_rates: Sequence[int],
     context_grid: CellGrid | None,
-) -> Any:
-    """The pyramid upsampled to C2, joined with it, and refined by two 3 x 3 convolutions.
+) -> Tensor:
+    """Upsamples the pyramid to C2, concatenates both, and refines them by two 3 x 3 convolutions.
 
     Args:
-        stages: C5 and C2, each `(batch, height, width, channels)`, are used.
+        stages: The stages of the backbone. The head uses C5 and C2, each
+            `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
         dilation_rates: Rates of the pyramid.
@@ -175,7 +176,7 @@ def deeplabv3plus(
     """DeepLab v3+: DeepLab v3 with a decoder that sees the details of C2."""
     strides = used_strides(backbone, ("C2", "C5"))
     if strides["C2"] >= strides["C5"]:
-        raise misfit(backbone, strides, "C2, whose details are added, must be finer than C5")
+        raise strides_error(backbone, strides, "C2, whose details are added, must be finer than C5")
     rates = dilation_rates or _rates(backbone)
     return segmentation_model(
         "deeplabv3plus",

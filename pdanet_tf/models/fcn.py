@@ -5,16 +5,17 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS
+from pdanet_tf.backbones.registry import RESNETS
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import classify, head_conv, segmentation_model
 
 
-def fcn_head(stages: Mapping[str, Any], num_classes: int, dropout: float) -> Any:
-    """One 3 x 3 convolution to a quarter of the channels, classified.
+def fcn_head(stages: Mapping[str, Tensor], num_classes: int, dropout: float) -> Tensor:
+    """Applies a 3 x 3 convolution to a quarter of the channels, and a classifier.
 
     Args:
-        stages: C5, `(batch, height, width, channels)`, is used.
+        stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
 

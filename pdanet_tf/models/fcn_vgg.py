@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import vgg16
+from pdanet_tf.backbones.registry import VGG16
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import Classifier, ScoreSum
 from pdanet_tf.layers.initializers import head_kernel
 from pdanet_tf.models.registry import register_family
@@ -21,22 +22,23 @@ from pdanet_tf.ops.grid import CellGrid
 
 
 def fcn_vgg_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     skips: Mapping[str, CellGrid | None],
-) -> Any:
-    """VGG's fully connected layers as convolutions, and scores of finer stages added.
+) -> Tensor:
+    """Applies VGG's fully connected layers as convolutions, and adds the scores of finer stages.
 
-    The scores are upsampled bilinearly, as in the published networks, whose deconvolutions are
-    fixed. The scores of finer stages start at zero: a new FCN-8s predicts what FCN-32s does.
+    The scores are upsampled bilinearly, as by the fixed deconvolutions of the published networks.
+    The classifiers of finer stages start at zero, so a new FCN-8s predicts the same as FCN-32s.
 
     Args:
-        stages: C5 and the skips, each `(batch, height, width, channels)`, are used.
+        stages: The stages of the backbone. The head uses C5 and the skips, each
+            `(batch, height, width, channels)`.
         num_classes: Number of classes.
-        dropout: Rate of the dropout behind both layers.
-        skips: Finer stages whose scores are added, the coarsest first; for each, where the cells
-            of the stage before it lie among its own.
+        dropout: Rate of the dropout after both layers.
+        skips: The finer stages whose scores are added, coarsest first. The value of each is where
+            the cells of the stage before it lie among its own cells.
 
     Returns:
         Logits at the size of the finest stage, `(batch, height, width, num_classes)`.
@@ -51,7 +53,7 @@ def fcn_vgg_head(
     return scores
 
 
-def _score(x: Any, num_classes: int, initializer: Any, name: str) -> Any:
+def _score(x: Tensor, num_classes: int, initializer: Any, name: str) -> Tensor:
     return Classifier(num_classes, 1, kernel_initializer=initializer, name=name)(x)
 
 
@@ -76,19 +78,19 @@ def _fcn(
     )
 
 
-@register_family({"vgg16": vgg16}, fcn_vgg_head, output_stride=32)
+@register_family({"vgg16": VGG16}, fcn_vgg_head, output_stride=32)
 def fcn32s(backbone: keras.Model, **options: Any) -> keras.Model:
     """FCN-32s: VGG16's fully connected layers as convolutions."""
     return _fcn("fcn32s", backbone, (), **options)
 
 
-@register_family({"vgg16": vgg16}, fcn_vgg_head, output_stride=32)
+@register_family({"vgg16": VGG16}, fcn_vgg_head, output_stride=32)
 def fcn16s(backbone: keras.Model, **options: Any) -> keras.Model:
     """FCN-16s: FCN-32s with the scores of C4 added."""
     return _fcn("fcn16s", backbone, ("C4",), **options)
 
 
-@register_family({"vgg16": vgg16}, fcn_vgg_head, output_stride=32)
+@register_family({"vgg16": VGG16}, fcn_vgg_head, output_stride=32)
 def fcn8s(backbone: keras.Model, **options: Any) -> keras.Model:
     """FCN-8s: FCN-16s with the scores of C3 added."""
     return _fcn("fcn8s", backbone, ("C4", "C3"), **options)

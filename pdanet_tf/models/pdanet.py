@@ -5,25 +5,26 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS
+from pdanet_tf.backbones.registry import RESNETS
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import PyramidDualAttention, PyramidFusion
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import classify, segmentation_model
 
 
 def pdanet_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     pool_scales: Sequence[int] = (1, 2, 3, 6),
     reduction: int = 8,
     channel_energy: str = "dissimilar",
     factored_fusion: bool = True,
-) -> Any:
-    """Pyramid of dual attention, fused by a 3 x 3 convolution, classified.
+) -> Tensor:
+    """Applies a pyramid of dual attention, a 3 x 3 convolution that fuses it, and a classifier.
 
     Args:
-        stages: C5, `(batch, height, width, channels)`, is used.
+        stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of every spatial dropout.
         pool_scales: Bins per side of each level of the pyramid.

@@ -5,23 +5,24 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import RESNETS
+from pdanet_tf.backbones.registry import RESNETS
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import PyramidFusion, PyramidPooling
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import classify, segmentation_model
 
 
 def pspnet_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     pool_scales: Sequence[int] = (1, 2, 3, 6),
     factored_fusion: bool = True,
-) -> Any:
-    """Pyramid of pooled scales, fused by a 3 x 3 convolution, classified.
+) -> Tensor:
+    """Applies a pyramid of pooled scales, a 3 x 3 convolution that fuses it, and a classifier.
 
     Args:
-        stages: C5, `(batch, height, width, channels)`, is used.
+        stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
         pool_scales: Bins per side of each level of the pyramid.

@@ -8,40 +8,41 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.base.catalog import model_names
+from pdanet_tf.backbones.registry import Backbone
+from pdanet_tf.base.catalog import FAMILIES, Family, model_names
 from pdanet_tf.base.fields import convert_field
+from pdanet_tf.base.types import Tensor
+
+FamilyFunction = Callable[..., keras.Model]
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """What a name stands for.
+    """What the name of a model stands for.
 
     Attributes:
         family: The function that builds the model on a backbone.
         head: The function from the backbone's stages to logits.
-        backbone: The function that builds the backbone.
-        backbone_name: Its name.
+        backbone: The backbone.
+        backbone_name: Name of the backbone.
         options: Options of the family that belong to the name.
-        output_stride: The only output stride of the network of this name; None where it is chosen.
+        output_stride: The only output stride of the network of this name; None if users of
+            `build_model` choose it.
     """
 
-    family: Callable[..., keras.Model]
-    head: Callable[..., Any]
-    backbone: Callable[..., keras.Model]
+    family: FamilyFunction
+    head: Callable[..., Tensor]
+    backbone: Backbone
     backbone_name: str
     options: Mapping[str, Any]
     output_stride: int | None = None
 
     @property
-    def backbone_options(self) -> list[str]:
-        """Names of the options that the backbone is built with."""
-        return [name for name in inspect.signature(self.backbone).parameters if name != "name"]
-
-    @property
     def option_names(self) -> list[str]:
-        """Names of the options that `build_model` takes for this model alone.
+        """Names of the options of the head that `build_model` takes for this model.
 
-        The family sets what its head asks for without a default, dropout excepted.
+        These are the options of the family, and those of the head that have a default. The family
+        itself sets the others.
         """
         head = inspect.signature(self.head).parameters
         family = inspect.signature(self.family).parameters.values()
@@ -54,29 +55,120 @@ _MODELS: dict[str, ModelEntry] = {}
 
 
 def register_family(
-    backbones: Mapping[str, Callable[..., keras.Model]],
-    head: Callable[..., Any],
+    backbones: Mapping[str, Backbone | Callable[..., keras.Model]],
+    head: Callable[..., Tensor],
     *,
     output_stride: int | None = None,
     **options: Any,
-) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
-    """Makes a family known to `build_model`, on each backbone, as "family_backbone".
+) -> Callable[[FamilyFunction], FamilyFunction]:
+    """Registers a family of models with `build_model`, as "family_backbone" on each backbone.
+
+    A family is a head that works on several backbones. The decorated function takes a backbone
+    and the options of `segmentation_model`, and returns the model. Its name is the family's name,
+    and the first line of its docstring is the family's title. Registered models behave like those
+    of this package: `list_models` lists them, `build_model` checks their options before it builds
+    anything, and upsampling, deep supervision, saving and training need nothing else.
+
+    A family may be registered again from where it was defined, as a notebook does when it runs a
+    cell again.
 
     Args:
-        backbones: The function that builds each backbone, by name.
-        head: The function from the backbone's stages to logits that the family uses.
-        output_stride: The family's only output stride; None where it is chosen.
-        **options: Options of the family on these backbones.
-    """
+        backbones: The backbones by name: `pdanet_tf.backbones.RESNETS`, or functions that build
+            a model from normalised images `(batch, height, width, 3)` to a dict of the stages "C1"
+            to "C5". A parameter `output_stride` or `stem` of such a function can be chosen in
+            `build_model`.
+        head: The function `(stages, num_classes, dropout, **options)` from the backbone's stages,
+            each `(batch, height, width, channels)`, to logits
+            `(batch, height, width, num_classes)`. `build_model` takes its options that have a
+            default.
+        output_stride: The family's only output stride; None if users of `build_model` choose it.
+        **options: Options that the family is built with on these backbones.
 
-    def register(family: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
-        for name, backbone in backbones.items():
+    Returns:
+        A decorator, which returns the decorated function as it is.
+
+    Raises:
+        ValueError: If `backbones` is not such a mapping, the head does not take `num_classes` and
+            `dropout`, or another function has registered a family of the same name.
+
+    Example:
+        ```python
+        import keras
+        import pdanet_tf
+
+        def wide_head(stages, num_classes, dropout, filters=256):
+            x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(stages["C5"])
+            x = keras.layers.SpatialDropout2D(dropout)(x)
+            return pdanet_tf.layers.Classifier(num_classes, 1, name="classifier")(x)
+
+        @pdanet_tf.register_family(pdanet_tf.backbones.RESNETS, wide_head)
+        def wide(backbone, **options):
+            \"\"\"Wide: one wide convolution.\"\"\"
+            return pdanet_tf.segmentation_model("wide", backbone, wide_head, **options)
+
+        model = pdanet_tf.build_model("wide_resnet18", num_classes=11, filters=64)
+        ```
+    """
+    if not isinstance(backbones, Mapping) or not all(map(callable, backbones.values())):
+        raise ValueError(
+            "backbones must be a mapping from names to backbones, or to functions that build them. "
+            f"Received: {backbones!r}"
+        )
+    entries = {
+        name: backbone if isinstance(backbone, Backbone) else Backbone(backbone)
+        for name, backbone in backbones.items()
+    }
+    _check_head(head)
+
+    def register(family: FamilyFunction) -> FamilyFunction:
+        _check_name(family)
+        for name, backbone in entries.items():
             _MODELS[f"{family.__name__}_{name}"] = ModelEntry(
                 family, head, backbone, name, options, output_stride
             )
+        _list_in_catalog(family, entries)
         return family
 
     return register
+
+
+def _check_head(head: Callable[..., Tensor]) -> None:
+    signature = inspect.signature(head)
+    takes_all = any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
+    missing = [name for name in ("num_classes", "dropout") if name not in signature.parameters]
+    if missing and not takes_all:
+        raise ValueError(
+            "A head must be a function (stages, num_classes, dropout, **options). Received: "
+            f"{_place(head)}{signature}, which does not take {' and '.join(missing)}"
+        )
+
+
+def _check_name(family: FamilyFunction) -> None:
+    """Raises if another function has registered a family of the same name."""
+    for entry in _MODELS.values():
+        if entry.family.__name__ == family.__name__ and _place(entry.family) != _place(family):
+            raise ValueError(
+                f"There already is a family named {family.__name__!r}: {_place(entry.family)}. "
+                f"Choose another name for {_place(family)}"
+            )
+
+
+def _place(function: Callable[..., Any]) -> str:
+    """Returns where a function is defined, as "module.name"."""
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _list_in_catalog(family: FamilyFunction, backbones: Mapping[str, Any]) -> None:
+    """Adds a family of another package to the catalog, without numbers of parameters."""
+    listed = FAMILIES.get(family.__name__)
+    parameters = {} if listed is None else dict(listed.parameters)
+    unlisted: dict[str, int | None] = {name: None for name in backbones if name not in parameters}
+    if unlisted:
+        lines = (inspect.getdoc(family) or "").splitlines()
+        title = (lines[0] if lines else family.__name__).rstrip(".")
+        FAMILIES[family.__name__] = Family(
+            title if listed is None else listed.title, {**parameters, **unlisted}
+        )
 
 
 def list_models() -> list[str]:
@@ -85,11 +177,11 @@ def list_models() -> list[str]:
 
 
 def find_model(name: str) -> ModelEntry:
-    """Returns what a name stands for.
+    """Returns what the name of a model stands for.
 
     Raises:
-        ValueError: If there is no such model; the message suggests names that begin so, and the
-            nearest.
+        ValueError: If there is no such model; the message suggests names that begin with `name`,
+            and similar names.
     """
     name = convert_field("name", name, str)
     if name not in _MODELS:
@@ -102,7 +194,7 @@ def find_model(name: str) -> ModelEntry:
 
 
 def _near(name: str) -> list[str]:
-    """Returns up to four names that begin with a name, or else resemble it."""
+    """Returns up to four names of models that begin with `name`, or else are similar to it."""
     names = model_names()
     longer = [each for each in names if name and each.startswith(name.lower())]
     alike = difflib.get_close_matches(name.lower(), names, n=4)

@@ -1,4 +1,4 @@
-"""What every segmentation model is made of: pixels, backbone, head, logits."""
+"""The parts that every segmentation model is made of: normalisation, backbone, head, logits."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones import output_grids, stage_strides
+from pdanet_tf.backbones.stages import output_grids, stage_strides
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import (
     AuxiliaryHead,
     BilinearResizeLike,
@@ -16,18 +17,14 @@ from pdanet_tf.layers import (
     pixel_mean,
 )
 from pdanet_tf.layers.initializers import head_beta, head_kernel
+from pdanet_tf.models.inspection import NORMALIZED_IMAGE, output_placements
 from pdanet_tf.ops.grid import CellGrid
-
-NORMALIZED_IMAGE = "normalized_image"
-# The grid of the reference's networks. The reference stretches their logits over the image, which
-# puts every cell in the middle of its 8 x 8 pixels, half a stride from its receptive field.
-_REFERENCE_GRID = CellGrid(8, 0.0)
 
 
 def segmentation_model(
     family: str,
     backbone: keras.Model,
-    head: Callable[..., Any],
+    head: Callable[..., Tensor],
     *,
     needed_stages: tuple[str, ...] = ("C5",),
     num_classes: int = 150,
@@ -41,13 +38,17 @@ def segmentation_model(
 ) -> keras.Model:
     """Joins a backbone and a head to a model from images to logits.
 
+    The functions that `register_family` registers call it; see there how to write a family.
+
     Args:
-        family: Name of the family; the model is called after it and its backbone.
-        backbone: A model from normalised images to a dict of stages, those that are needed among
-            them, and "C4" for deep supervision.
-        head: A function `(stages, num_classes, dropout, **head_options)` from stages to logits.
+        family: Name of the family. The model's name is that of the family and of its backbone.
+        backbone: A model from normalised images `(batch, height, width, 3)` to a dict of stages,
+            each `(batch, height, width, channels)`. It must have the needed stages, and "C4" for
+            deep supervision.
+        head: A function `(stages, num_classes, dropout, **head_options)` from the stages to logits
+            `(batch, height, width, num_classes)`.
         needed_stages: Stages that the head uses.
-        num_classes: See `build_model`, as for all that follow.
+        num_classes: See `build_model`, as for the following arguments.
         input_shape: See `build_model`.
         include_preprocessing: See `build_model`.
         normalization: See `build_model`.
@@ -57,11 +58,21 @@ def segmentation_model(
         **head_options: Options of the head.
 
     Returns:
-        A functional model.
+        A functional model, with the inputs and outputs that `build_model` describes.
 
     Raises:
         ValueError: If an argument is out of range, or the backbone's stages do not fit; the
             message names them.
+
+    Example:
+        ```python
+        def tiny_head(stages, num_classes, dropout):
+            x = keras.layers.SpatialDropout2D(dropout)(stages["C5"])
+            return pdanet_tf.layers.Classifier(num_classes, 1, name="classifier")(x)
+
+        backbone = pdanet_tf.backbones.resnet18()
+        model = pdanet_tf.segmentation_model("tiny", backbone, tiny_head, num_classes=11)
+        ```
     """
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1. Received: num_classes={num_classes}")
@@ -75,7 +86,7 @@ def segmentation_model(
     needed = {*needed_stages, "C4"} if aux_head else {*needed_stages}
     pixel_mean(normalization)  # raises if there is none
     used_strides(backbone, needed)  # raises if they do not fit
-    # The name tells `predict` and the like what the model takes.
+    # `split_pixel_model` finds out from this name what the model takes.
     name = "image" if include_preprocessing else NORMALIZED_IMAGE
     images = keras.Input(input_shape, dtype="float32", name=name)
     x = images
@@ -87,9 +98,9 @@ def segmentation_model(
     if aux_head:
         outputs["aux_logits"] = AuxiliaryHead(num_classes, dropout, name="aux_head")(stages["C4"])
     if upsample:
-        grids = placements(keras.Model(images, outputs))
+        placements = output_placements(keras.Model(images, outputs))
         outputs = {
-            key: resize_like(value, images, grids.get(key), name=key)
+            key: resize_like(value, images, placements.get(key), name=key)
             for key, value in outputs.items()
         }
     return keras.Model(
@@ -103,96 +114,17 @@ def _is_image_shape(shape: Any) -> bool:
     return all(side is None or (isinstance(side, int) and side > 0) for side in shape[:2])
 
 
-def find_logits(model: keras.Model, name: str) -> Any:
-    """Returns the output that holds the logits of a model, of whatever maker.
-
-    Args:
-        model: A model.
-        name: What it is called in the message, such as its file.
-
-    Returns:
-        A symbolic tensor `(batch, height, width, num_classes)`.
-
-    Raises:
-        ValueError: If the model is not functional (or a built `Sequential`), if its input is not
-            one image `(batch, height, width, 3)`, or if its output is neither logits nor a dict
-            with "logits".
-    """
-    try:
-        inputs = model.inputs
-        # The output of a `Sequential` is known only as a list.
-        output = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
-    except (AttributeError, ValueError):  # a subclassed model, or one that was never built
-        raise ValueError(
-            f"{name}: expected a functional model from images to logits. Received: a "
-            f"{type(model).__name__} whose inputs and outputs are not known"
-        ) from None
-    logits = output.get("logits") if isinstance(output, dict) else output
-    shapes: list[Any] = [getattr(tensor, "shape", ()) for tensor in (*inputs, logits)]
-    if [len(shape) for shape in shapes] != [4, 4] or shapes[0][-1] != 3 or shapes[1][-1] is None:
-        raise ValueError(
-            f"{name}: expected a model from an image (batch, height, width, 3) to logits (batch, "
-            'height, width, num_classes), or to a dict with such "logits". Received: a model from '
-            f"{' and '.join(str(tuple(each.shape)) for each in inputs)} to {_describe(output)}"
-        )
-    return logits
-
-
-def _describe(output: Any) -> str:
-    """Returns the shapes of what a model returns, in words."""
-    if isinstance(output, dict):
-        parts = (f"{key!r} {tuple(tensor.shape)}" for key, tensor in output.items())
-        return f"a dict of {', '.join(parts)}"
-    if isinstance(output, list | tuple):
-        return f"a list of {', '.join(str(tuple(tensor.shape)) for tensor in output)}"
-    return str(tuple(output.shape))
-
-
-def placements(model: keras.Model) -> dict[str, CellGrid]:
-    """Returns where logits, or stages, are placed in the image: at their receptive fields.
-
-    Args:
-        model: A functional model of one image with a dict of outputs.
-
-    Returns:
-        A grid for each output. Outputs that the reference's networks have, too, are left out: they
-        are stretched over the image. So are all where a layer is not known.
-    """
-    try:
-        grids = output_grids(model)
-    except LookupError:
-        return {}
-    return {name: grid for name, grid in grids.items() if grid != _REFERENCE_GRID}
-
-
-def split_upsampling(model: keras.Model) -> tuple[keras.Model, CellGrid | None]:
-    """Splits off the layer that upsamples a model's logits, if it ends in one.
-
-    Args:
-        model: A functional model, or a `Sequential`, from images to logits, or to a dict with
-            "logits".
-
-    Returns:
-        The rest of the model, and where its logits lie in the image; None where they are stretched
-        over it.
-    """
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs, model.outputs[0], name=model.name)
-    last = next((layer for layer in model.layers if layer.name == "logits"), None)
-    if isinstance(last, BilinearResizeLike):
-        return keras.Model(model.input, last.input[0]), last.grid
-    outputs = model.output if isinstance(model.output, dict) else {"logits": model.output}
-    grids = placements(keras.Model(model.input, outputs))
-    return model, grids.get("logits")
-
-
 def relative_grid(backbone: keras.Model, stage: str, finer: str) -> CellGrid | None:
-    """Returns where the cells of a stage lie among those of a finer one; None if that is unknown.
+    """Returns where the cells of a stage lie among those of a finer stage.
 
     Args:
         backbone: A model from images to a dict of stages.
         stage: Name of the stage.
         finer: Name of the finer stage, or one of the same stride.
+
+    Returns:
+        The grid of the stage, with the cells of the finer one as pixels; None if a layer of the
+        backbone moves cells in an unknown way.
     """
     try:
         grids = output_grids(backbone)
@@ -201,10 +133,17 @@ def relative_grid(backbone: keras.Model, stage: str, finer: str) -> CellGrid | N
     return grids[stage].relative_to(grids[finer])
 
 
-def resize_like(features: Any, like: Any, grid: CellGrid | None, name: str) -> Any:
-    """Resizes features to the size of an image, or of finer features, in which `grid` places them.
+def resize_like(features: Tensor, like: Tensor, grid: CellGrid | None, name: str) -> Tensor:
+    """Resizes features to the size of an image or of finer features.
 
-    Without a grid they are stretched.
+    Args:
+        features: Features `(batch, height, width, channels)`.
+        like: An image, or finer features, `(batch, like_height, like_width, any)`.
+        grid: Where the cells of `features` lie among those of `like`; None stretches them.
+        name: Name of the layer.
+
+    Returns:
+        Features `(batch, like_height, like_width, channels)`.
     """
     place = {} if grid is None else dataclasses.asdict(grid)
     return BilinearResizeLike(**place, name=name)([features, like])
@@ -218,8 +157,8 @@ def used_strides(backbone: keras.Model, names: Iterable[str]) -> dict[str, int]:
         names: Names of the stages.
 
     Raises:
-        ValueError: If a stage is missing, if its stride cannot be told, or if a stage is finer
-            than one of a lower level.
+        ValueError: If a stage is missing, if its size is not proportional to the image's, or if
+            a stage is finer than one of a lower level.
     """
     missing = set(names).difference(backbone.output)
     if missing:
@@ -232,18 +171,24 @@ def used_strides(backbone: keras.Model, names: Iterable[str]) -> dict[str, int]:
     unknown = set(names).difference(strides)
     if unknown:
         raise ValueError(
-            "The height and width of a stage must be the image's over its stride. Received: "
-            f"backbone {backbone.name!r}, of which {', '.join(sorted(unknown))} is not in "
-            "proportion to the image"
+            "The height and width of a stage must be those of the image divided by its stride. "
+            f"Received: backbone {backbone.name!r}, whose {', '.join(sorted(unknown))} is not "
+            "proportional to the image"
         )
     levels = [stride for name, stride in strides.items() if name.startswith("C")]
     if levels != sorted(levels):
-        raise misfit(backbone, strides, "no stage may be finer than one of a lower level")
+        raise strides_error(backbone, strides, "no stage may be finer than one of a lower level")
     return strides
 
 
-def misfit(backbone: keras.Model, strides: Mapping[str, int], expected: str) -> ValueError:
-    """Returns the error of a backbone whose strides do not fit: what was expected, and what is."""
+def strides_error(backbone: keras.Model, strides: Mapping[str, int], expected: str) -> ValueError:
+    """Returns the error for a backbone whose strides do not fit.
+
+    Args:
+        backbone: The backbone.
+        strides: Its strides by stage.
+        expected: What is expected of them, for the message.
+    """
     found = ", ".join(f"{name} at stride {stride}" for name, stride in strides.items())
     return ValueError(
         f"The strides of the stages do not fit: {expected}. "
@@ -252,12 +197,23 @@ def misfit(backbone: keras.Model, strides: Mapping[str, int], expected: str) -> 
 
 
 def head_conv(filters: int, name: str) -> ConvBatchNorm:
-    """Returns the 3 x 3 convolution that heads begin or end with."""
+    """Returns the 3 x 3 convolution with batch norm that heads begin or end with."""
     return ConvBatchNorm(filters, 3, beta_initializer=head_beta(), name=name)
 
 
-def hidden_conv(x: Any, filters: int, dropout: float, name: str, **conv: Any) -> Any:
-    """A convolution with bias and ReLU, and dropout: what VGG's fully connected layers become."""
+def hidden_conv(x: Tensor, filters: int, dropout: float, name: str, **conv: Any) -> Tensor:
+    """Applies a convolution with bias and ReLU, then dropout, in place of a fully connected layer.
+
+    Args:
+        x: Features `(batch, height, width, channels)`.
+        filters: Number of output channels.
+        dropout: Rate of the dropout.
+        name: Name of the convolution.
+        **conv: Other arguments of `keras.layers.Conv2D`.
+
+    Returns:
+        Features `(batch, height, width, filters)`.
+    """
     x = keras.layers.Conv2D(
         filters,
         **conv,
@@ -270,8 +226,18 @@ def hidden_conv(x: Any, filters: int, dropout: float, name: str, **conv: Any) ->
     return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
 
 
-def classify(features: Any, num_classes: int, dropout: float, kernel_size: int = 1) -> Any:
-    """Spatial dropout and a convolution to the classes, in float32 in half precision."""
+def classify(features: Tensor, num_classes: int, dropout: float, kernel_size: int = 1) -> Tensor:
+    """Applies spatial dropout and a convolution to logits, which are float32 in half precision.
+
+    Args:
+        features: Features `(batch, height, width, channels)`.
+        num_classes: Number of classes.
+        dropout: Rate of the spatial dropout.
+        kernel_size: Side of the convolution's kernel.
+
+    Returns:
+        Logits, `(batch, height, width, num_classes)`.
+    """
     x = keras.layers.SpatialDropout2D(dropout, data_format="channels_last", name="dropout")(
         features
     )
@@ -282,28 +248,3 @@ def classify(features: Any, num_classes: int, dropout: float, kernel_size: int =
         kernel_initializer=head_kernel(),
         name="classifier",
     )(x)
-
-
-def split_pixel_model(model: keras.Model) -> tuple[keras.Model, CellGrid | None]:
-    """Splits a model of pixels as `split_upsampling` does.
-
-    Raises:
-        ValueError: If the model was built with `include_preprocessing=False`, or is not one from
-            images to logits.
-    """
-    find_logits(model, repr(model.name))
-    if model.inputs[0].name == NORMALIZED_IMAGE:
-        raise ValueError(
-            f"The model {model.name!r} takes normalised images, not pixels: build it with "
-            "include_preprocessing=True (the weights are the same)."
-        )
-    return split_upsampling(model)
-
-
-def count_classes(model: keras.Model) -> int:
-    """Returns the number of classes that a model tells apart.
-
-    Raises:
-        ValueError: If the model is not one from images to logits.
-    """
-    return find_logits(model, repr(model.name)).shape[-1]

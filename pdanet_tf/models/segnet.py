@@ -7,33 +7,35 @@ from typing import Any
 import keras
 
 from pdanet_tf.backbones.segnet import segnet_basic_encoder, segnet_vgg16_encoder
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import ConvBatchNorm, MaxUnpooling
 from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import classify, misfit, segmentation_model, used_strides
+from pdanet_tf.models.segmentation import classify, segmentation_model, strides_error, used_strides
 
-# Widths of the decoder's convolutions, from the deepest block to the first.
+# Numbers of filters of the decoder's convolutions, from the deepest block to the first.
 _VGG16_DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))
 _BASIC_DECODER = ((64,), (64,), (64,), (64,))
 
 
 def segnet_head(
-    stages: Mapping[str, Any],
+    stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
     decoder: Sequence[Sequence[int]],
     kernel_size: int,
     activation: str | None,
     classifier_size: int,
-) -> Any:
-    """Unpools block by block with the encoder's masks, and convolves what is in between.
+) -> Tensor:
+    """Unpools block by block with the encoder's masks, with convolutions after each unpooling.
 
     Args:
-        stages: The deepest stage and all masks are used.
+        stages: The stages and the masks of the encoder. The head uses the deepest stage,
+            `(batch, height, width, channels)`, and all masks.
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout before the classifier.
-        decoder: Widths of the convolutions behind each unpooling, the deepest block first.
-        kernel_size: Side of their kernels.
-        activation: Their activation; the published SegNet-Basic has none.
+        decoder: Numbers of filters of the convolutions after each unpooling, deepest block first.
+        kernel_size: Side of the kernels of these convolutions.
+        activation: Activation of these convolutions; None in the published SegNet-Basic.
         classifier_size: Side of the classifier's kernel.
 
     Returns:
@@ -80,10 +82,11 @@ def segnet(
     strides = used_strides(backbone, needed)
     # Every unpooling doubles the size.
     if any(2 * strides[mask] != strides[pooled] for mask, pooled in itertools.pairwise(needed)):
-        raise misfit(
+        raise strides_error(
             backbone,
             strides,
-            f"every mask must have half the stride of the next, the last one half of {deepest}'s",
+            "every mask must have half the stride of the next mask, and the last mask half the "
+            f"stride of {deepest}",
         )
     return segmentation_model(
         "segnet",

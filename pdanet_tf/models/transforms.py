@@ -1,4 +1,4 @@
-"""Copies of models: in another precision, and with batch norm folded into the convolutions."""
+"""Copies of models: under another dtype policy, and with batch norm folded into convolutions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,19 +10,19 @@ from pdanet_tf.ops.precision import dtype_policy
 
 
 def with_dtype_policy(model: keras.Model, dtype: str) -> keras.Model:
-    """Returns a copy of a model under another dtype policy: bfloat16 for a stored model, say.
+    """Returns a copy of a model under another dtype policy.
 
-    It computes what `build_model(..., dtype=dtype)` would with the same weights. Layers that
-    compute scores of classes do so in float32 under every policy of half precision.
+    The copy computes the same as the model of `build_model(..., dtype=dtype)` with the same
+    weights. Layers that compute logits are float32 under every policy of half precision.
 
     Args:
-        model: A functional model; nested ones are copied, too.
-        dtype: A Keras dtype policy, such as `"mixed_bfloat16"`; `"bfloat16"` for kernels in it,
-            too, which is faster, for prediction, and takes half the memory.
+        model: A functional model. Nested models are copied, too.
+        dtype: A Keras dtype policy, such as `"mixed_bfloat16"`. Under `"bfloat16"` the kernels are
+            bfloat16, too: this is faster and takes half the memory, and is for inference only.
 
     Returns:
-        A functional model with the same inputs and outputs, and the same variables but for
-        their precision.
+        A functional model with the same inputs and outputs, and variables of the same values, in
+        the precision of the policy.
 
     Raises:
         ValueError: If there is no such policy.
@@ -38,14 +38,14 @@ def with_dtype_policy(model: keras.Model, dtype: str) -> keras.Model:
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
-    """Returns a copy of a model in which convolutions do what batch norm did behind them.
+    """Returns a copy of a model in which batch norm is folded into the kernels of convolutions.
 
-    For prediction: the copy cannot be trained. Its logits are the model's, to rounding. If it is
-    saved, what is loaded is a model with batch norm again, and the same logits.
+    The copy is for inference only. Its logits are those of the model, up to rounding. Saving and
+    loading the copy restores an ordinary model with batch norm that computes the same logits.
 
     Args:
-        model: A functional model. Its `ConvBatchNorm` layers are folded, nested ones, too; batch
-            norm of other layers stays.
+        model: A functional model. Its `ConvBatchNorm` layers are folded, also in nested models;
+            batch norm of other layers is kept.
 
     Returns:
         A functional model with the same inputs and outputs.
@@ -58,7 +58,12 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
 
 def _copy(model: keras.Model, configure: Callable[[Any], dict[str, Any]]) -> keras.Model:
-    """Returns a model of layers with other configurations, and the same values in variables."""
+    """Returns a copy of a model with the same values of variables.
+
+    Args:
+        model: The model.
+        configure: Returns the configuration of a layer's copy.
+    """
 
     def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         return type(layer).from_config(configure(layer))

@@ -20,7 +20,16 @@ def full_precision(tensor: Any) -> Any:
 
 @contextmanager
 def dtype_policy(policy: str | None) -> Iterator[None]:
-    """Sets the policy that layers are created with, and puts back the former one."""
+    """Sets Keras' dtype policy inside the block, and restores the former one afterwards.
+
+    Layers that are created without a `dtype` take this policy. Keras keeps it separately for every
+    thread, so threads that build models of different policies at the same time do not affect each
+    other. A thread starts with the policy of `keras.config.floatx()`, whatever other threads have
+    set.
+
+    Args:
+        policy: A Keras dtype policy, such as `"mixed_bfloat16"`; None keeps the current one.
+    """
     former = keras.config.dtype_policy()
     try:
         if policy is not None:

@@ -21,7 +21,6 @@ import PIL
 import tensorflow as tf
 from rich.console import Console
 
-from pdanet_tf.backbones import RESNETS
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data import SegmentationDataset, load_dataset
 from pdanet_tf.data.batches.pipeline import (
@@ -30,7 +29,7 @@ from pdanet_tf.data.batches.pipeline import (
     crop_batches,
     paper_batches,
 )
-from pdanet_tf.data.batches.tf_bridge import WatchedDataset
+from pdanet_tf.data.batches.tf_bridge import ErrorRecordingDataset
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.scoring import evaluate
 from pdanet_tf.files import one_line, write_atomically
@@ -39,9 +38,9 @@ from pdanet_tf.inference.settings import InferenceSettings
 from pdanet_tf.layers import pixel_mean
 from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy
-from pdanet_tf.models import build_model
+from pdanet_tf.models.build import build_model, resolve_backbone_options
+from pdanet_tf.models.inspection import logits_of, split_upsampling
 from pdanet_tf.models.registry import find_model
-from pdanet_tf.models.segmentation import split_upsampling
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.ops.precision import full_precision_floatx
 from pdanet_tf.optimizers import SGD
@@ -239,7 +238,7 @@ class _Run:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config = config.resolved()
-        self.train = WatchedDataset(self._open("train"))
+        self.train = ErrorRecordingDataset(self._open("train"))
         self.validation = self._open("validation")
         self.protocol = Protocol(
             (config.short_edge,) if config.short_edge else None, config.max_size
@@ -287,12 +286,7 @@ class _Run:
                 f"batch_size must be a multiple of the number of devices, {replicas}. "
                 f"Received: batch_size={self.config.batch_size}"
             )
-        has_resnet = self._has_resnet()  # raises if there is no such model
-        if self.config.stem is not None and not has_resnet:
-            raise ValueError(
-                f"Only ResNets have a choice of stem. Received: stem={self.config.stem!r} with "
-                f"model={self.config.model!r}"
-            )
+        self._backbone_options()  # raises if the model has no such options
         check = check_paper_arguments if self._is_paper else check_crop_arguments
         check(self.train, self.config.batch_size, **self._batch_options())
         self.train.check()
@@ -319,7 +313,7 @@ class _Run:
         InferenceSettings(self.train.classes, self.protocol).save(self.folder.path)
         self.folder.save_config(config)
         report = self._report(model, verbose)
-        with self._told_of_full_disks(), self.train.errors(), report:
+        with self._told_of_full_disks(), self.train.original_errors(), report:
             model.fit(
                 batches,
                 initial_epoch=progress.epochs,
@@ -400,12 +394,9 @@ class _Run:
     def _build(self, dtype: str, upsample: bool, aux_head: bool, **initial: Any) -> keras.Model:
         """Builds a model; `initial` tells its initial weights."""
         config = self.config
-        given: dict[str, Any] = {
-            "dropout": config.dropout,
-            "output_stride": config.output_stride,
-            "stem": self._stem(),
-        }
-        options = {name: value for name, value in given.items() if value is not None}
+        options = self._backbone_options()
+        if config.dropout is not None:
+            options["dropout"] = config.dropout
         return build_model(
             config.model,
             num_classes=self.train.num_classes,
@@ -417,15 +408,15 @@ class _Run:
             **options,
         )
 
-    def _stem(self) -> str | None:
-        """Returns the stem, also for the model that is built without ImageNet's weights."""
+    def _backbone_options(self) -> dict[str, Any]:
+        """Returns the options of the backbone, also for a model without ImageNet weights."""
         config = self.config
-        if config.stem is None and config.backbone_weights is not None and self._has_resnet():
-            return "7x7"  # what `build_model` takes for these weights
-        return config.stem
-
-    def _has_resnet(self) -> bool:
-        return find_model(self.config.model).backbone_name in RESNETS
+        return resolve_backbone_options(
+            config.model,
+            output_stride=config.output_stride,
+            stem=config.stem,
+            backbone_weights=config.backbone_weights,
+        )
 
     def _compiled_model(self) -> keras.Model:
         config = self.config
@@ -586,8 +577,7 @@ def _describes_model(path: Path) -> bool:
 def _label_stride(model: keras.Model) -> int:
     """Returns the stride of the model's logits, at which the loss is taken."""
     side = 256  # of any image of a few strides
-    shape = model.compute_output_shape((1, side, side, 3))
-    shape = shape["logits"] if isinstance(shape, dict) else shape
+    shape = logits_of(model.compute_output_shape((1, side, side, 3)))
     return -(-side // shape[1])
 
 

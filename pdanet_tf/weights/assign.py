@@ -1,4 +1,4 @@
-"""Weights into models, name to name, with nothing left over."""
+"""Assigning arrays to the variables of a model, name to name, with nothing left over."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,13 +6,14 @@ import keras
 import numpy as np
 
 _MOST_LISTED = 10  # problems of each kind
-_NOT_REAL = "bcOSUmM"  # NumPy's kinds of dtypes that are no real numbers; bfloat16 is of kind V
+_NOT_REAL = "bcOSUmM"  # kinds of NumPy's dtypes that are not real numbers; bfloat16 is of kind V
 
 
 def assign_weights(model: keras.Model, arrays: Mapping[str, np.ndarray], source: str) -> None:
     """Assigns one array to each variable of a model, by the variable's path.
 
-    Everything is compared before anything is assigned: either all weights are loaded or none.
+    All names and shapes are compared before anything is assigned: either all weights are loaded or
+    none.
 
     Args:
         model: The model.
@@ -20,8 +21,8 @@ def assign_weights(model: keras.Model, arrays: Mapping[str, np.ndarray], source:
         source: Where the arrays come from, for the message.
 
     Raises:
-        ValueError: If there are missing, unexpected or misshapen arrays, of which the first of
-            each kind are listed; or if an array holds what `check_numbers` refuses.
+        ValueError: If arrays are missing, unexpected or of the wrong shape (the message lists the
+            first ten of each kind), or if `check_numbers` refuses an array.
     """
     variables = {variable.path: variable for variable in model.weights}
     missing = [
@@ -59,10 +60,10 @@ def _shorten(lines: list[str]) -> list[str]:
 
 
 def _other_classes(shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
-    """Returns what is to be done if only classifiers differ, in their number of classes.
+    """Returns advice if only the classifiers differ, in their number of classes; else "".
 
     Args:
-        shapes: The expected and the found shape of every misshapen array, by path.
+        shapes: The expected and the found shape of every array of the wrong shape, by path.
     """
     counts = set()
     for path, (expected, found) in shapes.items():
@@ -80,14 +81,17 @@ def _other_classes(shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
 
 
 def check_numbers(arrays: Iterable[tuple[str, np.ndarray]], source: str) -> None:
-    """Raises if weights would turn every logit into NaN, of which argmax makes class 0.
+    """Checks that weights are finite real numbers, and variances not negative.
+
+    Other weights turn every logit into NaN, and argmax then returns class 0 without an error.
 
     Args:
         arrays: Names and arrays.
         source: Where the arrays come from, for the message.
 
     Raises:
-        ValueError: If an array holds NaN or infinity, or no real numbers, or a variance is below 0.
+        ValueError: If an array holds NaN, infinity or a negative variance, or is not of real
+            numbers.
     """
     broken = []
     for name, array in arrays:

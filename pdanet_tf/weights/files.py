@@ -1,4 +1,4 @@
-"""Models and weights from files, and published weights by name."""
+"""Loading models and weights from files, and published checkpoints by name."""
 
 import difflib
 import os
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from pdanet_tf.base.catalog import model_names
@@ -18,18 +19,20 @@ from pdanet_tf.weights.assign import assign_weights, check_numbers
 from pdanet_tf.weights.published import CHECKPOINTS, fetch
 from pdanet_tf.weights.torch import import_torch, load_torch_state_dict, read_torch_file
 
-_LONGEST_REASON = 500  # letters; Keras' messages may hold a whole configuration
+# Paths of kernels in a `.weights.h5` file, in which Keras names layers after their classes.
+_LOGITS_KERNEL = re.compile(r"(^|/)(classifier(_\d+)?|dual_attention/projection)/vars/0$")
+_LONGEST_REASON = 500  # characters; a message of Keras may hold a whole configuration
 
 
 def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
     """Loads a `.keras` file, without its optimizer.
 
-    Nothing in the file is executed: Keras refuses what would be, such as `Lambda` layers.
+    Nothing in the file is executed: Keras refuses layers with code, such as `Lambda` layers.
 
     Raises:
         FileNotFoundError: If there is no such file.
         OSError: If it cannot be read, or is a folder.
-        ValueError: If the file is damaged, no model, or holds weights that are not finite.
+        ValueError: If the file is damaged or not a model, or holds weights that are not finite.
     """
     path = Path(path)
     _check_file(path, "model")
@@ -50,9 +53,10 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
 
 @contextmanager
 def _nothing_left_out() -> Iterator[None]:
-    """Refuses a file that lacks layers, which Keras would leave at their random weights.
+    """Raises if Keras loads a file inside the block that lacks weights of some layers.
 
-    Keras warns of them, also before it raises an error that says more.
+    Keras would leave these layers at their random weights, with a warning. If Keras raises an error
+    after the warning, that error passes, because it says more.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -69,7 +73,7 @@ def _check_weights(model: keras.Model, path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Returns the cause that Keras gives, on one line, without its advice to execute the file."""
+    """Returns the cause that Keras names, on one line, without its advice to execute the file."""
     message = str(error).rpartition("Exception encountered:")[2].partition(" If you trust")[0]
     if unknown := re.search(r"Could not locate (?:class|function) '[^']*'", message):
         return (
@@ -80,7 +84,7 @@ def _reason(error: Exception) -> str:
 
 
 def _check_normalization(model: keras.Model, saved: keras.Model, path: Path) -> None:
-    """Raises if weights were trained on pixels normalised in another way."""
+    """Raises if the model normalises pixels otherwise than the model that was saved."""
     found, expected = (
         [layer.normalization for layer in each.layers if isinstance(layer, PixelNormalization)]
         for each in (saved, model)
@@ -103,7 +107,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         FileNotFoundError: If there is no such file.
         OSError: If it cannot be read, or is a folder.
         ValueError: If the file is damaged or of another kind, or its weights do not fit or are
-            not finite. After a `.weights.h5` file some weights may have been loaded.
+            not finite. If it is a `.weights.h5` file, some weights may have been loaded by then.
     """
     path = Path(path)
     _check_file(path, "weights")
@@ -114,7 +118,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         arrays = {
             weight.path: keras.ops.convert_to_numpy(weight)
             for weight in saved.weights
-            # A model trained with deep supervision may be used without it.
+            # A model without deep supervision can take the weights of one that has it.
             if weight.path in ours or not weight.path.startswith("aux_head/")
         }
         assign_weights(model, arrays, source=str(path))
@@ -135,8 +139,38 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         )
 
 
+def count_classes_in_file(path: str | os.PathLike[str]) -> int | None:
+    """Returns the number of classes of the model whose weights a `.weights.h5` file holds.
+
+    It is the number of filters of the convolutions that compute logits: `Classifier` layers, and
+    the projection of DANet's head.
+
+    Returns:
+        The number, or None if the file has no such convolution, or several that differ.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read, or is a folder.
+        ValueError: If the file is damaged.
+    """
+    path = Path(path)
+    _check_file(path, "weights")
+    counts: set[int] = set()
+
+    def visit(name: str, entry: Any) -> None:
+        if isinstance(entry, h5py.Dataset) and _LOGITS_KERNEL.search(name):
+            counts.add(int(entry.shape[-1]))
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(visit)
+    except Exception as error:  # a damaged file can lead HDF5 to raise anything
+        raise ValueError(f"{path}: the weights cannot be read: {_reason(error)}") from error
+    return counts.pop() if len(counts) == 1 else None
+
+
 def _check_file(path: Path, kind: str) -> None:
-    """Raises if there is no file that can be read; the message says what may have been meant."""
+    """Raises if there is no readable file; the message suggests what may have been meant."""
     if path.is_dir():
         best = path / "best.keras"
         hint = f": did you mean {best}?" if best.is_file() else ""
@@ -144,33 +178,34 @@ def _check_file(path: Path, kind: str) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"There is no {kind} file at {path}{_near_names(path)}")
     with open(path, "rb"):
-        pass  # Keras reports a file without permission as a damaged one.
+        pass  # Keras reports an unreadable file as a damaged one.
 
 
 def _near_names(path: Path) -> str:
-    """Returns what is known of a name that is no file: an architecture, or nearly a checkpoint."""
+    """Returns a hint if a path is the name of an architecture, or similar to a checkpoint's."""
     if path.name in model_names():
         return (
-            f": {path.name} is an architecture, without weights. Give a .keras file, or the name "
-            f"of a published checkpoint ({', '.join(CHECKPOINTS)})"
+            f": {path.name} is an architecture, without weights. Give a .keras file, the name of a "
+            f"published checkpoint ({', '.join(CHECKPOINTS)}), or the architecture with weights "
+            "for it"
         )
     near = difflib.get_close_matches(path.name, CHECKPOINTS, n=2)
     return f". Did you mean the published checkpoint {' or '.join(near)}?" if near else ""
 
 
 def load_published(model: keras.Model, checkpoint: str) -> None:
-    """Loads a published checkpoint, which is downloaded where it is not in the cache.
+    """Loads a published checkpoint into a model. Files that are not cached are downloaded.
 
-    A checkpoint with deep supervision also fits a model without.
+    A checkpoint with deep supervision also fits a model without it.
 
     Args:
-        model: The model that `check_published` found to be the checkpoint's.
+        model: A model of the kind that `check_published` accepts.
         checkpoint: A name in `pdanet_tf.weights.published.CHECKPOINTS`.
 
     Raises:
         ImportError: If PyTorch, which reads the files, is not installed (extra `torch`).
         OSError: If a file cannot be downloaded.
-        ValueError: If a file has another hash than was published, or does not fit.
+        ValueError: If a file has another hash than the published one, or does not fit.
     """
     import_torch()  # before anything is downloaded
     published = CHECKPOINTS[checkpoint]
@@ -180,7 +215,15 @@ def load_published(model: keras.Model, checkpoint: str) -> None:
 
 
 def check_published(checkpoint: str, **arguments: Any) -> None:
-    """Raises `ValueError` if a model of these arguments is not the checkpoint's."""
+    """Checks that a published checkpoint fits models that are built with the given arguments.
+
+    Args:
+        checkpoint: A name in `pdanet_tf.weights.published.CHECKPOINTS`.
+        **arguments: Arguments of the model, by the names of the checkpoint's attributes.
+
+    Raises:
+        ValueError: If an argument differs from the checkpoint's.
+    """
     published = CHECKPOINTS[checkpoint]
     for name, value in arguments.items():
         expected = getattr(published, name)

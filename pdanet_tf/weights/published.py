@@ -1,8 +1,8 @@
 """Files that others have published, and where they lie.
 
-A hash stands here where it is publicly recorded. Of the other files it is not known to us: they
-are downloaded with a warning that says what their hash is, and, as all, read without executing
-anything and mapped strictly name to name.
+A file's hash is given here if it is publicly recorded. The hashes of the other files are not known:
+they are downloaded with a warning that states their hash. Like all files of weights, they are read
+without executing anything, and mapped strictly name to name.
 """
 
 import hashlib
@@ -10,15 +10,14 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-import keras
-
+from pdanet_tf.base.download import download
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.sources.ade20k import ADE20K_CLASSES
 
-_CSAIL = "http://sceneparsing.csail.mit.edu/model"
+_CSAIL = "http://sceneparsing.csail.mit.edu/model/pytorch"
+_CSAIL_SCORES = "https://github.com/CSAILVision/semantic-segmentation-pytorch#performance"
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,8 @@ class PublishedFile:
     """A file on the network.
 
     Attributes:
-        url: Where it lies; in the cache it lies in a folder of the same name.
-        sha256: Its hash in hexadecimal digits, or None where it is not known.
+        url: Where it lies. The last two parts of its path are those of its path in the cache.
+        sha256: Its hash in hexadecimal digits; None if it is not known.
     """
 
     url: str
@@ -35,16 +34,32 @@ class PublishedFile:
 
 
 @dataclass(frozen=True)
+class PublishedScores:
+    """Scores that the makers of a checkpoint have published, for one scale.
+
+    Attributes:
+        mean_iou: Mean intersection over union of the validation split, from 0 to 1.
+        pixel_accuracy: Share of the correct pixels, from 0 to 1.
+        source: Where they are published.
+    """
+
+    mean_iou: float
+    pixel_accuracy: float
+    source: str
+
+
+@dataclass(frozen=True)
 class PublishedCheckpoint:
     """A trained model, as the reference's PyTorch code stores it.
 
     Attributes:
-        model: The model's name here.
+        model: Name of the model in this package.
         encoder: State dict of the backbone.
         decoder: State dict of the heads.
         num_classes: Number of classes.
         normalization: How its pixels are normalised, see `pdanet_tf.layers.PixelNormalization`.
         classes: Names and colours of its classes.
+        scores: Its published scores; None if there are none.
     """
 
     model: str
@@ -53,70 +68,55 @@ class PublishedCheckpoint:
     num_classes: int = 150
     normalization: str = "torch"
     classes: Classes = ADE20K_CLASSES
+    scores: PublishedScores | None = None
 
 
 def _csail(
-    model: str, name: str, epoch: int, encoder_sha256: str | None = None
+    model: str,
+    name: str,
+    epoch: int,
+    mean_iou: float,
+    pixel_accuracy: float,
+    encoder_sha256: str | None = None,
 ) -> dict[str, PublishedCheckpoint]:
-    folder = f"{_CSAIL}/pytorch/{name}"
-    encoder = PublishedFile(f"{folder}/encoder_epoch_{epoch}.pth", encoder_sha256)
-    decoder = PublishedFile(f"{folder}/decoder_epoch_{epoch}.pth")
-    return {name: PublishedCheckpoint(model, encoder, decoder)}
+    encoder = PublishedFile(f"{_CSAIL}/{name}/encoder_epoch_{epoch}.pth", encoder_sha256)
+    decoder = PublishedFile(f"{_CSAIL}/{name}/decoder_epoch_{epoch}.pth")
+    scores = PublishedScores(mean_iou, pixel_accuracy, _CSAIL_SCORES)
+    return {name: PublishedCheckpoint(model, encoder, decoder, scores=scores)}
 
 
-# Trained on ADE20K by CSAIL (`semantic-segmentation-pytorch`); all have deep supervision.
+# CSAIL (`semantic-segmentation-pytorch`) trained them on ADE20K, all with deep supervision. The
+# scores are those on the validation split, without multi-scale inference.
 CHECKPOINTS = {
-    **_csail("fcn_resnet18", "ade20k-resnet18dilated-c1_deepsup", 20),
-    **_csail("pspnet_resnet18", "ade20k-resnet18dilated-ppm_deepsup", 20),
+    **_csail("fcn_resnet18", "ade20k-resnet18dilated-c1_deepsup", 20, 0.3382, 0.7605),
+    **_csail("pspnet_resnet18", "ade20k-resnet18dilated-ppm_deepsup", 20, 0.3800, 0.7864),
     **_csail(
         "pspnet_resnet50",
         "ade20k-resnet50dilated-ppm_deepsup",
         20,
+        0.4126,
+        0.7973,
         "d7dcb0234a2c1fd23d490d48c2c2fc5c39dc2b0ce39085b2f6f7e867fdd5d304",
     ),
-    **_csail("pspnet_resnet101", "ade20k-resnet101dilated-ppm_deepsup", 25),
-}
-# Trained on ImageNet by CSAIL, with the deep stem: what the reference's training begins with.
-DEEP_STEM_RESNETS = {
-    name: PublishedFile(f"{_CSAIL}/pretrained_resnet/{name}-imagenet.pth")
-    for name in ("resnet18", "resnet50", "resnet101")
+    **_csail("pspnet_resnet101", "ade20k-resnet101dilated-ppm_deepsup", 25, 0.4219, 0.8059),
 }
 
 
 def fetch(file: PublishedFile) -> Path:
-    """Downloads a file, unless it lies in Keras' cache already.
+    """Downloads a file, unless it is in the cache already: in Keras' folder, `~/.keras/pdanet_tf`.
 
     Returns:
-        Where it lies.
+        Its path in the cache.
 
     Raises:
         OSError: If it cannot be downloaded or stored.
-        ValueError: If it has another hash than was published; it is then downloaded anew the
-            next time.
+        ValueError: If the downloaded file has another hash than the published one; it is not kept.
     """
     *_, folder, name = urlsplit(file.url).path.split("/")
-    try:
-        path = keras.utils.get_file(
-            name,
-            file.url,
-            cache_subdir=f"pdanet_tf/{folder}",
-            file_hash=file.sha256,
-            hash_algorithm="sha256",
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"{file.url}: not the file that was published, or incomplete: {error}"
-        ) from error
-    except Exception as error:  # of the network or the disk; Keras raises no other kind
-        # What Keras raises repeats the URL; its cause says what the network said.
-        cause = error.__context__ if isinstance(error.__context__, URLError) else error
-        if isinstance(cause, OSError) and cause.filename and not isinstance(cause, URLError):
-            raise OSError(f"{file.url} cannot be stored: {cause}") from error
-        home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
-        raise OSError(
-            f"{file.url} cannot be downloaded: {_reason(cause)}. Check the network, or download "
-            f"the file by hand to {home / 'pdanet_tf' / folder / name}, and try again"
-        ) from error
+    path = _keras_home() / "pdanet_tf" / folder / name
+    known_hash = None if file.sha256 is None else f"sha256:{file.sha256}"
+    advice = f"Check the network, or download the file by hand to {path}, and try again"
+    download(file.url, path, known_hash, advice)
     if file.sha256 is None:
         with open(path, "rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -125,11 +125,12 @@ def fetch(file: PublishedFile) -> Path:
             f"of {path} is {digest}",
             stacklevel=2,
         )
-    return Path(path)
+    return path
 
 
-def _reason(error: BaseException) -> str:
-    """Returns what the network said, on one line."""
-    if isinstance(error, URLError) and not isinstance(error, HTTPError):
-        error = error.reason if isinstance(error.reason, Exception) else OSError(error.reason)
-    return " ".join(str(error).split())
+def _keras_home() -> Path:
+    """Returns the folder in which Keras keeps its files, as Keras chooses it."""
+    if "KERAS_HOME" in os.environ:
+        return Path(os.environ["KERAS_HOME"]).expanduser()
+    home = Path.home()
+    return (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"

@@ -1,7 +1,7 @@
-"""Weights of the reference's PyTorch models.
+"""Loading the weights of the reference's PyTorch models.
 
-The reference stores two state dicts per model, `encoder` and `decoder`. Every variable's path is
-translated to one of their names; nothing goes by position.
+The reference stores two state dicts per model, `encoder` and `decoder`. The path of every variable
+is translated to a name in one of them; nothing is mapped by position.
 """
 
 import os
@@ -54,19 +54,19 @@ _VARIABLES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-# The author's dual attention computes two outputs that it discards; PyTorch's batch norm counts its
-# batches, and the reference's synchronized one keeps its moving averages twice; a classification
-# backbone has a classifier, and a loss may have weights of classes.
+# Names without a counterpart: two outputs of the author's dual attention that it discards; the
+# counters of PyTorch's batch norm; the second copy of the moving averages in the reference's
+# synchronized batch norm; the classifier of a classification backbone; the class weights of a loss.
 _UNUSED = re.compile(
     r"(^|\.)(conv6|conv7)\.1\.(weight|bias)$"
     r"|\.(num_batches_tracked|_tmp_running_mean|_tmp_running_var|_running_iter)$"
     r"|^(fc|crit)\."
 )
 _DEEP_SUPERVISION = re.compile(r"^(cbr|conv_last)_deepsup\.")
-# What PyTorch's wrappers of modules (DataParallel, compile) put into every name.
+# The prefixes that PyTorch's wrappers of modules (DataParallel, compile) add to every name.
 _WRAPPER = re.compile(r"(?<![^.])(module|_orig_mod)\.")
 _PARTS = ("encoder", "decoder")
-# Under what names training scripts keep the weights in a file that also holds other things.
+# The keys of the weights in files of training scripts that also hold other things.
 _STATE_DICTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network")
 
 
@@ -79,27 +79,26 @@ def load_torch_state_dict(
 ) -> list[str]:
     """Loads a checkpoint of the reference's PyTorch code into a model.
 
-    A state dict tells the stem of its backbone, but neither the output stride it was trained at
-    nor how the pixels were normalised: those of the model must be the checkpoint's.
+    A state dict shows the stem of its backbone, but not the output stride and the normalisation of
+    pixels that it was trained with. The caller must build the model with those of the checkpoint.
 
     Args:
-        model: A model of `build_model`, of any family that the reference has.
+        model: A model of `build_model`, of a family that the reference has, too.
         encoder: Arrays by name, as in `encoder_epoch_N.pth`, in PyTorch's layout: convolution
-            kernels `(out, in, height, width)`. `"module."` in names, as `DataParallel` adds it,
-            is ignored.
-        decoder: Arrays by name, as in `decoder_epoch_N.pth`; None where `encoder` holds both
+            kernels `(out, in, height, width)`. The prefix `"module."` that `DataParallel` adds to
+            names is ignored.
+        decoder: Arrays by name, as in `decoder_epoch_N.pth`; None if `encoder` holds both
             parts, under names that begin with `"encoder."` and `"decoder."`.
         source: Where the arrays come from, for the messages.
 
     Returns:
-        The names that have no use here, all of kinds known to be unused: the two convolutions of
-        the author's dual attention whose outputs he discards, the counters and duplicates of
-        batch norm, a classification backbone's classifier, weights of a loss, and the deep
-        supervision of a checkpoint where the model has none.
+        The unused names, all of known kinds: the two convolutions of the author's dual attention
+        whose outputs he discards, the counters and duplicates of batch norm, the classifier of a
+        classification backbone, the weights of a loss, and deep supervision if the model has none.
 
     Raises:
-        ValueError: If weights are missing, left over, misshapen, or not finite, or belong to
-            another stem. All are listed, and nothing is loaded.
+        ValueError: If weights are missing, left over, of the wrong shape or not finite, or belong
+            to another stem. The message lists them, and nothing is loaded.
 
     Example:
         ```python
@@ -125,12 +124,11 @@ def load_torch_backbone(
         source: Where the arrays come from, for the messages.
 
     Returns:
-        The names that have no use here: the counters and duplicates of batch norm, and the
-        classifier (`fc`).
+        The unused names: the counters and duplicates of batch norm, and the classifier (`fc`).
 
     Raises:
-        ValueError: If weights are missing, left over, misshapen, or not finite, or belong to
-            another stem. All are listed, and nothing is loaded.
+        ValueError: If weights are missing, left over, of the wrong shape or not finite, or belong
+            to another stem. The message lists them, and nothing is loaded.
     """
     part = _part(state, "encoder")
     _check_stem(backbone, part, source)
@@ -153,7 +151,10 @@ def torch_stem(encoder: Mapping[str, Any]) -> str | None:
 
 
 def _check_stem(model: keras.Model, encoder: Mapping[str, Any], source: str) -> None:
-    """Raises if a model and a checkpoint have different stems, rather than list what differs."""
+    """Raises if a model and a checkpoint have different stems.
+
+    The message is shorter than the list of all arrays that differ.
+    """
     shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
     kernel = shapes.get("stem_conv1/conv/kernel")
     found = torch_stem(encoder)
@@ -191,7 +192,7 @@ def _part(state: Mapping[str, Any], part: str) -> dict[str, Any]:
         raise ValueError("The state dict holds the same names with and without 'module.'")
     if not any(name.startswith(("encoder.", "decoder.")) for name in arrays):
         return arrays
-    # What belongs to neither part is reported once, as the encoder's.
+    # Names that belong to neither part are reported once, as the encoder's.
     belongs = re.compile(r"(?!decoder\.)" if part == "encoder" else r"decoder\.")
     return {
         name.removeprefix(f"{part}."): array
@@ -203,9 +204,9 @@ def _part(state: Mapping[str, Any], part: str) -> dict[str, Any]:
 def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Reads a state dict that PyTorch saved, in its old or its new format.
 
-    Nothing in the file is executed. A file of a training script that holds the state dict among
-    other things, such as `{"state_dict": ..., "epoch": 20}` or
-    `{"encoder": ..., "decoder": ...}`, is unwrapped.
+    Nothing in the file is executed. If the file of a training script holds the state dict among
+    other things, as in `{"state_dict": ..., "epoch": 20}` or `{"encoder": ..., "decoder": ...}`,
+    the state dict is extracted.
 
     Args:
         path: The `.pth` file.
@@ -219,16 +220,16 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         FileNotFoundError: If there is no such file.
         OSError: If it cannot be read.
         ValueError: If the file is damaged, holds anything but tensors by name, or holds weights
-            that are no real or no finite numbers; the message names the file.
+            that are not finite real numbers; the message names the file.
     """
     torch = import_torch()
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}")
     with open(path, "rb"):
-        pass  # what follows would report a file without permission as a damaged one
+        pass  # PyTorch reports an unreadable file as a damaged one
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its file formats and of sparse tensors
+            warnings.simplefilter("ignore")  # about file formats and sparse tensors
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can lead PyTorch to raise anything
         raise ValueError(
@@ -237,19 +238,19 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             "execute code: save model.state_dict() alone"
         ) from error
     state = _unwrap(content)
-    strange = (
+    unexpected = (
         [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
         if isinstance(state, Mapping)
         else [type(state).__name__]
     )
-    if strange or not state:
-        listed = ", ".join(map(str, strange[:5])) or "nothing"
+    if unexpected or not state:
+        listed = ", ".join(map(str, unexpected[:5])) or "nothing"
         raise ValueError(f"{path}: expected tensors by name. Received: {listed}")
     arrays = {}
     for name, tensor in state.items():
         try:
             arrays[str(name)] = _to_numpy(tensor)
-        except Exception as error:  # of tensors without values, of unknown dtypes, ...
+        except Exception as error:  # a tensor without values, an unknown dtype, ...
             raise ValueError(f"{path}: {name} cannot be read: {error}") from error
     used = ((name, array) for name, array in arrays.items() if not _UNUSED.search(name))
     check_numbers(used, str(path))
@@ -257,7 +258,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def _unwrap(content: Any) -> Any:
-    """Returns the mapping of tensors in a file that may hold other things beside it."""
+    """Returns the mapping of tensors in the content of a file that may hold other things, too."""
     if isinstance(content, Mapping):
         inner = [content[name] for name in _STATE_DICTS if name in content]
         content = next((state for state in inner if isinstance(state, Mapping)), content)
@@ -278,11 +279,11 @@ def _to_numpy(tensor: Any) -> np.ndarray:
 
 
 def _reason(error: Exception) -> str:
-    """Returns what PyTorch found wrong, without its advice to execute the file."""
+    """Returns the cause that PyTorch names, without its advice to execute the file."""
     _, found, reason = str(error).partition("WeightsUnpickler error:")
     words = " ".join((reason if found else str(error)).split())
     reason = re.split(r"(?<=default)\. |Please use|Check the documentation|\. This is an", words)[0]
-    # Of a bare number or letter, such as a code in the file, nobody learns anything.
+    # A bare number or letter, such as a code in the file, would tell a user nothing.
     return f" ({reason.strip()[:200]})" if re.search(r"[A-Za-z]{2}", reason) else ""
 
 
@@ -292,24 +293,26 @@ def import_torch() -> Any:
         import torch
     except ImportError as error:
         raise ImportError(
-            "Reading PyTorch's files needs PyTorch: install pdanet_tf with the extra 'torch'."
+            "Reading PyTorch's files requires PyTorch: install pdanet_tf with the extra 'torch'."
         ) from error
     return torch
 
 
 def _load(model: keras.Model, state: Mapping[str, Any], source: str) -> list[str]:
-    """Assigns what has a use, and returns the names of what is known to have none."""
+    """Assigns the arrays of a state dict to a model, and returns the names of the unused ones."""
     names = torch_names(model)
-    has_deep_supervision = any(_DEEP_SUPERVISION.search(_inside(name)) for name in names.values())
+    has_deep_supervision = any(
+        _DEEP_SUPERVISION.search(_without_part(name)) for name in names.values()
+    )
     unused = [
         name
         for name in state
-        if _UNUSED.search(_inside(name))
-        or (not has_deep_supervision and _DEEP_SUPERVISION.search(_inside(name)))
+        if _UNUSED.search(_without_part(name))
+        or (not has_deep_supervision and _DEEP_SUPERVISION.search(_without_part(name)))
     ]
     paths = {name: path for path, name in names.items()}
     arrays = {
-        # A name that is not ours stays as it is, and is then reported as unexpected.
+        # An unknown name stays as it is, and `assign_weights` reports it as unexpected.
         paths.get(name, name): _to_keras_layout(np.asarray(array), name)
         for name, array in state.items()
         if name not in unused
@@ -318,8 +321,8 @@ def _load(model: keras.Model, state: Mapping[str, Any], source: str) -> list[str
     return unused
 
 
-def _inside(name: str) -> str:
-    """Returns a name without the part, "encoder." or "decoder.", that it begins with."""
+def _without_part(name: str) -> str:
+    """Returns a name without its first part, "encoder." or "decoder."."""
     return name.partition(".")[2]
 
 

@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from pdanet_tf.cli import main
-from pdanet_tf.models import registry
 from pdanet_tf.training import TrainConfig
 from pdanet_tf.training.callbacks import StopOnNonFinite
 
@@ -32,21 +31,20 @@ def my_heads(backbone, dropout=0.1, **options):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """The current folder, with a module of the user's; the models are as before afterwards."""
+def folder(tmp_path, monkeypatch, restored_registry):
+    """The current folder, with a module of the user's."""
     (tmp_path / "my_heads.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
     sys.modules.pop("my_heads", None)
 
 
 def test_models_of_a_module_are_listed_and_used(folder, capsys):
-    assert main(["models", "--import", "my_heads"]) == 0
-    assert capsys.readouterr().out.endswith("\nMy heads: one layer.\n  my_heads_tiny\n")
     assert main(["models"]) == 0
     assert "my_heads" not in capsys.readouterr().out
+    assert main(["models", "--import", "my_heads"]) == 0
+    assert capsys.readouterr().out.endswith("\nMy heads: one layer\n  my_heads_tiny\n")
 
 
 @pytest.mark.parametrize(

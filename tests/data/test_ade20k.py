@@ -4,6 +4,7 @@ import csv
 import errno
 import functools
 import hashlib
+import inspect
 import os
 import shutil
 import stat
@@ -42,7 +43,7 @@ COUNTS = {"train": 5, "validation": 2}
 
 @pytest.fixture
 def folder(tmp_path):
-    """An extracted archive with a few small pictures, lying and upright."""
+    """An extracted archive with a few small images, landscape and portrait."""
     rng = np.random.default_rng(0)
     root = tmp_path / "extracted" / ROOT
     scenes = []
@@ -141,6 +142,68 @@ def assert_nothing_is_prepared(data_dir):
 
 def open_prepared(builder, split="train"):
     return PreparedDataset(builder.data_dir, split, ADE20K_CLASSES, label_offset=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "positional", "keywords", "use"),
+    [
+        (
+            "core.GeneratorBasedBuilder._download_and_prepare",
+            ("self",),
+            ("dl_manager", "download_config"),
+            "Ade20k overrides it to write ArrayRecord after the default format",
+        ),
+        (
+            "core.file_adapters.convert_path_to_file_format",
+            ("path", "format"),
+            (),
+            "it names the ArrayRecord file of a shard",
+        ),
+        (
+            "core.file_adapters.FileAdapter.make_tf_data",
+            ("path",),
+            (),
+            "it reads a shard in order to copy it",
+        ),
+        (
+            "core.file_adapters.FileAdapter.write_examples",
+            ("path", "examples"),
+            (),
+            "it writes the copy as ArrayRecord",
+        ),
+        (
+            "core.DatasetInfo.add_alternative_file_format",
+            ("self", "format"),
+            (),
+            "it records that the data set is also stored as ArrayRecord",
+        ),
+        (
+            "core.DatasetInfo.set_file_format",
+            ("self", "format"),
+            ("override", "override_if_initialized"),
+            "it restores the default format after as_data_source() has changed it",
+        ),
+        ("core.utils.tqdm", ("paths",), ("desc", "leave"), "it shows the progress of the copy"),
+    ],
+)
+def test_the_internals_of_tfds_that_preparing_ade20k_needs(name, positional, keywords, use):
+    """They are not documented and may change. Reading a prepared data set does not need them."""
+    message = (
+        f"tensorflow_datasets {tfds.__version__} has changed {name}. Preparing ADE20K breaks: "
+        f"{use}. Adapt pdanet_tf.data.sources.ade20k_tfds, or set an upper bound in setup.cfg"
+    )
+    found = functools.reduce(lambda found, part: getattr(found, part, None), name.split("."), tfds)
+    assert callable(found), message
+    try:
+        inspect.signature(found).bind(*positional, **dict.fromkeys(keywords))
+    except TypeError as error:
+        pytest.fail(f"{message} ({error})")
+
+
+def test_tfds_reads_and_writes_array_record():
+    adapters = file_adapters.ADAPTER_FOR_FORMAT
+    for file_format in (tfds.core.FileFormat.ARRAY_RECORD, file_adapters.DEFAULT_FILE_FORMAT):
+        assert issubclass(adapters[file_format], file_adapters.FileAdapter), file_format
 
 
 def test_the_names_are_the_official_ones_made_unique(ade20k_sample):
@@ -253,7 +316,7 @@ class TestPreparedDataset:
         folder = both[0].folder
         with pytest.raises(DataError, match="train: no pixel of any annotation has a class"):
             PreparedDataset(folder, "train", ADE20K_CLASSES, label_offset=200).check()
-        with pytest.raises(DataError, match="train: there is one class only"):
+        with pytest.raises(DataError, match="train: there is only one class"):
             PreparedDataset(folder, "train", Classes.numbered(1), label_offset=150).check()
 
     def test_a_folder_that_holds_no_prepared_set(self, both, tmp_path):
@@ -293,7 +356,7 @@ class TestDownload:
         # Nothing of the archive is unpacked.
         assert files(tmp_path / "usual" / "downloads") == [f"{ROOT}.zip", "extracted"]
 
-    def test_a_broken_download_is_begun_anew(self, folder, server, data_dir):
+    def test_a_broken_download_is_started_again(self, folder, server, data_dir):
         server.offer(folder)
         server.breaks = 1
         assert len(open_prepared(prepare(data_dir))) == 5
@@ -313,7 +376,7 @@ class TestDownload:
         archive = server.offer(folder)
         whole = archive.read_bytes()
         archive.write_bytes(whole[:-1] + b"x")
-        with pytest.raises(DataError, match="not the archive that was published"):
+        with pytest.raises(DataError, match="not the file that was published"):
             prepare(data_dir)
         assert files(data_dir / "downloads") == ["extracted"]
         assert_nothing_is_prepared(data_dir)
@@ -374,7 +437,7 @@ class TestManual:
         assert len(open_prepared(builder)) == 5
 
     def test_a_folder_without_either(self, tmp_path, data_dir):
-        with pytest.raises(DataError, match=f"holds neither {ROOT}.zip nor"):
+        with pytest.raises(DataError, match=f"contains neither {ROOT}.zip nor"):
             prepare(data_dir, tmp_path)
         assert_nothing_is_prepared(data_dir)
 
@@ -397,15 +460,17 @@ class TestManual:
         (folder / "annotations" / "training" / "ADE_train_00000002.png").unlink()
         for kind in ("images", "annotations"):
             shutil.rmtree(folder / kind / "validation")
-        with pytest.warns(UserWarning, match=r"holds 4 images for train.*ADE20K has 5"):
+        with pytest.warns(UserWarning, match=r"contains 4 images for train.*ADE20K has 5"):
             prepare(data_dir, folder)
-        with pytest.warns(UserWarning, match="a part of ADE20K: it holds 4 of 5 images for train"):
+        with pytest.warns(
+            UserWarning, match="a part of ADE20K: it contains 4 of 5 images for train"
+        ):
             load_dataset("ade20k", "train", data_dir)
         with pytest.raises(DataError, match="without the split 'validation'; it has train"):
             load_dataset("ade20k", "validation", data_dir)
 
     def test_the_real_sample(self, ade20k_sample, data_dir):
-        with pytest.warns(UserWarning, match="a part of it is prepared"):
+        with pytest.warns(UserWarning, match="only this part is prepared"):
             builder = prepare(data_dir, ade20k_sample)
         dataset = open_prepared(builder, "validation")
         extracted = load_dataset("ade20k", "validation", ade20k_sample / ROOT)
@@ -448,7 +513,7 @@ def test_an_archive_that_would_write_elsewhere_is_refused(
 ):
     server.offer(folder, [member])
     before = files(tmp_path)
-    with pytest.raises(DataError, match="leads out of the archive"):
+    with pytest.raises(DataError, match="points outside the archive"):
         prepare(data_dir)
     new = set(files(tmp_path)) - set(before)
     downloads = {"tfds/downloads", "tfds/downloads/extracted", f"tfds/downloads/{ROOT}.zip"}
@@ -458,7 +523,7 @@ def test_an_archive_that_would_write_elsewhere_is_refused(
 
 def test_an_archive_with_other_counts_than_the_official_one(folder, server, data_dir):
     server.offer(folder, counts={"train": 20_210, "validation": 2_000})
-    with pytest.raises(DataError, match=r"holds 5 images for train .*ADE20K has 20,210 images"):
+    with pytest.raises(DataError, match=r"contains 5 images for train .*ADE20K has 20,210 images"):
         prepare(data_dir)
     assert_nothing_is_prepared(data_dir)
 
@@ -553,7 +618,9 @@ class TestBadFiles:
 
     def test_labels_out_of_range(self, folder, data_dir):
         Image.new("L", (20, 30), 151).save(self.label)
-        self.expect(folder, data_dir, r"ADE_val_00000001\.png: holds the label 151. Expected 0 to")
+        self.expect(
+            folder, data_dir, r"ADE_val_00000001\.png: contains the label 151. Expected 0 to"
+        )
 
     @pytest.mark.parametrize(
         ("mode", "message"),
@@ -585,7 +652,7 @@ class TestBadFiles:
         shutil.rmtree(folder / "images")
         shutil.rmtree(folder / "annotations")
         (folder / "images").mkdir()
-        self.expect(folder, data_dir, "holds no images")
+        self.expect(folder, data_dir, "contains no images")
 
 
 def test_without_tensorflow(folder, data_dir):

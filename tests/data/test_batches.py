@@ -10,7 +10,7 @@ from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDatase
 from pdanet_tf.data.batches.crop import jitter_colors
 from pdanet_tf.data.batches.paper import OrientationBatches
 from pdanet_tf.data.batches.pipeline import crop_batches, paper_batches
-from pdanet_tf.data.batches.sampling import nearest_indices, shuffled, thin_out
+from pdanet_tf.data.batches.sampling import nearest_indices, shuffled, subsample_label
 from pdanet_tf.layers import PixelNormalization, pixel_mean
 
 THREE = Classes.numbered(3)
@@ -335,8 +335,8 @@ def test_whole_images_have_labels_from_any_start(awkward):
 def test_labels_are_thinned_out_from_the_middle_of_their_cell():
     label = np.arange(20 * 30).reshape(20, 30)
     rows, columns = np.arange(20)[::-1], np.arange(30)
-    np.testing.assert_array_equal(thin_out(label, rows, columns, 8), label[::-1][4::8, 4::8])
-    np.testing.assert_array_equal(thin_out(label, rows, columns, 3), label[::-1][1::3, 1::3])
+    np.testing.assert_array_equal(subsample_label(label, rows, columns, 8), label[::-1][4::8, 4::8])
+    np.testing.assert_array_equal(subsample_label(label, rows, columns, 3), label[::-1][1::3, 1::3])
 
 
 def test_whole_images_fill_two_replicas(awkward, two_replicas):
@@ -366,7 +366,7 @@ def test_an_image_that_changes_under_way_is_told(awkward):
     for kind, mode in (("images", "RGB"), ("annotations", "L")):
         for path in (awkward.root / kind / "train").iterdir():
             Image.new(mode, (5, 6)).save(path)
-    with pytest.raises(Exception, match=r"the image is 6 x 5 .*leave the data as they are"):
+    with pytest.raises(Exception, match=r"the image is 6 x 5 .*do not change the data"):
         take(batches, 1)
 
 

@@ -77,7 +77,7 @@ def test_several_ignore_labels(make_folder, ignore_label):
     assert examination.ignored == 24 * 16
     # One of the two alone is not enough, and the message says how to name both.
     for one, rest in ((9, 255), (255, 9)):
-        with pytest.raises(DataError, match=f"holds the labels {rest}, but"):
+        with pytest.raises(DataError, match=f"contains the labels {rest}, but"):
             FolderDataset(root, "train", THREE, ignore_label=one).read(0)
     with pytest.raises(DataError, match=r"set ignore_label=\(9, 255\)"):
         FolderDataset(root, "train", THREE, ignore_label=9).check()
@@ -172,9 +172,9 @@ def test_sixteen_bit_gray_images_keep_their_range(tmp_path):
 
 
 def test_a_palette_image_is_read_as_its_indices(make_folder, tmp_path):
-    picture = Image.fromarray(np.tile(np.arange(3, dtype="uint8"), (4, 4)))
-    picture.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200])
-    picture.save(tmp_path / "palette.png")
+    image = Image.fromarray(np.tile(np.arange(3, dtype="uint8"), (4, 4)))
+    image.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200])
+    image.save(tmp_path / "palette.png")
     assert Image.open(tmp_path / "palette.png").mode == "P"
     assert read_label(tmp_path / "palette.png")[0, :3].tolist() == [0, 1, 2]
 
@@ -202,14 +202,14 @@ class TestBadData:
             open_and_check(tmp_path / "nowhere")
 
     def test_a_split_that_is_not_there(self, make_folder):
-        with pytest.raises(DataError, match="called train or training"):
+        with pytest.raises(DataError, match="a folder called train or training"):
             open_and_check(make_folder(splits=("validation",)))
 
     def test_an_empty_folder(self, make_folder):
         root = make_folder()
         for file in (root / "images" / "train").iterdir():
             file.unlink()
-        with pytest.raises(DataError, match="holds no images"):
+        with pytest.raises(DataError, match="contains no images"):
             open_and_check(root)
 
     def test_files_without_a_partner(self, make_folder):
@@ -243,7 +243,7 @@ class TestBadData:
         label = np.zeros((24, 32), "uint8")
         label[0, :3] = (3, 7, 3)
         replace_label(root, label)
-        with pytest.raises(DataError, match="holds the labels 3, 7, ") as caught:
+        with pytest.raises(DataError, match="contains the labels 3, 7, ") as caught:
             open_and_check(root)
         assert "scene_1.png" in str(caught.value)
         assert "label_offset=1" in str(caught.value)
@@ -284,7 +284,7 @@ class TestBadData:
     def test_two_images_of_one_name(self, make_folder):
         root = make_folder()
         Image.new("RGB", (32, 24)).save(root / "images" / "train" / "scene_1.png")
-        with pytest.raises(DataError, match="which one is meant"):
+        with pytest.raises(DataError, match="only one file may have this name"):
             open_and_check(root)
 
     def test_the_same_problem_in_many_files_is_grouped(self, make_folder):
@@ -301,7 +301,7 @@ class TestBadData:
             "colour-coded annotation (30):",
             *(f"    {file}: {text}" for file in files[:5]),
             "    ... and 25 more",
-            "  Save it with one channel that holds the number of the class.",
+            "  Save it with one channel that contains the value of the class.",
         ]
         # What one file has alone is one line.
         assert len(lines) == 9
@@ -313,8 +313,8 @@ class TestBadData:
             ({"name": "scene_parse150"}, "scene_parse150"),
             ({"name": "camvid"}, "set data_dir"),
             ({"name": "synthetic", "data_dir": "scenes"}, "no folder. Received: data_dir='scenes'"),
-            ({"name": "camvid", "data_dir": ".", "num_classes": 5}, "takes no num_classes"),
-            ({"name": "folder", "data_dir": "."}, "needs num_classes or class_names"),
+            ({"name": "camvid", "data_dir": ".", "num_classes": 5}, "does not take num_classes"),
+            ({"name": "folder", "data_dir": "."}, "requires num_classes or class_names"),
             ({"name": "camvid", "data_dir": ".", "class_colors": ("#ff0000",)}, "class_colors"),
             (
                 {"name": "folder", "data_dir": ".", "num_classes": 3, "class_colors": ("#ff0000",)},
@@ -327,7 +327,7 @@ class TestBadData:
             ({"name": "folder", "data_dir": ".", "num_classes": 0}, "num_classes=0"),
             (
                 {"name": "folder", "data_dir": ".", "num_classes": 3, "class_names": ("a", "b")},
-                "does not agree",
+                "does not match",
             ),
             (
                 {"name": "folder", "data_dir": ".", "class_names": ("a", "a")},

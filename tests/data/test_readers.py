@@ -17,7 +17,7 @@ from pdanet_tf.data.readers import (
     image_mode,
     image_size,
     inspect_image,
-    is_turned,
+    is_sideways,
     set_pixel_limit,
 )
 
@@ -28,7 +28,7 @@ READERS = (
     image_size,
     image_mode,
     inspect_image,
-    is_turned,
+    is_sideways,
 )
 
 
@@ -113,9 +113,9 @@ def test_the_kind_of_pixels_tells_packed_grey():
 
 
 def test_a_palette_bmp_holds_its_indices(tmp_path):
-    picture = Image.fromarray(np.tile(np.arange(3, dtype="uint8"), (4, 4)))
-    picture.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200])
-    picture.save(tmp_path / "palette.bmp")
+    image = Image.fromarray(np.tile(np.arange(3, dtype="uint8"), (4, 4)))
+    image.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200])
+    image.save(tmp_path / "palette.bmp")
     assert read_label(tmp_path / "palette.bmp")[0, :3].tolist() == [0, 1, 2]
     assert read_image(tmp_path / "palette.bmp")[0, 0].tolist() == [200, 0, 0]
 
@@ -149,7 +149,7 @@ def test_unused_bits_of_16_are_told(bits, dark, tmp_path):
         assert bool(problems) == dark, name
         for problem in problems:
             assert problem.severity == "warning"
-            assert "16 bits are not used up" in problem.text
+            assert "does not use all of its 16 bits" in problem.text
             assert f"with {bits} bits" in problem.text
 
 
@@ -171,7 +171,7 @@ def test_orientation_is_undone_as_pillow_does(orientation, tmp_path):
         expected = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
         np.testing.assert_array_equal(read_image(path, True), np.asarray(expected))
         assert read_image(path).shape == (12, 16, 3)
-        assert is_turned(path) == (orientation > 4)
+        assert is_sideways(path) == (orientation > 4)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -209,19 +209,19 @@ def _tagged(grey, orientation):
     ],
 )
 def test_a_broken_tag_counts_as_upright(exif, tmp_path):
-    picture = Image.fromarray(noise())
-    picture.save(tmp_path / "tag.png")
+    image = Image.fromarray(noise())
+    image.save(tmp_path / "tag.png")
     content = (tmp_path / "tag.png").read_bytes()
     (tmp_path / "tag.png").write_bytes(content[:33] + chunk(b"eXIf", exif) + content[33:])
-    picture.save(tmp_path / "tag.jpg", exif=b"Exif\0\0" + exif)
-    picture.save(tmp_path / "tag.webp", exif=b"Exif\0\0" + exif)
+    image.save(tmp_path / "tag.jpg", exif=b"Exif\0\0" + exif)
+    image.save(tmp_path / "tag.webp", exif=b"Exif\0\0" + exif)
     for ending in ("png", "jpg", "webp"):
         path = tmp_path / f"tag.{ending}"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, that the tag is broken
             np.testing.assert_array_equal(read_image(path, True), read_image(path))
             assert inspect_image(path)[1] == []
-            assert not is_turned(path)
+            assert not is_sideways(path)
 
 
 def _cut_phys():
@@ -269,7 +269,7 @@ def test_a_folder_a_missing_file_and_one_that_may_not_be_read(tmp_path, monkeypa
         ("sound.png/x.png", "there is no such file"),
         ("nowhere.png", "there is no such file"),
         ("n" * 300 + ".png", "name too long"),
-        ("sound.png", "may not be read"),
+        ("sound.png", "there is no permission to read this file"),
     ):
         if name == "sound.png":
             monkeypatch.setattr(Image, "open", refuse)
@@ -314,7 +314,7 @@ def test_a_limit_that_is_no_number_is_refused(value, monkeypatch, capsys):
     monkeypatch.setenv("PDANET_TF_MAX_PIXELS", value)
     assert cli.main(["validate-data", "--split", "validation"]) == 1
     shown = capsys.readouterr().err
-    assert "PDANET_TF_MAX_PIXELS must be the number of pixels" in shown
+    assert "PDANET_TF_MAX_PIXELS must be the largest allowed number of pixels" in shown
     assert repr(value) in shown
 
 
@@ -327,7 +327,7 @@ def _seeds():
     words = PngImagePlugin.PngInfo()
     words.add_text("one", "word")
     words.add_itxt("two", "words" * 9, zip=True)
-    for name, picture, options in (
+    for name, content, options in (
         ("rgb.png", image, {"exif": exif, "pnginfo": words, "dpi": (72, 72)}),
         ("palette.png", palette, {"transparency": b"\0\1\2"}),
         ("photo.jpg", image, {"exif": exif, "dpi": (72, 72)}),
@@ -336,7 +336,7 @@ def _seeds():
         ("photo.webp", image, {"exif": exif}),
     ):
         file = io.BytesIO()
-        picture.save(file, Image.registered_extensions()[name[name.index(".") :]], **options)
+        content.save(file, Image.registered_extensions()[name[name.index(".") :]], **options)
         yield pytest.param(name, file.getvalue(), id=name)
 
 
@@ -388,7 +388,7 @@ def test_cases_of_single_files(shared_cases):
     assert np.unique(label).tolist() == [0, 1, 2, 3]
     (note, problem) = inspect_image(shared_cases / "08_grey_12bits_in_16.png")[1]
     assert note.kind == "not RGB"
-    assert "nearly black, because its 16 bits are not used up" in problem.text
+    assert "nearly black, because it does not use all of its 16 bits" in problem.text
     with pytest.raises(DataError) as caught:
         image_size(shared_cases / "14_182_megapixels.png")
     for part in ("182000000", "178956970", "MAX_IMAGE_PIXELS", "PDANET_TF_MAX_PIXELS"):

@@ -13,8 +13,8 @@ from PIL import Image
 
 from pdanet_tf import cli
 from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDataset, load_dataset
-from pdanet_tf.data.statistics import check_split
-from pdanet_tf.data.validation import validate_dataset
+from pdanet_tf.data.validation.report import validate_dataset
+from pdanet_tf.data.validation.split import check_split
 
 SIX = Classes.named(("a", "b", "c", "d", "[bold]", "f"))
 SIZE = (40, 48)
@@ -104,13 +104,13 @@ def broken(make_folder):
     Image.fromarray(noise(*SIZE, seed=25)).save(image(25), exif=turned(6))
     return root, {
         ("fatal", "unreadable image", image(0), "truncated"),
-        ("fatal", "no image", image(1), "not an image that can be read"),
+        ("fatal", "not an image", image(1), "not an image that can be read"),
         ("fatal", "unreadable annotation", label(2), "cannot be read"),
         ("fatal", "colour-coded annotation", label(3), "3 channels, mode RGB"),
         ("warning", "palette annotation", label(4), "indices"),
         ("fatal", "different sizes", image(5), "40 x 48 (height x width), its annotation 40 x 47"),
-        ("fatal", "different sizes", image(6), "stored turned (EXIF orientation)"),
-        ("fatal", "labels out of range", label(7), "holds the labels 6, 7, but"),
+        ("fatal", "different sizes", image(6), "stored rotated (EXIF orientation)"),
+        ("fatal", "labels out of range", label(7), "contains the labels 6, 7, but"),
         ("warning", "only 0 and 255", label(8), "black and white"),
         ("fatal", "image without annotation", image(9), "has no annotation"),
         ("fatal", "annotation without image", label(10), "has no image"),
@@ -121,10 +121,10 @@ def broken(make_folder):
         ("note", "transparency", image(14, "png"), "transparent"),
         ("warning", "nothing labelled", label(15), "no pixel has a class"),
         ("warning", "duplicate", image(17, "png"), "has the same pixels as"),
-        ("warning", "duplicate", image(18), "but other labels"),
+        ("warning", "duplicate", image(18), "but different labels"),
         ("warning", "extreme size", image(19), "8 x 40"),
         ("warning", "extreme size", image(20), "32 x 400"),
-        ("warning", "turned image", image(21), "EXIF orientation 3"),
+        ("warning", "rotated image", image(21), "EXIF orientation 3"),
         ("warning", "grey end", image(22), "grey"),
         ("warning", "image in two splits", root / "images/validation/scene_3.jpg", "split train"),
         ("note", "transparency", image(24, "png"), "transparent"),
@@ -229,8 +229,8 @@ def test_counts_and_sizes(make_folder, tmp_path):
     [
         ((1, 2, 3), {}, "warning", "labels from 1", "set label_offset=1"),
         ((0, 0, 0, 1), {}, "warning", "label 0 everywhere", "set label_offset=1"),
-        ((0, 255), {}, "fatal", "0 and 255 for 0 and 1", "in place of 255"),
-        ((0, 0, 1), {"label_offset": 1}, "warning", "mostly without class", "label_offset"),
+        ((0, 255), {}, "fatal", "0 and 255 for 0 and 1", "Replace 255"),
+        ((0, 0, 1), {"label_offset": 1}, "warning", "mostly unlabelled", "label_offset"),
         (
             (0, 1, 255),
             {"ignore_label": 9},
@@ -239,8 +239,8 @@ def test_counts_and_sizes(make_folder, tmp_path):
             "set ignore_label=(9, 255)",
         ),
         ((0, 1, 9), {}, "fatal", "labels out of range", "set label_offset=1"),
-        ((0, 255), {"label_offset": 1}, "fatal", "no class anywhere", "numbers in the files"),
-        ((1, 5), {"label_offset": 1}, "warning", "missing classes", "scores 0"),
+        ((0, 255), {"label_offset": 1}, "fatal", "no class anywhere", "values in the annotations"),
+        ((1, 5), {"label_offset": 1}, "warning", "missing classes", "count as 0"),
     ],
 )
 def test_what_shows_in_a_whole_split(make_folder, label, options, severity, kind, advice):
@@ -271,9 +271,8 @@ def test_a_missing_split_is_fatal(make_folder):
     report = validate(make_folder(count=1, splits=("train",)))
     assert report.fatal
     for problem in found(report, "missing split"):
-        text = (
-            f"there is no folder for the split 'validation'; {problem.file} holds the folder train"
-        )
+        text = "there is no folder for the split 'validation'"
+        text += f"; {problem.file} contains the folder train"
         assert problem.text == text
     assert report.splits["validation"].images == 0
 
@@ -282,8 +281,8 @@ def test_a_missing_split_is_fatal(make_folder):
     ("labels", "options", "message"),
     [
         # Not every file: one of 48 without the class hides nothing.
-        ([(0, 255)] * 47 + [(0,)], ("--num-classes", 2), "hold 0 and 255 only"),
-        ([(0, 255)] * 2, ("--num-classes", 2, "--ignore-label", 255), "hold 0 and 255 only"),
+        ([(0, 255)] * 47 + [(0,)], ("--num-classes", 2), "contain only 0 and 255"),
+        ([(0, 255)] * 2, ("--num-classes", 2, "--ignore-label", 255), "contain only 0 and 255"),
         (
             [(0, 1, 2, 9)] * 2,
             ("--num-classes", 3, "--ignore-label", 9, 1, 2, 255),
@@ -291,10 +290,10 @@ def test_a_missing_split_is_fatal(make_folder):
             "Received: --ignore-label 1 2 9 255",
         ),
         ([(0, 255), (0, 0)], ("--num-classes", 1), "count the background as a class, too: set --"),
-        ([(0, 0)] * 2, ("--num-classes", 1), "there is one class only"),
-        ([(0, 0)] * 2, ("--num-classes", 3), "every labelled pixel is of one class, 'class 0'"),
+        ([(0, 0)] * 2, ("--num-classes", 1), "there is only one class"),
+        ([(0, 0)] * 2, ("--num-classes", 3), "every labelled pixel has the same class, 'class 0'"),
         ([(255,), (255,)], ("--num-classes", 3), "no pixel of any annotation has a class"),
-        ([(0, 0)], ("--num-classes", 3, "--label-offset", 1), "look at --label-offset, --ignore"),
+        ([(0, 0)], ("--num-classes", 3, "--label-offset", 1), "check --label-offset, --ignore"),
     ],
 )
 @pytest.mark.parametrize("command", ["validate-data", "train"])
@@ -318,7 +317,10 @@ def test_what_is_fatal_in_a_split_stops_training_before_it_writes(
 
 @pytest.mark.parametrize(
     ("label", "message"),
-    [((0, 255), "validation: all annotations hold 0 and 255"), ((255,), "validation: no pixel")],
+    [
+        ((0, 255), "validation: all annotations contain only 0 and 255"),
+        ((255,), "validation: no pixel"),
+    ],
 )
 def test_what_is_fatal_in_validation_stops_training_too(
     make_folder, tmp_path, capsys, label, message
@@ -356,12 +358,12 @@ class Drawn(SegmentationDataset):
 @pytest.mark.parametrize(
     ("count", "labels", "message"),
     [
-        (1, [(0,)], "one class only"),
-        (2, [(0,), (0, 255)], "0 and 255 only"),
-        (2, [(1,), (1, 255)], "every labelled pixel is of one class, 'class 1'"),
+        (1, [(0,)], "only one class"),
+        (2, [(0,), (0, 255)], "only 0 and 255"),
+        (2, [(1,), (1, 255)], "every labelled pixel has the same class, 'class 1'"),
         (2, [(255,), (255,)], "no pixel of any annotation"),
-        (2, [(0,), (9,)], "with the labels 9"),
-        (2, [], "holds no images"),
+        (2, [(0,), (9,)], "returned the labels 9"),
+        (2, [], "contains no images"),
     ],
 )
 def test_every_kind_of_data_set_is_judged(count, labels, message):
@@ -418,9 +420,9 @@ def test_any_data_set_can_be_validated():
 
 def test_a_broken_exif_tag_is_no_reason_to_stop(make_folder):
     root = make_folder(count=1, size=SIZE, highest=5)
-    picture = Image.fromarray(noise(*SIZE))
+    image = Image.fromarray(noise(*SIZE))
     words = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x02\0\0\0up\0\0\0\0\0\0"
-    picture.save(root / "images" / "train" / "scene_0.jpg", exif=words)
+    image.save(root / "images" / "train" / "scene_0.jpg", exif=words)
     assert validate(root).splits["train"].images == 1
 
 
@@ -509,9 +511,9 @@ def test_what_lies_in_a_folder_instead_is_said(make_folder):
         (
             "warning",
             "not read",
-            "also holds the sub-folder a.png, 1 .txt file; nothing of this is read",
+            "also contains the sub-folder a.png, 1 .txt file; none of this is read",
         ),
-        ("note", "not read", "also holds 1 .gif file, 1 .jpg file; nothing of this is read"),
+        ("note", "not read", "also contains 1 .gif file, 1 .jpg file; none of this is read"),
         (
             "fatal",
             "image without annotation",
@@ -524,19 +526,19 @@ def test_what_lies_in_a_folder_instead_is_said(make_folder):
         ),
     ]
     assert dataset.problems[2].advice == "Save the annotation as PNG"
-    assert "JPEG and the like change the numbers" in dataset.problems[3].advice
+    assert "lossy formats such as JPEG change the values" in dataset.problems[3].advice
     for index in (0, 1):
         (images / f"scene_{index}.jpg").unlink()
     # What is only worth knowing is no reason not to open it.
     assert len(FolderDataset(root, "train", SIX)) == 1
     (images / "scene_2.jpg").rename(images / "scene_2.gif")
     (empty,) = [p for p in listed(root).problems if p.severity == "fatal"]
-    assert "holds no images" in empty.text
+    assert "contains no images" in empty.text
     assert "but the sub-folder a.png, 1 .gif file, 1 .txt file" in empty.text
-    assert "Move the files out of the sub-folders" in empty.advice
+    assert "Move the files from the sub-folders" in empty.advice
     shutil.rmtree(root / "images")
     (missing,) = [p for p in listed(root).problems if p.severity == "fatal"]
-    assert "holds the folder annotations" in missing.text
+    assert "contains the folder annotations" in missing.text
     assert "Expected a folder called images" in missing.advice
 
 
@@ -549,7 +551,7 @@ def test_a_file_that_goes_away_is_told_and_the_others_are_examined(make_folder):
     fatal = {(p.kind, p.file) for p in report.problems if p.severity == "fatal"}
     assert fatal == {
         ("missing file", str(root / "images" / "train" / "scene_1.jpg")),
-        ("no image", str(root / "annotations" / "train" / "scene_2.png")),
+        ("not an image", str(root / "annotations" / "train" / "scene_2.png")),
     }
     assert report.splits["train"].sizes == {SIZE: 3}
     with pytest.raises(DataError, match=r"scene_1\.jpg: there is no such file"):
@@ -559,10 +561,10 @@ def test_a_file_that_goes_away_is_told_and_the_others_are_examined(make_folder):
 @pytest.mark.parametrize(
     ("name", "classes", "words"),
     [
-        ("03_binary_0_255", 1, ["there is one class only", "set --num-classes 2"]),
+        ("03_binary_0_255", 1, ["there is only one class", "set --num-classes 2"]),
         ("03_binary_0_255", 2, ["fatal: 0 and 255 for 0 and 1"]),
-        ("11_nested", 3, ["but the sub-folder aachen", "Move the files out of the sub-folders"]),
-        ("13_jpeg_masks", 3, ["but 2 .jpg files", "JPEG and the like change the numbers"]),
+        ("11_nested", 3, ["but the sub-folder aachen", "Move the files from the sub-folders"]),
+        ("13_jpeg_masks", 3, ["but 2 .jpg files", "lossy formats such as JPEG change the values"]),
     ],
 )
 def test_cases_of_folders(shared_cases, tmp_path, capsys, name, classes, words):
@@ -591,7 +593,11 @@ def test_the_case_of_two_unicode_forms(shared_cases, capsys):
     [
         ("01_png_broken_exif.png", 0, ""),
         ("02_png_truncated_phys.png", 1, "Truncated pHYs"),
-        ("08_grey_12bits_in_16.png", 0, "nearly black, because its 16 bits are not used up"),
+        (
+            "08_grey_12bits_in_16.png",
+            0,
+            "nearly black, because it does not use all of its 16 bits",
+        ),
         ("14_182_megapixels.png", 1, "MAX_IMAGE_PIXELS"),
     ],
 )
@@ -611,9 +617,9 @@ def test_a_long_list_is_cut_in_words_and_whole_in_json(make_folder):
     for index in range(8):
         (root / "images" / "train" / f"scene_{index}.jpg").write_text("no image")
     report = validate(root)
-    assert "fatal: no image (8)" in report.summary()
+    assert "fatal: not an image (8)" in report.summary()
     assert "... and 3 more" in report.summary()
-    assert len(found(report, "no image")) == 8
+    assert len(found(report, "not an image")) == 8
 
 
 def test_the_command_is_content_with_a_sound_set(make_folder, capsys):

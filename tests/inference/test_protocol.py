@@ -251,7 +251,7 @@ def test_predictions_of_other_images_are_not_resumed(model, dataset, folder, tmp
     ("values", "message"),
     [
         ([255], "no pixel of any annotation has a class"),
-        ([0, 255], "all annotations hold 0 and 255 only"),
+        ([0, 255], "all annotations contain only 0 and 255"),
         ([1], None),  # one class only, which may be scored
     ],
 )
@@ -304,7 +304,7 @@ def test_the_whole_protocol_is_kept_beside_a_model(tmp_path):
     protocol = PROTOCOLS["everything"]
     classes = pdanet_tf.data.Classes.numbered(3)
     InferenceSettings(classes, protocol).save(tmp_path)
-    assert InferenceSettings.beside(tmp_path / "model.keras").protocol == protocol
+    assert InferenceSettings.load_for(tmp_path / "model.keras").protocol == protocol
 
 
 @pytest.mark.slow
@@ -326,7 +326,7 @@ def test_an_exported_model_flips_and_refuses_windows(model, tmp_path):
     [
         ({"crop_size": (20, 24)}, "multiples of 8"),
         ({"crop_size": (0, 24)}, "multiples of 8"),
-        ({"stride": (8, 8)}, "stride goes with crop_size"),
+        ({"stride": (8, 8)}, "stride requires crop_size"),
         ({"crop_size": (16, 16), "stride": (0, 8)}, "leave no gap"),
         ({"crop_size": (16, 16), "stride": (8, 24)}, "leave no gap"),
     ],

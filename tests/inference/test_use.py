@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -106,9 +107,9 @@ def test_a_predictor_takes_files_images_arrays_and_several(model, tmp_path):
 def test_predict_keeps_models_until_their_files_change(model, tmp_path, monkeypatch):
     loads = []
 
-    def load(path):
-        if path is not model:
-            loads.append(path.name)
+    def load(source, weights):
+        if source is not model:
+            loads.append(Path(weights or source).name)
         return model, None
 
     monkeypatch.setattr("pdanet_tf.inference.predictor.load_model", load)
@@ -121,6 +122,9 @@ def test_predict_keeps_models_until_their_files_change(model, tmp_path, monkeypa
     (tmp_path / "a.keras").write_text("another model")
     pdanet_tf.predict(picture(8, 8), tmp_path / "a.keras")
     assert loads == ["a.keras", "b.keras", "a.keras"]
+    for _ in range(2):
+        pdanet_tf.predict(picture(8, 8), "fcn_resnet18", weights=tmp_path / "b.keras")
+    assert loads == ["a.keras", "b.keras", "a.keras", "b.keras"]
 
 
 def test_threads_share_a_predictor(model):
@@ -194,7 +198,7 @@ def test_settings_beside_a_model_file_are_used(model, tmp_path):
     model.save(tmp_path / "model.keras")
     settings = InferenceSettings(Classes.named(("cat", "dog", "rest")), Protocol((32, 48), 300))
     settings.save(tmp_path)
-    assert InferenceSettings.beside(tmp_path / "model.keras") == settings
+    assert InferenceSettings.load_for(tmp_path / "model.keras") == settings
     found = pdanet_tf.predict(picture(40, 56), tmp_path / "model.keras")
     assert set(found.areas()) <= {"cat", "dog", "rest"}
     wanted = pdanet_tf.predict(picture(40, 56), model, protocol=Protocol((32, 48), 300))

@@ -1,4 +1,4 @@
-"""What other runtimes make of the models, their image's size left open."""
+"""The models in other runtimes, converted for images of any size."""
 
 import contextlib
 
@@ -19,13 +19,13 @@ def whole(name):
     keras.utils.set_random_seed(0)
     model = pdanet_tf.build_model(name, num_classes=5)
     for variable in model.trainable_variables:
-        if variable.path.endswith("attention/gamma"):  # at 0 there would be no attention
+        if variable.path.endswith("attention/gamma"):  # 0 would switch attention off
             variable.assign(0.5)
     return model
 
 
 def head():
-    """What is peculiar to the models here, with Winograd's convolutions."""
+    """Layers that only these models have, with Winograd convolutions."""
     features = keras.Input((None, None, 256))
     levels = PyramidDualAttention(256, (1, 2), upsample=False)(features)
     return keras.Model(features, PyramidFusion(256)([features, *levels]))
@@ -42,7 +42,7 @@ def assert_equal(model, convert):
 
 
 def check_onnx(runtime, model, path):
-    model(np.zeros((1, 8, 8, model.input.shape[-1])))  # Keras exports what has been called
+    model(np.zeros((1, 8, 8, model.input.shape[-1])))  # Keras exports only models that were called
     model.export(str(path), format="onnx", verbose=False)
     session = runtime.InferenceSession(str(path))
     assert_equal(model, lambda images: session.run(None, {session.get_inputs()[0].name: images})[0])

@@ -1,4 +1,4 @@
-"""Keras' global settings, as `keras.json` holds them, change no number."""
+"""Keras' global settings, as in `keras.json`, do not change any number."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def image():
 
 
 def compute(folder):
-    """Builds, trains, saves, loads and predicts; returns what came of it."""
+    """Builds, trains, saves, loads and predicts; returns all results by name."""
     results = {name: build(name)(image()[None]) for name in MODELS}
     context = ContextModule("basic", name="context")
     context.build((None, None, None, 3))
@@ -83,7 +83,7 @@ def test_the_same_numbers_under_another_keras_json(tmp_path):
     settings["image_data_format"] = "channels_first"
     (home / "keras.json").write_text(json.dumps(settings))
     subprocess.run(
-        [sys.executable, "-m", "tests.test_global_settings", str(tmp_path)],
+        [sys.executable, "-m", "tests.models.test_global_settings", str(tmp_path)],
         env={**os.environ, "KERAS_HOME": str(home)},
         check=True,
     )

@@ -1,4 +1,4 @@
-"""Numbers equal to those of the reference's PyTorch code."""
+"""The models compute the same numbers as the reference's PyTorch code."""
 
 import os
 import subprocess
@@ -102,7 +102,7 @@ def test_attention_layer(name):
         "channel_attention": layers.ChannelAttention(),
         "dual_attention": layers.DualAttention(channels),
     }[name]
-    # As the only layer of a DANet-like model its variables get the names of the converter.
+    # As the only layer of a model like DANet, its variables get the names that the converter knows.
     images = keras.Input((None, None, channels))
     if name == "dual_attention":
         layer = layers.DualAttention(channels, name="dual_attention")
@@ -132,7 +132,7 @@ def test_pooling_and_upsampling(scale):
 
 
 def train_as_the_reference(name, dtype):
-    """Takes the golden run's eight steps; returns losses and the norm of every update."""
+    """Trains for the eight steps of the golden run; returns the losses and norms of updates."""
     values = golden.values(f"train_{name}")
     model = golden.reference_model(name, dropout=0.0, dtype=dtype)
     images = golden.images(values)

@@ -1,4 +1,4 @@
-"""Where the cells of features lie in the image, and that logits are put there."""
+"""Where the cells of features lie in the image, and that logits are placed there."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ def test_the_crops_of_the_published_fcn():
     """Offsets 19, 5, 9 and 31 in the prototxts of FCN-32s and FCN-8s (Long et al. 2015)."""
 
     def upsampled(grid, factor):
-        """A deconvolution of kernel 2 * factor: cell 0 lies behind `factor` - 1/2 outputs."""
+        """A deconvolution with kernel size 2 * factor: cell 0 lies at output `factor` - 1/2."""
         stride = grid.stride // factor
         return CellGrid(stride, grid.first - (factor - 0.5) * stride)
 
@@ -46,7 +46,7 @@ BACKBONES = {
 
 
 def make_averaging(model):
-    """Sets every kernel so that a layer averages what it sees."""
+    """Sets every kernel so that a layer averages its inputs."""
     for variable in model.weights:
         if variable.name == "kernel":
             variable.assign(np.full(variable.shape, 1 / np.prod(variable.shape[:3])))
@@ -55,11 +55,11 @@ def make_averaging(model):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_cells_lie_at_the_centres_of_their_receptive_fields(name):
-    """A network that averages sees a slope of brightness, and so tells where it looks."""
+    """A network that averages a linear slope of brightness shows the centres of its cells."""
     backbone, side = make_averaging(BACKBONES[name]()), 768
     rows = np.arange(side, dtype="float32")[None, :, None, None]
     rising = np.broadcast_to(rows, (1, side, 64, 3))
-    # A maximum favours the bright end of its window; seen from both ends, that cancels out.
+    # A maximum favours the bright end of its window; the mean of both directions cancels that.
     rising, falling, constant = (
         {stage: np.asarray(x)[0, :, x.shape[2] // 2, 0] for stage, x in backbone(image).items()}
         for image in (rising, side - 1 - rising, np.ones_like(rising))
@@ -92,14 +92,14 @@ def test_resizing_places_the_cells_and_cuts_off_what_is_outside():
 
 
 def step_image(height, width, row):
-    """The mean pixel, which is 0 to the network, and white from a row on."""
+    """An image of the mean pixel, which the network sees as 0, and of white from a row on."""
     image = np.empty((height, width, 3), "uint8")
     image[:row], image[row:] = np.round(pixel_mean("torch")), 255
     return image
 
 
 def seeing_brightness(**options):
-    """A model that averages: class 1 where the image is brighter than half of white."""
+    """A model that averages and predicts class 1 where the image is brighter than half of white."""
     model = make_averaging(pdanet_tf.build_model("fcn_resnet18", 2, **options))
     features = keras.Model(model.input, model.get_layer("classifier").input)
     white = np.asarray(features(np.full((1, 704, 704, 3), 255, "uint8")))[0]
@@ -115,7 +115,7 @@ def edge_of(label_map):
 
 
 def pooling_backbone():
-    """Five pools that average: cells of 32 pixels, and no other layer to blur an edge."""
+    """A backbone of five average pools: cells of 32 pixels, and no other layer blurs an edge."""
     images = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 1)(images)
     for _ in range(5):
@@ -135,7 +135,7 @@ def test_an_edge_comes_out_where_it_is(tmp_path):
     ):
         found = Predictor(model, protocol).label_map(image)
         assert edge_of(found) == pytest.approx(400, abs=1), protocol
-    # On its side, the edge is a column, and mirror images must keep it there.
+    # In the transposed image the edge is a column, which mirrored inference must keep in place.
     image = image.transpose(1, 0, 2)
     turned = Predictor(model, Protocol(flip=True)).label_map(image)
     assert edge_of(turned.T) == pytest.approx(400, abs=1)
@@ -150,7 +150,7 @@ def test_an_edge_comes_out_where_it_is(tmp_path):
 def test_an_edge_comes_out_where_it_is_of_a_resnet(options):
     model = seeing_brightness(**options)
     image = step_image(712, 480, 400)
-    # Maxima favour the bright side; of an edge to either side, that cancels out.
+    # Maxima favour the bright side; the mean over both directions of the edge cancels that.
     other = np.where(image == 255, image[:1], 255).astype("uint8")
     down, up = np.asarray(model(np.stack([image, other]))).argmax(-1)
     assert (edge_of(down) + 712 - edge_of(up[::-1])) / 2 == pytest.approx(400, abs=1)
@@ -172,7 +172,7 @@ def test_training_models_are_placed_too():
 def test_training_takes_the_labels_where_prediction_places_the_cells(
     options, place, make_folder, monkeypatch, tmp_path
 ):
-    """A cell learns the label at 8 i + 4, as the reference's; else at its receptive field."""
+    """On the reference's grid, cell i learns the label at 8 i + 4; else that of its centre."""
     given = {}
 
     def batches(*_, **options):

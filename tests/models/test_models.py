@@ -1,4 +1,4 @@
-"""Every registered model goes through the same tests; a model that is not here fails one."""
+"""Every registered model passes the same tests; a model that is not listed here fails one."""
 
 import contextlib
 import gc
@@ -16,24 +16,26 @@ import tensorflow as tf
 
 import pdanet_tf
 from pdanet_tf import cli
+from pdanet_tf.backbones import Backbone
 from pdanet_tf.base.catalog import FAMILIES as FAMILIES_IN_WORDS
 from pdanet_tf.base.catalog import model_names
 from pdanet_tf.layers import ConvBatchNorm
 from pdanet_tf.models import fold_batch_norm, with_dtype_policy
+from pdanet_tf.models.build import resolve_backbone_options
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.ops.resize import bilinear_resize
 from tests.support import golden_models as golden
 
-BASIC, BOTTLENECK = 1, 4  # how many times wider a block's output is than its inside
+BASIC, BOTTLENECK = 1, 4  # output channels of a block divided by its inner ones
 
 
 def conv_batch_norm(size, inputs, outputs):
-    """A kernel, and batch norm's scale, shift, moving mean and moving variance."""
+    """Counts a kernel, and the scale, shift, moving mean and moving variance of batch norm."""
     return size * size * inputs * outputs + 4 * outputs
 
 
 def resnet(expansion, depths, stem="deep"):
-    """He et al. 2015, table 1, less the classifier; every block's parameters one by one."""
+    """Counts the parameters of He et al. 2015, table 1, without the classifier, by block."""
     if stem == "deep":
         count = sum(conv_batch_norm(3, *shape) for shape in ((3, 64), (64, 64), (64, 128)))
         channels = 128
@@ -189,7 +191,7 @@ TWINS = {
 
 
 def each(names, quick):
-    """Runs a test with each model; with those that are not quick when slow tests are asked for."""
+    """Runs a test with each model; those that are not quick are marked as slow."""
     marks = [[] if name in quick else [pytest.mark.slow] for name in names]
     models = [pytest.param(name, marks=mark) for name, mark in zip(names, marks, strict=True)]
     return pytest.mark.parametrize("model", models, indirect=True)
@@ -214,7 +216,7 @@ def build(name, **options):
 
 @contextlib.contextmanager
 def zero_kernels():
-    """What is built has kernels of zeros, which is quick: they do not count, or are to come."""
+    """Builds with kernels of zeros, which is quick, for tests that do not depend on kernels."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             keras.initializers.VarianceScaling,
@@ -231,7 +233,7 @@ def blank(name, **options):
 
 @pytest.fixture(scope="module")
 def model(request):
-    """A model with deep supervision, for all tests that leave its trained variables alone.
+    """A model with deep supervision, for all tests that do not change its trained variables.
 
     What starts at 0 or 1 in every model is drawn, as a file without it would still fit: biases,
     scales, statistics, and the scores that FCN-8s adds. So attention counts, too.
@@ -239,7 +241,7 @@ def model(request):
     keras.utils.set_random_seed(0)
     model, rng = build(request.param, aux_head=True), np.random.default_rng(0)
     for variable in model.weights:
-        # Scales so that the features of a hundred layers do not outgrow float16.
+        # These scales keep the features of a hundred layers within the range of float16.
         if variable.path.endswith("gamma"):
             variable.assign(rng.uniform(0.5, 1.0, variable.shape))
         elif variable.path.endswith("moving_variance"):
@@ -253,7 +255,7 @@ def model(request):
 
 @pytest.fixture
 def folder():
-    """A folder that is gone after the test: files of some models have half a gigabyte."""
+    """A folder that is removed after the test: some models have files of half a gigabyte."""
     with tempfile.TemporaryDirectory() as folder:
         yield pathlib.Path(folder)
 
@@ -263,22 +265,32 @@ def pictures(*shape):
 
 
 def assert_close(found, expected, tolerance=1e-4):
-    """Compares logits, in units of their spread where that is more than 1."""
+    """Compares logits; the tolerance is in units of their standard deviation if that exceeds 1."""
     atol = tolerance * max(1.0, float(np.std(expected)))
     np.testing.assert_allclose(found, expected, atol=atol, rtol=0)
 
 
+def own_models():
+    """The models of this package; others may have been registered by other tests."""
+    return [
+        name
+        for name in pdanet_tf.list_models()
+        if find_model(name).family.__module__.startswith("pdanet_tf.")
+    ]
+
+
 def test_every_model_is_tested():
-    assert sorted(PARAMETERS) == pdanet_tf.list_models()
+    assert sorted(PARAMETERS) == own_models()
 
 
 def test_the_catalog_has_every_model_and_its_size():
     assert model_names()[0] == "pdanet_resnet18"
     assert sorted(model_names()) == pdanet_tf.list_models()
-    for family, entry in FAMILIES_IN_WORDS.items():
-        for backbone, count in entry.parameters.items():
-            # Which `test_exact_number_of_parameters` holds to the model.
-            assert count == PARAMETERS[f"{family}_{backbone}"][0](150)
+    for name in own_models():
+        entry = find_model(name)
+        count = FAMILIES_IN_WORDS[entry.family.__name__].parameters[entry.backbone_name]
+        # `test_exact_number_of_parameters` compares this number with the model.
+        assert count == PARAMETERS[name][0](150)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +349,7 @@ def test_same_weights_with_and_without_upsampling_and_deep_supervision(model, fo
     images = pictures(1, 40, 56)
     expected = model(images)
     for key, logits in coarse(images).items():
-        grid = model.get_layer(key).grid  # see tests/test_grids.py
+        grid = model.get_layer(key).grid  # see tests/models/test_grids.py
         upsampled = (
             tf.image.resize(logits, (40, 56))
             if grid is None
@@ -379,7 +391,7 @@ def test_folded_batch_norm_changes_nothing_but_rounding(model):
         folded = fold_batch_norm(model)
     images = pictures(1, 40, 56)
     expected = model(images)
-    # Loaded into a model with batch norm, the variables say the same.
+    # A model with batch norm that loads the variables computes the same.
     loaded = blank(model.name, aux_head=True)
     for ours, theirs in zip(loaded.variables, folded.variables, strict=True):
         ours.assign(theirs)
@@ -394,7 +406,7 @@ def test_folded_batch_norm_changes_nothing_but_rounding(model):
 
 
 def policies(model):
-    """Kind and policy of every layer."""
+    """Returns the class and the dtype policy of every layer."""
     layers = model._flatten_layers(include_self=False)
     return [(type(layer), layer.dtype_policy.name) for layer in layers]
 
@@ -415,10 +427,10 @@ def test_half_precision_keeps_logits_in_float32(model, policy):
     for key, logits in half(images).items():
         assert_close(copy(images)[key], logits, 1e-5)
         assert logits.dtype == "float32"
-        # Computed in it, not merely cast to it.
+        # The logits are computed in float32, not only cast to it.
         assert np.any(logits != keras.ops.cast(keras.ops.cast(logits, policy[6:]), "float32"))
         expected = model(images)[key]
-        # SegNet's maxima move where rounding makes their neighbours the larger ones.
+        # SegNet's maxima move to a neighbour where rounding makes that the larger value.
         limit = 0.3 if family == "segnet" and key == "logits" else 0.1
         assert np.abs(logits - expected).mean() < limit * np.std(expected)
 
@@ -428,14 +440,14 @@ def test_masks_of_segnet_in_half_precision_are_those_of_float32(policy):
     keras.utils.set_random_seed(0)
     model = build("segnet_basic", include_preprocessing=False)
     half = with_dtype_policy(model, policy)
-    # Smooth, as photographs are, and without digits that half precision would round away.
+    # Smooth like photographs, and exact in half precision.
     images = tf.image.resize(pictures(1, 6, 8), (48, 64), "bicubic") / 64 - 2
     images = tf.cast(tf.cast(images, policy.removeprefix("mixed_")), "float32")
     expected, found = (each.get_layer("basic")(images) for each in (model, half))
     np.testing.assert_array_equal(tf.cast(found["mask1"], "float32"), expected["mask1"])
     for name in ("mask2", "mask3", "mask4"):
         maxima = np.array(expected[name]) == 1
-        # What is left are maxima that differ less than their inputs are rounded.
+        # The others are maxima that differ by less than the rounding of their inputs.
         assert np.mean(np.array(tf.cast(found[name], "float32"))[maxima]) > 0.99
     folded = fold_batch_norm(half)
     assert folded.get_layer("basic").get_layer("block1_conv1").compute_dtype == "float32"
@@ -471,8 +483,8 @@ def test_every_variable_gets_a_gradient(model):
     gradients = tape.gradient(loss, [variable.value for variable in variables])
     missing = [v.path for v, g in zip(variables, gradients, strict=True) if g is None]
     assert missing == []
-    # A constant added to all energies of a query changes nothing, and neither does anything
-    # where there is one position.
+    # A constant that is added to all energies of a query changes nothing, and with one position
+    # no energy changes anything.
     zero = [v.path for v, g in zip(variables, gradients, strict=True) if not np.any(g)]
     assert all(re.search(r"/(key/bias|level_0/.*/(query|key)/\w+)$", path) for path in zero), zero
 
@@ -494,7 +506,7 @@ def test_preprocessing_is_the_only_difference_that_it_makes():
     + [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet34", "resnet101")],
 )
 def test_dilated_features_subsampled_equal_those_of_the_strided_network(backbone, output_stride):
-    """The atrous identity: dilation computes the strided network's features, and those between."""
+    """The atrous identity: a dilated network computes the features of the strided one, and more."""
     build_backbone = getattr(pdanet_tf.backbones, backbone)
     strided = build_backbone(32)
     with zero_kernels():
@@ -510,15 +522,15 @@ def test_dilated_features_subsampled_equal_those_of_the_strided_network(backbone
     assert pdanet_tf.backbones.stage_strides(dilated)["C5"] == output_stride
 
 
-def test_imagenet_weights_are_asked_for_by_name(monkeypatch):
+def test_imagenet_weights_are_those_of_the_backbone_and_its_stem(monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "pdanet_tf.models.build.imagenet_weights",
-        lambda backbone, name: asked.append((name, backbone.get_layer(index=1).name)),
+        "pdanet_tf.models.build.load_imagenet_weights",
+        lambda backbone, source: asked.append((source.name, backbone.get_layer(index=1).name)),
     )
     blank("pspnet_resnet18", backbone_weights="imagenet")
     blank("fcn32s_vgg16", backbone_weights="imagenet", normalization="caffe")
-    assert [name for name, _ in asked] == ["resnet18", "vgg16"]
+    assert asked == [("resnet_18_imagenet", "stem_conv1"), ("VGG16", "block1_conv1")]
     for wrong, message in (
         ({"normalization": "caffe"}, "normalization='torch'"),
         ({"backbone_weights": "coco"}, "'coco'"),
@@ -527,6 +539,24 @@ def test_imagenet_weights_are_asked_for_by_name(monkeypatch):
             blank("pspnet_resnet18", **{"backbone_weights": "imagenet", **wrong})
     with pytest.raises(ValueError, match="normalization='caffe'"):
         blank("fcn32s_vgg16", backbone_weights="imagenet")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("fcn_resnet18", {}, {}),
+        ("fcn_resnet18", {"backbone_weights": "imagenet"}, {"stem": "7x7"}),
+        ("fcn_resnet18", {"backbone_weights": "imagenet", "stem": "deep"}, {"stem": "deep"}),
+        (
+            "fcn_resnet18",
+            {"stem": "7x7", "output_stride": 16},
+            {"stem": "7x7", "output_stride": 16},
+        ),
+        ("fcn32s_vgg16", {"backbone_weights": "imagenet", "output_stride": 32}, {}),
+    ],
+)
+def test_options_of_the_backbone(name, given, expected):
+    assert resolve_backbone_options(name, **given) == expected
 
 
 @pytest.mark.slow
@@ -550,7 +580,7 @@ def test_a_new_context_module_hands_on_what_the_front_end_says():
         for layer in plain.layers:
             model.get_layer(layer.name).set_weights(layer.get_weights())
         found = model(images)
-        # The noise of eight layers adds up, but leaves the classes apart.
+        # The noise of eight layers adds up, but does not mix the classes.
         assert np.abs(found - expected).mean() < 0.3 * expected.std()
         assert np.corrcoef(np.ravel(found), np.ravel(expected))[0, 1] > 0.95
 
@@ -584,7 +614,9 @@ def test_any_model_that_names_its_stages_is_a_backbone():
     short = keras.Model(images, {"C3": stages["C3"], "C5": x}, name="short")
     with pytest.raises(ValueError, match="also needs C4"):
         build("fcn_resnet18", backbone=short, aux_head=True)
-    with pytest.raises(ValueError, match="output_stride is chosen when a backbone is built"):
+    with pytest.raises(
+        ValueError, match=r"output_stride can be chosen only if .*: output_stride and backbone"
+    ):
         build("fcn_resnet18", backbone=own, output_stride=16)
 
 
@@ -604,7 +636,7 @@ def backbone(strides, channels=3):
     ("name", "strides", "message"),
     [
         ("deeplabv3_resnet18", {"C2": 4}, "'own' has the stages C2; the model also needs C5"),
-        ("deeplabv3_resnet18", {"C4": 8, "C5": 0}, "'own', of which C5 is not in proportion"),
+        ("deeplabv3_resnet18", {"C4": 8, "C5": 0}, "'own', whose C5 is not proportional"),
         (
             "pdanet_resnet18",
             {"C4": 16, "C5": 8},
@@ -705,10 +737,11 @@ def test_bad_arguments(arguments, message):
         ("fcn_resnet18", "num_class", "Did you mean num_classes?"),
     ],
 )
-def test_an_option_that_the_model_does_not_have(name, option, message, monkeypatch):
-    monkeypatch.setattr("pdanet_tf.models.build._build_backbone", None)  # which takes seconds
+@pytest.mark.parametrize("value", [4, None])
+def test_an_option_that_the_model_does_not_have(name, option, message, value, monkeypatch):
+    monkeypatch.setattr(Backbone, "__call__", None)  # which takes seconds
     with pytest.raises(TypeError, match=re.escape(message) + "$" * message.startswith("no")):
-        pdanet_tf.build_model(name, **{option: 4})
+        pdanet_tf.build_model(name, **{option: value})
 
 
 @pytest.mark.parametrize(
@@ -722,7 +755,7 @@ def test_an_option_that_the_model_does_not_have(name, option, message, monkeypat
     ],
 )
 def test_an_option_that_the_backbone_does_not_have(name, option, value, message, monkeypatch):
-    monkeypatch.setattr("pdanet_tf.models.build._build_backbone", None)  # which takes seconds
+    monkeypatch.setattr(Backbone, "__call__", None)  # which takes seconds
     with pytest.raises(ValueError, match=f"^{name} {message}"):
         pdanet_tf.build_model(name, **{option: value})
 
@@ -804,7 +837,7 @@ def test_paths_that_are_no_files(tmp_path, monkeypatch):
     def refuse(path, *_):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("builtins.open", refuse)  # as the superuser may read everything
+    monkeypatch.setattr("builtins.open", refuse)  # the superuser could read any file
     for name in ("best.keras", "best.weights.h5"):
         (tmp_path / name).touch()
         with pytest.raises(PermissionError, match=name):
@@ -858,7 +891,7 @@ def test_unused_names_of_a_checkpoint_are_reported():
 
 
 def genuine_state(name):
-    """A checkpoint as the reference writes it: each batch norm keeps its own books."""
+    """A checkpoint as the reference writes it, with the extra buffers of each batch norm."""
     parts = {part: golden.draw(shapes) for part, shapes in golden.layout(name).items()}
     for state in parts.values():
         for key in [key for key in state if key.endswith(".running_mean")]:
@@ -940,7 +973,7 @@ def test_weights_that_make_every_logit_nan(name, value, path):
 
 
 class TestPyTorchFiles:
-    """Checkpoints as PyTorch writes them; needs PyTorch."""
+    """Checkpoints as PyTorch writes them; requires PyTorch."""
 
     @pytest.fixture
     def write(self, torch, tmp_path):
@@ -1076,7 +1109,7 @@ class TestPyTorchFiles:
                 read(file)
             assert "\n" not in str(caught.value)
             assert "weights_only" not in str(caught.value)
-            assert not re.search(r"\(\d+\)", str(caught.value))  # a code of pickle's
+            assert not re.search(r"\(\d+\)", str(caught.value))  # an opcode of pickle
         assert not (tmp_path / "executed").exists()
         with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
             read(tmp_path / "nowhere.pth")

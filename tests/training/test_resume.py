@@ -643,7 +643,7 @@ def test_settings_of_another_kind_are_named(change, whole, tmp_path):
     content = json.loads((whole / "inference.json").read_text())
     (tmp_path / "inference.json").write_text(json.dumps({**content, **change}))
     with pytest.raises(ValueError, match=r"inference\.json: not what training") as raised:
-        InferenceSettings.beside(tmp_path / "best.keras")
+        InferenceSettings.load_for(tmp_path / "best.keras")
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 500
 
@@ -694,7 +694,7 @@ def test_mutated_files_are_read_or_named(run, whole):
         check_same_run(folder, progress.origin, config, progress.origin["data"])
 
     def read_settings():
-        InferenceSettings.beside(folder.best)
+        InferenceSettings.load_for(folder.best)
 
     outcomes = []
     for name, read in (("config.json", read_config), ("inference.json", read_settings)):

@@ -244,12 +244,13 @@ def test_options_that_do_not_go_with_the_recipe(wrong):
 def test_options_of_the_backbone_reach_the_model(config, monkeypatch):
     loaded = []
     monkeypatch.setattr(
-        "pdanet_tf.models.build.imagenet_weights", lambda backbone, name: loaded.append(name)
+        "pdanet_tf.models.build.load_imagenet_weights",
+        lambda backbone, source: loaded.append(source.name),
     )
     run = _Run(config(backbone_weights="imagenet", output_stride=16))
     model = run._for_inference(run._compiled_model())
     # Once, at the start; the model for use has the stem that these weights brought.
-    assert loaded == ["resnet18"]
+    assert loaded == ["resnet_18_imagenet"]
     backbone = model.get_layer("resnet18")
     assert not any("stem_conv3" in layer.name for layer in backbone.layers)
     assert backbone.compute_output_shape((1, 64, 64, 3))["C5"] == (1, 4, 4, 512)

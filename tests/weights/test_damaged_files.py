@@ -1,4 +1,4 @@
-"""Damaged and foreign files of weights: what loads is right, anything else is one line."""
+"""Damaged and foreign files of weights either load correctly or raise a message of one line."""
 
 import io
 import zipfile
@@ -42,7 +42,7 @@ def mutate(data, rng):
 
 
 def mutate_inside(data, rng):
-    """Mutates one member of an archive, whose checksum then is right."""
+    """Mutates one member of an archive; its checksum matches the mutated content."""
     written = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(written, "w") as new:
         names = old.namelist()
@@ -54,7 +54,7 @@ def mutate_inside(data, rng):
 
 
 def check_mutations(count, source, change, load):
-    """Loads mutations of a file, and returns what was loaded."""
+    """Loads mutations of a file, and returns those that could be loaded."""
     data, rng = source.read_bytes(), np.random.default_rng(0)
     loaded, messages = [], {}
     for index in range(count):
@@ -99,7 +99,7 @@ def test_mutated_weights_files(tmp_path, count):
 
 
 def check_weights(found, expected):
-    """Every weight came from the file: no more of them differ than bytes were changed."""
+    """Checks that every weight came from the file: at most 16 bytes were changed."""
     for ours, theirs in zip(found.weights, expected.weights, strict=True):
         assert ours.shape == theirs.shape
         assert np.sum(ours.numpy() != theirs.numpy()) <= 16

@@ -37,7 +37,7 @@ def test_it_trains_on(model, stored):
     model.train_on_batch(stored["images"], labels)
     assert int(model.optimizer.iterations) == 3
     after = model.predict(stored["images"], verbose=0)["logits"]
-    # Dropout draws other numbers, so that the step is not the same to the last digit.
+    # Dropout draws other numbers, so the step is not exactly the same.
     change = np.abs(after - stored["logits"]).mean()
     assert np.abs(after - stored["logits_after_step"]).mean() < change
 

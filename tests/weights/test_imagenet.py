@@ -1,4 +1,4 @@
-"""Weights of KerasHub and Keras in our backbones, and their backbones in our models."""
+"""Weights of KerasHub and Keras in this package's backbones, and their backbones in its models."""
 
 import sys
 
@@ -19,7 +19,7 @@ DEPTHS = {
 
 @pytest.fixture
 def hub_resnet(keras_hub):
-    """Builds a ResNet of KerasHub, every weight of it random."""
+    """Builds a ResNet of KerasHub with random values in every weight."""
 
     def build(name, **options):
         block_type, depths = DEPTHS[name]
@@ -37,7 +37,7 @@ def hub_resnet(keras_hub):
 
 
 def randomize(model):
-    """Draws what would otherwise be zeros and ones, too: biases, scales and statistics."""
+    """Draws random values for biases, scales and statistics, which start as zeros and ones."""
     rng = np.random.default_rng(0)
     for weight in model.weights:
         if weight.path.endswith(("gamma", "moving_variance")):
@@ -52,7 +52,7 @@ def images(height, width):
 
 
 def assert_close(found, expected):
-    """Compares features, to 1e-4 of their spread where that is more than 1."""
+    """Compares features, to 1e-4 of their standard deviation if that exceeds 1, else to 1e-4."""
     tolerance = 1e-4 * max(1.0, float(np.std(expected)))
     np.testing.assert_allclose(found, expected, atol=tolerance, rtol=0)
 
@@ -145,7 +145,7 @@ def test_imagenet_weights_of_a_resnet(keras_hub, hub_resnet, monkeypatch, name, 
 
 
 def test_keras_hub_has_the_presets(keras_hub):
-    presets = {preset for _, preset in sources._RESNETS.values()}
+    presets = {entry.weights["7x7"].name for entry in pdanet_tf.backbones.RESNETS.values()}
     missing = presets.difference(keras_hub.models.ResNetBackbone.presets)
     assert missing == {"hf://timm/resnet34.a1_in1k"}  # a handle, not a preset
 
@@ -191,7 +191,7 @@ def test_without_keras_hub_the_extra_is_named(monkeypatch):
 
 
 def check_model_on(backbone, levels):
-    """A model of ours has the features of their backbone, and its very variables."""
+    """Checks that a model has the features of a foreign backbone, and shares its variables."""
     model = pdanet_tf.build_model("pspnet_resnet18", num_classes=5, backbone=backbone)
     strides = {"C2": 4, "C3": 8, "C4": 16, "C5": 32}
     ours = pdanet_tf.backbones.as_backbone(backbone)
@@ -217,7 +217,7 @@ def test_a_backbone_of_keras_hub(hub_resnet, tmp_path):
 
 
 def keras_cv_resnet(keras_cv, **options):
-    # `ResNet18V2Backbone()` is this, but asks its settings of the network.
+    # `ResNet18V2Backbone()` builds the same, but downloads its settings.
     return keras_cv.models.ResNetV2Backbone(
         stackwise_filters=[64, 128, 256, 512],
         stackwise_blocks=[2, 2, 2, 2],

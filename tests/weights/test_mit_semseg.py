@@ -22,7 +22,7 @@ def build(tmp_path):
 
     def build(encoder, decoder):
         torch.manual_seed(0)
-        # The builder downloads weights unless it is given some.
+        # The builder downloads weights if it gets none.
         weights = tmp_path / "imagenet.pth"
         torch.save(getattr(models.models.resnet, encoder)().state_dict(), weights)
         network = models.SegmentationModule(
@@ -68,7 +68,7 @@ def images(*size):
 
 
 def assert_same_outputs(model, network, tolerance=2e-5):
-    """Compares log-probabilities, those of deep supervision, too."""
+    """Compares log-probabilities, also those of deep supervision."""
     for size in ((64, 96), (41, 57)):
         with torch.no_grad():
             pixels = torch.from_numpy(images(*size).transpose(0, 3, 1, 2).copy())

@@ -1,11 +1,10 @@
-"""Published checkpoints by name, from a server of our own in place of their makers'."""
+"""Published checkpoints by name, from a local server that replaces the publisher's."""
 
 import functools
 import hashlib
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,23 +14,35 @@ from pdanet_tf import cli
 from pdanet_tf.data import ADE20K_CLASSES, Classes
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings, load_model
-from pdanet_tf.weights import published
+from pdanet_tf.weights import imagenet
 from pdanet_tf.weights.published import CHECKPOINTS, PublishedCheckpoint, PublishedFile, fetch
 from tests.support import golden_models as golden
 
 NAME = "ade20k-resnet18dilated-ppm_deepsup"
 
 
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    """Starts a download again without a pause."""
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+
+
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Serves a folder, counts what is asked for, and gives Keras an empty cache."""
+    """Serves a folder, counts what is asked for, and sets an empty cache."""
     folder = tmp_path / "served" / "model"
     folder.mkdir(parents=True)
 
     class Handler(SimpleHTTPRequestHandler):
         def do_GET(self):
             served.asked.append(self.path)
-            super().do_GET()
+            if served.breaks == 0:
+                return super().do_GET()
+            served.breaks -= 1
+            self.send_response(200)
+            self.send_header("Content-Length", "7")
+            self.end_headers()
+            return self.wfile.write(b"num")
 
         def log_message(self, *_):
             pass
@@ -39,11 +50,9 @@ def server(tmp_path, monkeypatch):
     served = ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder.parent))
     )
-    served.asked, served.folder = [], folder
+    served.asked, served.folder, served.breaks = [], folder, 0
     served.url = f"http://127.0.0.1:{served.server_port}/model"
-    get_file = functools.partial(keras.utils.get_file, cache_dir=str(tmp_path / "cache"))
-    (tmp_path / "cache").mkdir()
-    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
     thread = threading.Thread(target=served.serve_forever)
     thread.start()
     yield served
@@ -62,6 +71,37 @@ def test_a_file_is_downloaded_once(server):
     assert fetch(file).read_bytes() == b"numbers"
     assert fetch(file).parts[-3:] == ("pdanet_tf", "model", "weights.pth")
     assert server.asked == ["/model/weights.pth"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.filterwarnings("ignore:The published hash")
+def test_half_a_file_never_has_the_name_of_the_whole(server, tmp_path, known):
+    file = offer(server, "weights.pth", b"numbers")
+    file = file if known else PublishedFile(file.url)
+    server.breaks = 3
+    with pytest.raises(OSError, match=r"cannot be downloaded: .*3 bytes read.*Check the network"):
+        fetch(file)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    server.breaks = 1
+    assert fetch(file).read_bytes() == b"numbers"
+    assert len(server.asked) == 5
+
+
+def test_a_cache_that_cannot_be_written(server, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(OSError, match=r"weights\.pth cannot be stored as .*: ") as caught:
+        fetch(offer(server, "weights.pth", b"numbers"))
+    assert "Check the network" not in str(caught.value)
+
+
+def test_the_cache_is_in_the_folder_of_keras(monkeypatch, tmp_path):
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".keras" / "pdanet_tf" / "model").mkdir(parents=True)
+    (tmp_path / ".keras" / "pdanet_tf" / "model" / "weights.pth").write_bytes(b"numbers")
+    digest = hashlib.sha256(b"numbers").hexdigest()
+    found = fetch(PublishedFile("http://127.0.0.1:9/model/weights.pth", digest))
+    assert found == tmp_path / ".keras/pdanet_tf/model/weights.pth"
 
 
 def test_a_wrong_hash_is_refused_again_and_again(server):
@@ -101,6 +141,17 @@ def test_the_table_names_models_that_exist():
         for file in (checkpoint.encoder, checkpoint.decoder):
             assert f"/{name}/" in file.url
             assert file.sha256 is None or len(bytes.fromhex(file.sha256)) == 32
+        assert len(checkpoint.classes) == checkpoint.num_classes
+        assert len(checkpoint.classes.colors) == checkpoint.num_classes
+
+
+def test_published_scores():
+    scores = {name: checkpoint.scores for name, checkpoint in CHECKPOINTS.items()}
+    assert (scores[NAME].mean_iou, scores[NAME].pixel_accuracy) == (0.38, 0.7864)
+    # CSAIL publishes the mean of both, too, in percent to two digits.
+    means = [50 * (each.mean_iou + each.pixel_accuracy) for each in scores.values()]
+    np.testing.assert_allclose(means, [54.94, 58.32, 60.50, 61.39], atol=0.0051)
+    assert all("semantic-segmentation-pytorch" in each.source for each in scores.values())
 
 
 @pytest.mark.parametrize(
@@ -124,7 +175,7 @@ def test_a_name_that_is_almost_right():
 
 
 class TestPyTorchCheckpoints:
-    """What is downloaded is read by PyTorch."""
+    """Downloaded checkpoints, which PyTorch reads."""
 
     @pytest.fixture
     def offer_state(self, torch, server):
@@ -152,7 +203,9 @@ class TestPyTorchCheckpoints:
         InferenceSettings(Classes.numbered(3), Protocol()).save(tmp_path)
         assert cli.main(["predict", "photo.png", "--model", NAME, "--short-edges", "40"]) == 0
         printed = capsys.readouterr().out
-        assert InferenceSettings.beside(NAME) == InferenceSettings(ADE20K_CLASSES, Protocol((450,)))
+        assert InferenceSettings.load_for(NAME) == InferenceSettings(
+            ADE20K_CLASSES, Protocol((450,))
+        )
         expected = pdanet_tf.predict(image, NAME, protocol=Protocol((40,)))
         assert expected.classes == ADE20K_CLASSES
         assert next(iter(expected.areas())) in printed
@@ -174,8 +227,10 @@ class TestPyTorchCheckpoints:
         state = golden.draw(golden.layout("fcn")["encoder"])
         state |= {"fc.weight": np.zeros((1000, 512)), "fc.bias": np.zeros(1000)}
         file = offer_state("resnet18-imagenet.pth", state)
-        monkeypatch.setitem(published.DEEP_STEM_RESNETS, "resnet18", file)
+        asked = []
+        monkeypatch.setattr(imagenet, "fetch", lambda there: asked.append(there.url) or fetch(file))
         model = pdanet_tf.build_model("fcn_resnet18", stem="deep", backbone_weights="imagenet")
         kernel = model.get_layer("resnet18").get_layer("stem_conv2").conv.kernel
         wanted = state["conv2.weight"].transpose(2, 3, 1, 0)
         np.testing.assert_array_equal(kernel, wanted)
+        assert [url.rpartition("/")[2] for url in asked] == ["resnet18-imagenet.pth"]

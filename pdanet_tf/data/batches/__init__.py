@@ -1,4 +1,4 @@
-"""Batches for training."""
+"""Batches for training: two recipes (`crop`, `paper`), and the tf.data pipeline of both."""
 
 from pdanet_tf.base.lazy import lazy_attributes
 

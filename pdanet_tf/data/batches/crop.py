@@ -1,4 +1,4 @@
-"""The modern recipe: images randomly scaled, cropped to one size, flipped and recoloured."""
+"""The crop recipe: images randomly scaled, cropped to one size, flipped and recoloured."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pdanet_tf.data.batches.sampling import Sample, nearest_indices, shuffled, thin_out, variation
+from pdanet_tf.data.batches.sampling import (
+    Sample,
+    nearest_indices,
+    shuffled,
+    subsample_label,
+    variation,
+)
 from pdanet_tf.data.dataset import SegmentationDataset
 
 # From RGB to luma and the two axes of chroma (NTSC).
@@ -31,40 +37,47 @@ class CropRecipe:
         """Returns the sample at a position of the endless stream."""
         epoch, place = divmod(position, len(self.dataset))
         index = int(shuffled(self.seed, epoch, len(self.dataset))[place])
-        image, label = self.dataset.read_picture(index)
+        image, label = self.dataset.read_pil(index)
         rng = variation(self.seed, position)
         scale = rng.uniform(*self.scale_range)
         factor = scale * (self.short_edge or min(label.shape)) / min(label.shape)
-        window = _Window.of(label.shape, factor, self.crop_size, (rng.random(), rng.random()))
-        picture, (rows, columns) = window.cut(image), window.indices(label.shape)
+        window = _Window.for_crop(label.shape, factor, self.crop_size, (rng.random(), rng.random()))
+        crop, (rows, columns) = window.cut(image), window.indices(label.shape)
         if rng.random() < 0.5 and self.flip:
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             columns = columns[::-1]
         if self.color_jitter:
-            picture = jitter_colors(picture, self.color_jitter, rng)
-        label = thin_out(label, rows, columns, self.label_stride, self.label_start)
-        return Sample(np.asarray(picture), label, self.crop_size)
+            crop = jitter_colors(crop, self.color_jitter, rng)
+        label = subsample_label(label, rows, columns, self.label_stride, self.label_start)
+        return Sample(np.asarray(crop), label, self.crop_size)
 
 
 @dataclass(frozen=True)
 class _Window:
     """A part of an image, and the size that it is scaled to.
 
-    Only the window is scaled: a large photograph is never held in full at twice its size.
+    Only the window is scaled, so a large image is never held at twice its size.
     """
 
-    box: tuple[float, float, float, float]  # left, top, right, bottom in the image's pixels
+    box: tuple[float, float, float, float]  # left, top, right, bottom in pixels of the image
     size: tuple[int, int]  # width and height
 
     @classmethod
-    def of(
+    def for_crop(
         cls,
         shape: tuple[int, ...],
         factor: float,
         crop_size: tuple[int, int],
         place: tuple[float, float],
     ) -> "_Window":
-        """Returns the window of the crop's size at a relative place (0 to 1) of a scaled image."""
+        """Returns the window of an image that becomes a crop of the scaled image.
+
+        Args:
+            shape: (height, width) of the image.
+            factor: Scale of the image.
+            crop_size: (height, width) of the crop; a smaller scaled image is not cropped.
+            place: Relative vertical and horizontal position of the crop, each from 0 to 1.
+        """
         spans = []
         for side, crop, share in zip(shape, crop_size, place, strict=True):
             scaled = max(1, round(side * factor))
@@ -75,11 +88,11 @@ class _Window:
         return cls((left, top, right, bottom), (width, height))
 
     def cut(self, image: Image.Image) -> Image.Image:
-        """Scales the window of an image bilinearly."""
+        """Returns the window of an image, scaled bilinearly."""
         return image.resize(self.size, Image.Resampling.BILINEAR, box=self.box)
 
     def indices(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the rows and columns that a scaling by nearest neighbour takes."""
+        """Returns the rows and columns that a nearest-neighbour resize of the window selects."""
         left, top, right, bottom = self.box
         width, height = self.size
         return (
@@ -88,27 +101,27 @@ class _Window:
         )
 
 
-def jitter_colors(picture: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
+def jitter_colors(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
     """Changes brightness, contrast, saturation and hue at random.
 
     The ranges are those of torchvision's `ColorJitter(strength, strength, strength,
-    strength / 4)`, in the proportions of SimCLR. The hue is turned in the plane of chroma (YIQ)
-    instead of HSV: so all four are linear in RGB, one matrix does them in one pass, and nothing
-    is clipped in between.
+    strength / 4)`, in the proportions of SimCLR. The hue is rotated in the plane of chroma (YIQ)
+    instead of in HSV: all four changes are then linear in RGB, so one matrix applies them in one
+    pass, and no value is clipped in between.
 
     Args:
-        picture: An RGB picture.
+        image: An RGB image.
         strength: From 0 (none) to 1. Factors of brightness, contrast and saturation are drawn
-            from 1 - strength to 1 + strength, the turn of the hue from -strength / 4 to
+            from 1 - strength to 1 + strength, the rotation of the hue from -strength / 4 to
             strength / 4 of the circle.
-        rng: Where the random numbers come from.
+        rng: The random generator.
     """
     brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3)
     angle = 2 * math.pi * rng.uniform(-strength / 4, strength / 4)
     cosine, sine = saturation * math.cos(angle), saturation * math.sin(angle)
-    turn = np.array([(1, 0, 0), (0, cosine, -sine), (0, sine, cosine)])
-    colors = brightness * contrast * np.linalg.inv(_YIQ) @ turn @ _YIQ
-    # Contrast is about the mean of the luma, as in torchvision.
-    gray = brightness * (1 - contrast) * np.asarray(picture.convert("L")).mean()
+    rotation = np.array([(1, 0, 0), (0, cosine, -sine), (0, sine, cosine)])
+    colors = brightness * contrast * np.linalg.inv(_YIQ) @ rotation @ _YIQ
+    # Contrast changes the distance to the mean luma, as in torchvision.
+    gray = brightness * (1 - contrast) * np.asarray(image.convert("L")).mean()
     matrix = np.column_stack([colors, np.full(3, gray)])
-    return picture.convert("RGB", tuple(matrix.ravel().tolist()))
+    return image.convert("RGB", tuple(matrix.ravel().tolist()))

@@ -1,4 +1,4 @@
-"""The reference's recipe: batches by orientation, each at a short edge of its own."""
+"""The paper recipe, as in the reference: batches by orientation, each with its own short edge."""
 
 import functools
 import math
@@ -8,17 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from pdanet_tf.data.batches.sampling import Sample, nearest_indices, shuffled, thin_out, variation
+from pdanet_tf.data.batches.sampling import (
+    Sample,
+    nearest_indices,
+    shuffled,
+    subsample_label,
+    variation,
+)
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError
 
-_MULTIPLE = 8  # of which the sides of a batch are, whatever the stride of the labels
+_MULTIPLE = 8  # the sides of a batch are multiples of it, whatever the stride of the labels
 
 
 class PaperRecipe:
     """Samples of `pdanet_tf.data.batches.pipeline.paper_batches`, which describes the arguments.
 
-    The size of every image is read first.
+    Creating it reads the size of every image.
     """
 
     def __init__(
@@ -59,7 +65,7 @@ class PaperRecipe:
         return Sample(image, label, (int(padded[0]), int(padded[1])))
 
     def _scaled(self, indices: np.ndarray, short_edge: int) -> np.ndarray:
-        """Returns the height and width that every image of a batch is scaled to."""
+        """Returns the scaled (height, width) of each image of a batch, `(batch_size, 2)`."""
         sizes = self._sizes[indices]
         scales = np.minimum(short_edge / sizes.min(1), self.max_size / sizes.max(1))
         return np.maximum((sizes * scales[:, None]).astype("int64"), 1)
@@ -67,24 +73,24 @@ class PaperRecipe:
     def _load(
         self, index: int, size: tuple[int, int], flipped: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        picture, label = self.dataset.read_picture(index)
+        image, label = self.dataset.read_pil(index)
         if label.shape != tuple(self._sizes[index]):
             raise DataError(
                 f"{self.dataset.name(index)}: the image is {label.shape[0]} x {label.shape[1]} "
                 f"(height x width), but was {self._sizes[index][0]} x {self._sizes[index][1]} "
-                "when the run began; leave the data as they are while a run reads them"
+                "when the run began; do not change the data during a run"
             )
         height, width = size
         rows = nearest_indices(label.shape[0], height)
         columns = nearest_indices(label.shape[1], width)
         if flipped:
-            # Before the image is scaled, as in the reference: the other way round differs by a
-            # level here and there.
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            # Before the image is scaled, as in the reference: scaling first changes some pixels by
+            # one level.
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             columns = label.shape[1] - 1 - columns
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-        label = thin_out(label, rows, columns, self.label_stride, self.label_start)
-        return np.asarray(picture), label
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        label = subsample_label(label, rows, columns, self.label_stride, self.label_start)
+        return np.asarray(image), label
 
 
 def _read_sizes(dataset: SegmentationDataset) -> np.ndarray:
@@ -93,17 +99,17 @@ def _read_sizes(dataset: SegmentationDataset) -> np.ndarray:
 
 
 class OrientationBatches:
-    """Which samples make up which batch, portrait with portrait and landscape with landscape.
+    """Assigns samples to batches, portrait with portrait and landscape with landscape.
 
-    The samples come in an order of its own for each pass over the data. Each goes to the list of
-    its orientation; a list that holds `batch_size` samples is a batch, and is emptied. What is
-    left at the end of a pass stays for the next one.
+    Each pass over the data has its own order. Each sample is appended to the list of its
+    orientation; when a list has `batch_size` samples, they become a batch and the list is emptied.
+    The samples left at the end of a pass stay in the lists for the next pass.
 
-    Any batch can be told without those before it: every pass has as many portraits as any other,
-    so that the place of a batch in the endless sequence of portraits tells its pass.
+    Any batch can be computed without the batches before it: every pass has the same number of
+    portraits, so the position of a batch in the endless sequence of portraits determines its pass.
 
     Args:
-        portrait: For each sample, whether it is higher than wide.
+        portrait: `(samples,)`, whether each sample is higher than wide.
         batch_size: Number of samples per batch.
         seed: Seed of the orders.
     """
@@ -114,29 +120,29 @@ class OrientationBatches:
         self._count = len(portrait)
         self._groups = [group for group in (portrait, ~portrait) if group.any()]
         self._sizes = [int(group.sum()) for group in self._groups]
-        # The readers of one batch, and of the next, ask for the same pass.
+        # The threads that read a batch and the next one ask for the same pass, or for two passes.
         self._pass_batches = functools.lru_cache(maxsize=2)(self._compute_pass_batches)
 
     def indices(self, step: int) -> np.ndarray:
-        """Returns the samples of the batch of that number, `(batch_size,)`."""
-        # No later than the batch's pass, and few passes before it.
+        """Returns the indices of the samples of a batch, `(batch_size,)`."""
+        # A lower bound of the batch's pass, at most a few passes below it.
         number = step * self.batch_size // self._count
         while self._batches_before(number + 1) <= step:
             number += 1
         return self._pass_batches(number)[step - self._batches_before(number)]
 
     def _batches_before(self, number: int) -> int:
-        """Returns how many batches are full before a pass."""
+        """Returns the number of batches that are complete before a pass begins."""
         return sum(number * size // self.batch_size for size in self._sizes)
 
     def _compute_pass_batches(self, number: int) -> np.ndarray:
-        """Returns the batches that are full during a pass, in order, `(batches, batch_size)`."""
+        """Returns the batches that a pass completes, in order, `(batches, batch_size)`."""
         order = self._order(number)
         batches, ends = [], []
         for group in self._groups:
             places = np.flatnonzero(group[order])
-            # In the endless sequence of this orientation: where the pass begins, and where the
-            # batch that is not full then.
+            # Positions in the endless sequence of this orientation: the start of the pass, and the
+            # first sample of the batch that is incomplete at that time.
             start = number * len(places)
             first = start // self.batch_size * self.batch_size
             oldest = first // len(places)

@@ -1,8 +1,8 @@
-"""From a data set to batches for training, in tf.data.
+"""The tf.data pipeline: turns a data set and a recipe into batches for training.
 
 Every sample is a pure function of the seed and of its position in the endless stream of training
-samples. So the same seed gives the same batches whatever the machine, and a run can begin at any
-step.
+samples. Therefore the same seed gives the same batches on every machine, and a run can start at
+any step.
 """
 
 import functools
@@ -35,31 +35,31 @@ def crop_batches(
 ) -> tf.data.Dataset:
     """Returns an endless stream of shuffled, randomly scaled, cropped and flipped batches.
 
-    Image and labels are transformed together; labels always by nearest neighbour. Every sample
-    comes once per epoch, in an order of its own for each epoch. All batches have one shape, so
-    that XLA compiles the training step once.
+    Image and label map are transformed together, the label map by nearest neighbour. Every sample
+    occurs once per epoch, and each epoch has its own order. All batches have the same shape, so
+    XLA compiles the training step once.
 
     Args:
-        dataset: Images and labels.
+        dataset: Images and label maps.
         batch_size: Number of images per batch.
-        crop_size: (height, width) of the crops. Images that are smaller are padded at the bottom
-            and right, with `pad_color` and with the void label.
-        short_edge: The short edge that images are scaled to before the random scale; None takes
-            their own.
+        crop_size: (height, width) of the crops. Smaller images are padded at the bottom and right,
+            with `pad_color` and with the data set's `void_label`.
+        short_edge: The short edge that images are scaled to before the random scale; None keeps
+            the size of each image.
         scale_range: Lowest and highest random scale.
-        flip: Whether to flip every other image from left to right.
-        color_jitter: How much brightness, contrast, saturation and hue change, from 0 (not at
-            all) to 1: factors go from 1 - color_jitter to 1 + color_jitter, the hue turns by up
-            to color_jitter / 4 of the circle (torchvision's `ColorJitter`).
-        label_stride: Every so many labels in both directions are kept: 8 for logits at 1/8. Cell
-            i has the label at pixel label_start + label_stride * i, or the void label where that
-            lies outside of the crop.
-        label_start: Row and column of the first label, at least 0: where the model's first cell is
-            centred. None takes the middle of the cell, label_stride // 2, as the reference does.
+        flip: Whether to flip images from left to right with a probability of 0.5.
+        color_jitter: Strength of the random changes of brightness, contrast, saturation and hue,
+            from 0 (none) to 1: factors are between 1 - color_jitter and 1 + color_jitter, and the
+            hue is rotated by up to color_jitter / 4 of the circle (torchvision's `ColorJitter`).
+        label_stride: Stride of the labels in both directions: 8 for logits at 1/8. Cell i has the
+            label at pixel label_start + label_stride * i, or `void_label` if that pixel is outside
+            the crop.
+        label_start: Row and column of the first label, at least 0: the centre of the model's first
+            cell. None takes the middle of the cell, label_stride // 2, as the reference does.
         pad_color: RGB, 0 to 255.
-        seed: Seed of everything random.
-        start_step: Number of the first batch: batches are the same as if all before had been
-            drawn.
+        seed: Seed of all random numbers.
+        start_step: Index of the first batch. The batches are the same as if all batches before it
+            had been drawn.
 
     Returns:
         Batches of images `(batch_size, *crop_size, 3)`, float32, RGB, 0 to 255, and labels
@@ -101,34 +101,34 @@ def paper_batches(
 ) -> tf.data.Dataset:
     """Returns an endless stream of the reference's batches: whole images of one orientation.
 
-    The samples come in an order of its own for each pass over the data, portraits (higher than
-    wide) and landscapes apart: as soon as there are `batch_size` of one orientation, they are a
-    batch. What is left over at the end of a pass waits for the next one. Each batch is scaled to
-    a short edge drawn for it, so that batches differ in shape.
+    Each pass over the data has its own order. Portraits (higher than wide) and landscapes are
+    batched separately: as soon as there are `batch_size` images of one orientation, they become a
+    batch. Images left over at the end of a pass are used in the next one. Each batch is scaled to
+    a short edge drawn for it, so batches differ in shape.
 
-    Labels are scaled by nearest neighbour, and then reduced by nearest neighbour, so that the
-    loss is taken at 1 / `label_stride`.
+    Label maps are scaled by nearest neighbour, and then subsampled by `label_stride`, so that the
+    loss is computed at 1 / `label_stride`.
 
     Args:
-        dataset: Images and labels. The size of every image is asked for at the start.
+        dataset: Images and label maps. The size of every image is read at the start.
         batch_size: Number of images per batch.
-        short_edges: What the short edge of a batch's images is drawn from.
-        max_size: Longest edge; the short edge is then shorter than drawn.
-        flip: Whether to flip every other image from left to right.
-        label_stride: Every so many labels in both directions are kept: 8 for logits at 1/8.
+        short_edges: The short edges from which that of each batch is drawn.
+        max_size: Largest long edge; an image that would exceed it gets a shorter short edge.
+        flip: Whether to flip images from left to right with a probability of 0.5.
+        label_stride: Stride of the labels in both directions: 8 for logits at 1/8.
         label_start: As in `crop_batches`.
         pad_color: RGB, 0 to 255: the pixel mean of the model's normalisation
-            (`pdanet_tf.layers.pixel_mean`), so that the padding is zero behind it.
-        seed: Seed of everything random.
-        start_step: Number of the first batch: batches are the same as if all before had been
-            drawn.
+            (`pdanet_tf.layers.pixel_mean`), so that the padding is zero after normalisation.
+        seed: Seed of all random numbers.
+        start_step: Index of the first batch. The batches are the same as if all batches before it
+            had been drawn.
 
     Returns:
         Batches of images `(batch_size, height, width, 3)`, float32, RGB, 0 to 255, padded at the
         bottom and right with `pad_color` to the largest height and width of the batch, rounded up
         to a multiple of 8 (and of `label_stride`); and labels
-        `(batch_size, height / label_stride, width / label_stride)`, int32, padded with the ignore
-        label.
+        `(batch_size, height / label_stride, width / label_stride)`, int32, padded with the data
+        set's `void_label`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -158,9 +158,9 @@ def _batches(
     start_step: int,
     size: tuple[int | None, int | None] = (None, None),
 ) -> tf.data.Dataset:
-    """Reads samples side by side, pads them, and batches them in order.
+    """Reads samples in parallel, pads them, and batches them in order.
 
-    `size` is the height and width of all images, where they have one.
+    `size` is the (height, width) of all padded images; None if it differs between batches.
     """
     background = np.array(pad_color, "float32")
     read = counted(functools.partial(_read_padded, recipe, label_stride, background, void_label))
@@ -174,11 +174,11 @@ def _batches(
     batches = (
         positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size, drop_remainder=True)
-        # One to be used next and one in the making: those of whole images are large.
+        # One batch is ready while the next is being made; batches of whole images are large.
         .prefetch(2)
     )
     options = tf.data.Options()
-    # The stream of positions has no files to be dealt out to workers.
+    # The stream of positions has no files that could be distributed among workers.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return batches.with_options(options)
 
@@ -191,7 +191,7 @@ def _read_padded(
     position: np.int64,
 ) -> tuple[np.ndarray, np.ndarray]:
     image, label, (height, width) = recipe.sample(int(position))
-    # NumPy converts to float32 while it writes to its place, which spares passes over the image.
+    # Assigning to a slice converts to float32 on the way, which saves passes over the image.
     padded = np.empty((height, width, 3), "float32")
     padded_label = np.empty((-(-height // label_stride), -(-width // label_stride)), "int32")
     _fill(padded, image, background)
@@ -200,7 +200,7 @@ def _read_padded(
 
 
 def _fill(target: np.ndarray, part: np.ndarray, rest: np.ndarray | int) -> None:
-    """Writes a part to the top left, and something else to the right of it and below."""
+    """Writes `part` to the top left of `target`, and `rest` to the right of it and below."""
     height, width = part.shape[:2]
     target[:height, :width] = part
     target[:height, width:] = rest

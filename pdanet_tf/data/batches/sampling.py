@@ -1,4 +1,4 @@
-"""What the recipes have in common: random numbers by position, and labels at a coarser grid."""
+"""Parts that both recipes share: random numbers by position, and subsampled label maps."""
 
 import functools
 from typing import NamedTuple, Protocol
@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-# Streams of random numbers that have nothing to do with each other.
+# Independent streams of random numbers.
 _ORDER, _VARIATION = 0, 1
 
 
@@ -15,8 +15,8 @@ class Sample(NamedTuple):
 
     Attributes:
         image: `(height, width, 3)`, uint8, RGB, not padded.
-        label: `(rows, columns)`, int32: every so many labels, as the recipe says.
-        size: Height and width that the image has when it is padded like its batch.
+        label: `(rows, columns)`, int32, subsampled by the stride of the recipe.
+        size: (height, width) to which the image is padded in its batch.
     """
 
     image: np.ndarray
@@ -25,15 +25,15 @@ class Sample(NamedTuple):
 
 
 class Recipe(Protocol):
-    """Turns positions in the endless stream of training samples into samples."""
+    """Maps each position in the endless stream of training samples to its sample."""
 
     def sample(self, position: int) -> Sample:
-        """Returns the sample at a position: always the same, whatever was asked for before."""
+        """Returns the sample at a position, which does not depend on earlier calls."""
 
 
 @functools.lru_cache(maxsize=8)
 def shuffled(seed: int, number: int, count: int) -> np.ndarray:
-    """Returns the order in which `count` samples come in a pass over the data.
+    """Returns the order of `count` samples in one pass over the data, `(count,)`.
 
     Args:
         seed: Seed of the run.
@@ -41,25 +41,25 @@ def shuffled(seed: int, number: int, count: int) -> np.ndarray:
         count: Number of samples.
     """
     order = np.random.default_rng((seed, _ORDER, number)).permutation(count)
-    order.setflags(write=False)  # it is shared
+    order.setflags(write=False)  # the cache shares it
     return order
 
 
 def variation(seed: int, number: int) -> np.random.Generator:
-    """Returns the random numbers of one sample, or of one batch, of a run."""
+    """Returns the random generator of one sample, or of one batch, of a run."""
     return np.random.default_rng((seed, _VARIATION, number))
 
 
 def nearest_indices(side: int, new_side: int, box: tuple[float, float] | None = None) -> np.ndarray:
-    """Returns which rows (or columns) a resize by nearest neighbour takes.
+    """Returns the indices of the rows (or columns) that a nearest-neighbour resize selects.
 
-    Pillow itself is asked, by a resize of the numbers 0, 1, 2 ...: it adds up steps, so that a
-    formula would differ from it at some ties.
+    It resizes the numbers 0, 1, 2 ... with Pillow itself: Pillow accumulates steps, so a formula
+    would differ from it at some ties.
 
     Args:
-        side: Number of rows that there are.
+        side: Number of rows of the label map.
         new_side: Number of rows of the result.
-        box: Where the part that is resized begins and ends; None for the whole.
+        box: Start and end of the part that is resized; None for all rows.
 
     Returns:
         `(new_side,)`, int32.
@@ -70,19 +70,24 @@ def nearest_indices(side: int, new_side: int, box: tuple[float, float] | None = 
     return np.asarray(resized)[0]
 
 
-def thin_out(
+def subsample_label(
     label: np.ndarray,
     rows: np.ndarray,
     columns: np.ndarray,
     stride: int,
     start: int | None = None,
 ) -> np.ndarray:
-    """Subsamples the given rows and columns of labels by `stride`.
+    """Resizes a label map to the given rows and columns, and subsamples the result by `stride`.
 
-    The first label is that at `start`; None takes the middle of its cell, `stride // 2`.
+    Only the labels that remain are computed.
 
-    That is what the resized label, reduced by nearest neighbour, would hold; but most of it is
-    never computed.
+    Args:
+        label: `(height, width)`.
+        rows: Row of `label` for each row of the resized label map, see `nearest_indices`.
+        columns: Column of `label` for each column of the resized label map.
+        stride: Distance between two labels that remain, in the resized label map.
+        start: Row and column of the first label; None takes the middle of its cell,
+            `stride // 2`.
     """
     every = slice(stride // 2 if start is None else start, None, stride)
     return label[np.ix_(rows[every], columns[every])]

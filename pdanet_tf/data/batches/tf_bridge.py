@@ -1,4 +1,8 @@
-"""Python functions that TensorFlow's threads call, which must not be cut off at exit."""
+"""Lets tf.data call Python safely: Python waits for running calls at exit, and errors survive.
+
+tf.data calls Python from threads of TensorFlow. Without `counted`, the process can hang at exit;
+without `ErrorRecordingDataset`, an error about a user's file ends as a traceback of TensorFlow.
+"""
 
 import atexit
 import functools
@@ -12,20 +16,21 @@ import numpy as np
 from PIL import Image
 
 from pdanet_tf.data.dataset import SegmentationDataset
-from pdanet_tf.data.examination import Examination
 from pdanet_tf.data.problems import DataError
+from pdanet_tf.data.validation.image import ImageReport
 
 _Result = TypeVar("_Result")
-_PAUSE = 0.1  # seconds without a call, after which none is expected
-_LONGEST_WAIT = 10.0
+_PAUSE = 0.1  # seconds without a call after which no more calls are expected
+_LONGEST_WAIT = 10.0  # seconds
 
 
-class _Calls:
-    """Counts calls, and can wait for a pause.
+class _CallCounter:
+    """Counts running calls, and waits until there are none.
 
-    When Python ends, a thread of TensorFlow that asks for Python's lock never gets it, and an
-    iterator that is still held waits for that thread for ever. Pipelines read ahead only so far:
-    a moment after the last batch was taken nobody asks any more.
+    When Python exits, a thread of TensorFlow that requests Python's global lock never gets it, and
+    an iterator that still exists waits for that thread forever. Waiting for a pause in the calls
+    avoids this: pipelines prefetch a limited number of batches, so the calls stop soon after the
+    last batch was taken.
     """
 
     def __init__(self) -> None:
@@ -34,25 +39,25 @@ class _Calls:
         self._latest = time.monotonic()
 
     def counted(self, function: Callable[..., _Result]) -> Callable[..., _Result]:
-        """Returns the function with its calls counted."""
+        """Returns a function that counts its calls while they run."""
 
         @functools.wraps(function)
         def call(*arguments: object) -> _Result:
-            self._note(1)
+            self._change(1)
             try:
                 return function(*arguments)
             finally:
-                self._note(-1)
+                self._change(-1)
 
         return call
 
-    def _note(self, change: int) -> None:
+    def _change(self, change: int) -> None:
         with self._lock:
             self._running += change
             self._latest = time.monotonic()
 
     def wait_for_pause(self) -> None:
-        """Returns when no call runs and none has for a while, or when that takes too long."""
+        """Waits until no call has run for 0.1 s, but for 10 s at most."""
         deadline = time.monotonic() + _LONGEST_WAIT
         while time.monotonic() < deadline:
             if not self._running and time.monotonic() - self._latest > _PAUSE:
@@ -60,23 +65,19 @@ class _Calls:
             time.sleep(_PAUSE / 4)
 
 
-_calls = _Calls()
+_counter = _CallCounter()
+counted = _counter.counted  # decorates the Python functions that tf.data calls
+atexit.register(_counter.wait_for_pause)
 
 
-counted = _calls.counted
+class ErrorRecordingDataset(SegmentationDataset):
+    """Wraps a data set, and records the first `DataError` that it raises.
 
-
-atexit.register(_calls.wait_for_pause)
-
-
-class WatchedDataset(SegmentationDataset):
-    """Another data set, with its errors kept.
-
-    What a data set raises inside of tf.data ends in an error of TensorFlow's, which tells of
-    graph nodes and prints a traceback. `errors` raises the first one itself.
+    tf.data replaces an error of a Python function by an error of TensorFlow, whose message is
+    about graph nodes and contains a traceback. `original_errors` raises the recorded error instead.
 
     Args:
-        dataset: The other data set.
+        dataset: The data set to read from.
     """
 
     def __init__(self, dataset: SegmentationDataset) -> None:
@@ -98,34 +99,34 @@ class WatchedDataset(SegmentationDataset):
         return self._dataset.size(index)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns an image and its labels; keeps the first error."""
-        with self._kept():
+        """Returns an image and its label map; records the first error."""
+        with self._recording():
             return self._dataset.read(index)
 
-    def read_picture(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """Returns an image as one of Pillow's, and its labels; keeps the first error."""
-        with self._kept():
-            return self._dataset.read_picture(index)
+    def read_pil(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Returns the same as `read`, but the image as a Pillow image."""
+        with self._recording():
+            return self._dataset.read_pil(index)
 
     @contextmanager
-    def _kept(self) -> Iterator[None]:
+    def _recording(self) -> Iterator[None]:
         try:
             yield
         except DataError as error:
             self._error = self._error or error
             raise
 
-    def examine(self, index: int) -> Examination:
-        """Reads an image with its labels, and tells what is wrong with them."""
+    def examine(self, index: int) -> ImageReport:
+        """Reads an image and its label map, and returns their properties and problems."""
         return self._dataset.examine(index)
 
     def check(self) -> None:
-        """Raises `DataError` if something is wrong with the files."""
+        """Raises `DataError` if the files have a problem."""
         self._dataset.check()
 
     @contextmanager
-    def errors(self) -> Iterator[None]:
-        """Raises the error that reading met, in place of what TensorFlow has made of it."""
+    def original_errors(self) -> Iterator[None]:
+        """Raises the recorded error in place of the error that TensorFlow made of it."""
         try:
             yield
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Where images and labels come from."""
+"""Sources of images and label maps: folders, drawn scenes, CamVid, ADE20K."""
 
 from pdanet_tf.base.lazy import lazy_attributes
 

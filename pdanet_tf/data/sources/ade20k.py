@@ -1,4 +1,4 @@
-"""ADE20K's scene parsing benchmark of 150 classes (Zhou et al. 2017)."""
+"""ADE20K (Zhou et al. 2017): the scene parsing benchmark of 150 classes, in a folder."""
 
 import csv
 from importlib import resources
@@ -25,7 +25,7 @@ ADE20K_CLASSES = _load_classes()
 def ade20k(root: PathLike, split: str, *, strict: bool = True) -> FolderDataset:
     """Opens an extracted `ADEChallengeData2016`, the benchmark with 150 classes.
 
-    Annotations hold 0 for "other", which does not count, and the classes from 1 to 150.
-    For `strict` see `FolderDataset`.
+    Its annotations contain 0 for "other", which is ignored, and the classes as 1 to 150. For
+    `strict` see `FolderDataset`.
     """
     return FolderDataset(root, split, ADE20K_CLASSES, label_offset=1, strict=strict)

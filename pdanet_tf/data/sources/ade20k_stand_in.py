@@ -1,7 +1,7 @@
-"""A stand-in for ADE20K: its layout and its sizes, with pictures drawn from a seed.
+"""A drawn substitute for ADE20K, for tests of load and speed: same layout, sizes and classes.
 
-Reading, scaling and training meet the load that the benchmark's archive would be, without the
-archive. The regions make no scenes: to learn from, see `pdanet_tf.data.sources.synthetic`.
+Reading, scaling and training have the same load as with the benchmark's archive. The images are
+not scenes; for images that a model can learn from see `pdanet_tf.data.sources.synthetic`.
 """
 
 import os
@@ -24,17 +24,17 @@ from pdanet_tf.files import whole_folder
 
 class _Split(NamedTuple):
     folder: str
-    prefix: str  # of the files' names
+    prefix: str  # of the file names
     column: int  # in the table of sizes
 
 
 _SPLITS = (_Split("training", "ADE_train", 2), _Split("validation", "ADE_val", 3))
-_OTHER_SHARE = 0.0725  # of pixels without a class, from the official objectInfo150.txt
-_SCENES = ("bathroom", "bedroom", "street", "living_room", "kitchen", "skyscraper", "misc")
-_TILE = 1024  # side of the square of noise that all textures are cut from
+_OTHER_SHARE = 0.0725  # share of unlabelled pixels, from the official objectInfo150.txt
+_CATEGORIES = ("bathroom", "bedroom", "street", "living_room", "kitchen", "skyscraper", "misc")
+_TILE = 1024  # side of the square of noise from which all textures are cut
 _NOTE = """\
 Drawn by pdanet_tf.data.write_stand_in from the seed {seed}, for tests of load and speed.
-This is not ADE20K: layout, sizes and classes are as there, the pictures are not.
+This is not ADE20K: it has the same layout, sizes and classes, but different images.
 """
 
 
@@ -47,25 +47,25 @@ def write_stand_in(
 ) -> Path:
     """Draws a folder like an extracted `ADEChallengeData2016`; the default is a tenth of it.
 
-    Heights and widths lie evenly over the table of ADE20K's sizes; 20210 and 2000 images have
-    exactly those. A picture and its annotation take as many bytes per pixel as they do in its
-    archive of 967 MB, 0.18. Regions have its classes, a few frequent and many rare ones.
+    The sizes of the images are distributed as in ADE20K; 20210 training and 2000 validation images
+    have exactly its sizes. An image and its annotation take 0.18 bytes per pixel, as in the archive
+    of 967 MB. The regions have the classes of ADE20K, a few frequent and many rare ones.
 
     Args:
-        root: The folder to be, which must not exist; it appears when all of it is written.
+        root: The new folder, which must not exist. It appears when it is complete.
         num_training: Number of images in the training split.
         num_validation: Number of images in the validation split.
-        seed: The same seed and numbers give the same bytes.
+        seed: The same seed and numbers of images give the same bytes.
         progress: Whether to show a progress bar.
 
     Returns:
-        The folder: `images` and `annotations`, each with `training` and `validation`; annotations
-        hold 0 for "other" and the classes from 1 to 150. Also `sceneCategories.txt`,
-        `objectInfo150.txt` (shares and numbers of what was drawn) and a `README.txt` that says
-        what it is.
+        The folder: `images` and `annotations`, each with `training` and `validation`. Annotations
+        contain 0 for "other" and the classes as 1 to 150. It also contains `sceneCategories.txt`,
+        `objectInfo150.txt` (frequencies of the classes in the drawn images) and a `README.txt`
+        that explains the folder.
 
     Raises:
-        FileExistsError: If there is something called `root`.
+        FileExistsError: If `root` already exists.
         ValueError: If a number is out of range.
 
     Example:
@@ -88,37 +88,37 @@ def write_stand_in(
 
 def _write(folder: Path, counts: tuple[int, int], seed: int, progress: bool) -> None:
     table, noise = _load_sizes(), _draw_noise(seed)
-    pictures: list[_Picture] = []
+    scenes: list[_Scene] = []
     for split, count in zip(_SPLITS, counts, strict=True):
         for kind in ("images", "annotations"):
             (folder / kind / split.folder).mkdir(parents=True)
         sizes = _draw_sizes(table, split.column, count, _generator(seed, split))
-        pictures += [_Picture(split, number, size, seed) for number, size in enumerate(sizes, 1)]
-    # Most of the time passes in Pillow's encoders and NumPy's loops, outside Python's lock.
+        scenes += [_Scene(split, number, size, seed) for number, size in enumerate(sizes, 1)]
+    # Threads suffice: most of the time is spent in Pillow and NumPy, which release Python's lock.
     with _thread_pool() as pool:
         pixels = track(
-            pool.map(lambda picture: picture.write(folder, noise), pictures),
+            pool.map(lambda scene: scene.write(folder, noise), scenes),
             "Drawing",
-            len(pictures),
+            len(scenes),
             progress,
         )
-        object_info = _object_info(pictures, np.stack(list(pixels)))
+        object_info = _object_info(scenes, np.stack(list(pixels)))
     for name, text in (
         ("objectInfo150.txt", object_info),
-        ("sceneCategories.txt", "".join(f"{p.name} {p.scene}\n" for p in pictures)),
+        ("sceneCategories.txt", "".join(f"{scene.name} {scene.category}\n" for scene in scenes)),
         ("README.txt", _NOTE.format(seed=seed)),
     ):
         (folder / name).write_text(text, "utf-8")
 
 
 def _generator(seed: int, split: _Split, number: int = 0) -> np.random.Generator:
-    """Returns the random numbers of a picture, numbered from 1, or of all sizes of a split."""
+    """Returns the random generator of an image (from 1), or of the sizes of a split (0)."""
     return np.random.default_rng((seed, split.column, number))
 
 
 @contextmanager
 def _thread_pool() -> Iterator[ThreadPoolExecutor]:
-    """Yields a pool that drops what it has not begun when something goes wrong."""
+    """Yields a thread pool that cancels its waiting tasks if the block raises an error."""
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         yield pool
@@ -127,7 +127,7 @@ def _thread_pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def _load_sizes() -> np.ndarray:
-    """Returns how often each size occurs in ADE20K: a count, and nothing of its images.
+    """Returns how often each image size occurs in ADE20K.
 
     Returns:
         Rows of height, width, number of training images, number of validation images.
@@ -139,7 +139,7 @@ def _load_sizes() -> np.ndarray:
 def _draw_sizes(
     table: np.ndarray, column: int, count: int, rng: np.random.Generator
 ) -> list[tuple[int, int]]:
-    """Returns (height, width) of `count` images at equal distances in the table, shuffled."""
+    """Returns `count` sizes (height, width) at equal distances in the table, shuffled."""
     ends = np.cumsum(table[:, column])
     places = (np.arange(count) + rng.random()) / count * ends[-1]
     rows = table[np.searchsorted(ends, places, side="right")]
@@ -147,7 +147,7 @@ def _draw_sizes(
 
 
 def _draw_noise(seed: int) -> np.ndarray:
-    """Returns periodic noise with the spectrum of photographs, `(_TILE, _TILE)`, std 1.
+    """Returns periodic noise with the spectrum of natural images, `(_TILE, _TILE)`, std 1.
 
     Its amplitude falls as 1 / frequency (Field 1987, "Relations between the statistics of natural
     images and the response properties of cortical cells").
@@ -160,10 +160,10 @@ def _draw_noise(seed: int) -> np.ndarray:
 
 
 def _class_shares() -> np.ndarray:
-    """Returns the share of the pixels of "other" and the 150 classes.
+    """Returns the share of "other" and of each of the 150 classes in the pixels, `(151,)`.
 
-    The official list is sorted by share. A power of the rank gives its shares with a mean error
-    of 9 %.
+    The official list is sorted by share. A power of the rank approximates its shares with a mean
+    error of 9 %.
     """
     shares = (np.arange(len(ADE20K_CLASSES)) + 4.75) ** -1.8
     return np.concatenate([[_OTHER_SHARE], shares * (1 - _OTHER_SHARE) / shares.sum()])
@@ -174,8 +174,8 @@ _COLORS = np.array([(128, 128, 128), *ADE20K_CLASSES.colors])
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """One image with its annotation, as yet to be drawn."""
+class _Scene:
+    """One image with its annotation, which `write` draws."""
 
     split: _Split
     number: int  # from 1
@@ -187,15 +187,15 @@ class _Picture:
         return f"{self.split.prefix}_{self.number:08d}"
 
     @property
-    def scene(self) -> str:
-        """The scene's category, which has nothing to do with what is drawn."""
-        return _SCENES[self.number % len(_SCENES)]
+    def category(self) -> str:
+        """The category of the scene, which does not depend on the drawn image."""
+        return _CATEGORIES[self.number % len(_CATEGORIES)]
 
     def write(self, folder: Path, noise: np.ndarray) -> np.ndarray:
-        """Writes both files, and returns the number of pixels of "other" and of every class."""
+        """Writes both files; returns the pixels of "other" and of each class, `(151,)`."""
         rng = _generator(self.seed, self.split, self.number)
         regions = _draw_regions(self.size, rng)
-        # So that about 9 are seen in an image, as in ADE20K; the others are hidden.
+        # About 9 of these are visible in an image, as in ADE20K; the others are hidden.
         present = rng.choice(len(_SHARES), 2 + rng.poisson(13), p=_SHARES)
         classes = rng.choice(present, 256).astype("uint8")
         annotation = regions.point(classes.tolist())
@@ -206,7 +206,7 @@ class _Picture:
 
 
 def _draw_regions(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """Returns a picture of mode "L" with the number of the region at every pixel."""
+    """Returns an image of mode "L" that contains the number of the region at every pixel."""
     height, width = size
     regions = Image.new("L", (width, height))
     draw = ImageDraw.Draw(regions)
@@ -232,8 +232,8 @@ def _draw_regions(size: tuple[int, int], rng: np.random.Generator) -> Image.Imag
 def _paint(
     regions: Image.Image, classes: np.ndarray, noise: np.ndarray, rng: np.random.Generator
 ) -> Image.Image:
-    """Gives every region a colour near its class's and a texture, smooth or rough."""
-    # Official colours are far more vivid than photographs.
+    """Paints every region with a colour near that of its class, and a smooth or rough texture."""
+    # The official colours are far more vivid than those of natural images.
     colors = 80 + 0.4 * _COLORS[classes] + rng.normal(0, 15, (256, 3))
     flat = regions.copy()
     flat.putpalette(np.clip(colors, 0, 255).astype("uint8").tobytes())
@@ -247,17 +247,16 @@ def _paint(
     return Image.fromarray(np.clip(image, 0, 255).astype("uint8"))
 
 
-def _object_info(pictures: list[_Picture], pixels: np.ndarray) -> str:
-    """Returns the official table of the classes, for the pictures drawn.
+def _object_info(scenes: list[_Scene], pixels: np.ndarray) -> str:
+    """Returns the frequencies of the classes in the format of the official table.
 
     Args:
-        pictures: The pictures.
-        pixels: `(pictures, 151)`, the numbers of pixels that they have of "other" and the classes.
+        scenes: The drawn scenes.
+        pixels: `(scenes, 151)`, number of pixels of "other" and of each class.
     """
     share = pixels.sum(axis=0) / pixels.sum()
     training, validation = (
-        (pixels[[picture.split is split for picture in pictures]] > 0).sum(axis=0)
-        for split in _SPLITS
+        (pixels[[scene.split is split for scene in scenes]] > 0).sum(axis=0) for split in _SPLITS
     )
     rows = ["Idx\tRatio\tTrain\tVal\tName"]
     for number, name in enumerate(ADE20K_CLASSES.names, start=1):

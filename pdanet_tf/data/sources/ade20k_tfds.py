@@ -1,7 +1,7 @@
-"""ADE20K's benchmark of 150 classes as a data set of TensorFlow Datasets.
+"""A TensorFlow Datasets builder for ADE20K: downloads, checks and prepares the benchmark.
 
-The official archive is read where it lies: nothing is unpacked, so no name in it can lead
-anywhere on the disk.
+The official archive is read without unpacking it, so no path in it can point to a place on the
+disk.
 """
 
 import errno
@@ -20,24 +20,24 @@ import pooch  # type: ignore[import-untyped]
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import file_adapters
 
-from pdanet_tf.data.examination import size_problem
+from pdanet_tf.base.download import download
 from pdanet_tf.data.problems import DataError, Problem, raise_if_any
 from pdanet_tf.data.readers import EncodedFile, PathLike, image_mode, read_image, read_label
 from pdanet_tf.data.sources.ade20k import ADE20K_CLASSES
 from pdanet_tf.data.sources.tfds_dataset import describe_records, encoded_examples
+from pdanet_tf.data.validation.image import size_problem
 
 ROOT = "ADEChallengeData2016"
 _FOLDERS = {"train": "training", "validation": "validation"}
-_TRIES = 3
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive on the network.
+    """An archive that can be downloaded.
 
     Attributes:
-        url: Where it lies.
-        sha1: Its hash in hexadecimal digits.
+        url: Address of the archive.
+        sha1: SHA-1 of the archive in hexadecimal digits.
         counts: Number of images in each split.
     """
 
@@ -46,7 +46,7 @@ class Archive:
     counts: dict[str, int]
 
 
-# The hash is the one that other projects' download scripts record; no other is public.
+# The publisher gives no hash. This SHA-1 is the one in the download scripts of other projects.
 OFFICIAL = Archive(
     "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
     "219e1696abb36c8ba3a3afe7fb2f4b4606a897c7",
@@ -55,50 +55,50 @@ OFFICIAL = Archive(
 
 
 class Ade20k(tfds.core.GeneratorBasedBuilder):
-    """The scene parsing benchmark of ADE20K: `tfds.load("ade20k")`, once pdanet_tf is imported.
+    """The scene parsing benchmark of ADE20K: `tfds.load("ade20k")` after `import pdanet_tf`.
 
-    Not to be confused with `tfds.load("scene_parse150")`, which delivers other annotations: of
-    instances, in three channels, of 100 classes.
+    `tfds.load("scene_parse150")` is a different data set: its annotations are of instances, in
+    three channels, of 100 classes.
 
     Features:
 
-    - `image`: `(height, width, 3)`, uint8, RGB; kept as the bytes of the archive's JPEG.
-    - `label`: `(height, width, 1)`, uint8: 0 for "other", which does not count, then the classes
-      from 1 to 150; kept as the bytes of the archive's PNG.
-    - `file_name`: Name of both files, without ending.
-    - `scene_category`: The scene's name, or "" where the archive has none.
+    - `image`: `(height, width, 3)`, uint8, RGB; stored as the bytes of the archive's JPEG.
+    - `label`: `(height, width, 1)`, uint8: 0 for "other", which is ignored, and the classes as 1 to
+      150; stored as the bytes of the archive's PNG.
+    - `file_name`: Name of both files, without extension.
+    - `scene_category`: Name of the scene, or "" if the archive has none.
 
-    `info.features["label"].names` holds the names of the classes, `info.metadata["colors"]` their
-    official colours, both from 0, "other". Two classes share a colour.
+    `info.features["label"].names` contains the names of the classes, `info.metadata["colors"]`
+    their official colours, both starting with 0, "other". Two classes share a colour.
 
-    The data set is written twice: in the format that TensorFlow reads in a stream, and as
-    ArrayRecord, which `as_data_source` and the training of this package read at random. With
-    `file_format="array_record"` only the latter is written.
+    The data set is written twice: in the format that TensorFlow reads as a stream, and as
+    ArrayRecord, which `as_data_source` and the training of this package read with random access.
+    With `file_format="array_record"` only ArrayRecord is written.
 
-    It is prepared from the official archive (967 MB), whose hash is checked. Where there is no
-    network, put `ADEChallengeData2016.zip` or the extracted folder of that name into a folder and
-    say so:
+    The source is the official archive (967 MB), whose hash is checked. Without a network, put
+    `ADEChallengeData2016.zip` or the extracted folder of that name into a folder, and pass that
+    folder as `manual_dir`:
 
     ```python
     config = tfds.download.DownloadConfig(manual_dir="downloads")
     tfds.load("ade20k", download_and_prepare_kwargs={"download_config": config})
     ```
 
-    With a `beam_runner` or `beam_options` in the configuration, it is prepared by Apache Beam.
+    With a `beam_runner` or `beam_options` in the configuration, Apache Beam prepares the data set.
 
     Source: Zhou et al., "Scene Parsing through ADE20K Dataset", CVPR 2017.
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    url_infos = None  # TFDS knows no archive by its SHA-1; `_download` checks it
+    url_infos = None  # TFDS supports SHA-256 only; `_download` checks the SHA-1
 
     def _info(self) -> tfds.core.DatasetInfo:
         names = ["other", *ADE20K_CLASSES.names]
         return tfds.core.DatasetInfo(
             builder=self,
             description=(
-                "Scene parsing benchmark of ADE20K (SceneParse150 of 2016): photographs whose "
-                "pixels belong to 150 classes of stuff and things."
+                "Scene parsing benchmark of ADE20K (SceneParse150 of 2016): images whose pixels "
+                "belong to 150 classes of stuff and things."
             ),
             features=tfds.features.FeaturesDict(
                 {
@@ -111,7 +111,7 @@ class Ade20k(tfds.core.GeneratorBasedBuilder):
             supervised_keys=("image", "label"),
             homepage="https://sceneparsing.csail.mit.edu",
             citation=_CITATION,
-            license="For research and education only; the images belong to their makers.",
+            license="For research and education only; the images belong to their owners.",
             metadata=tfds.core.MetadataDict(
                 colors=[[0, 0, 0], *map(list, ADE20K_CLASSES.colors)], records={}
             ),
@@ -125,19 +125,19 @@ class Ade20k(tfds.core.GeneratorBasedBuilder):
             super()._download_and_prepare(dl_manager, download_config)
             self._prepare_random_access()
         except Exception as error:
-            # Every file format has an exception of its own.
+            # Each file format raises its own type of exception for a full disk.
             if os.strerror(errno.ENOSPC) in str(error):
                 raise OSError(
                     errno.ENOSPC,
-                    f"the disk of {self.data_dir_root} is full. Beside the archive, ADE20K takes "
-                    "3 GB while it is prepared, and 2 GB from then on",
+                    f"the disk of {self.data_dir_root} is full. In addition to the archive, ADE20K "
+                    "takes 3 GB during preparation, and 2 GB afterwards",
                 ) from error
             raise
         finally:
             _open_root.cache_clear()
 
     def _prepare_random_access(self) -> None:
-        """Writes the shards a second time where their format cannot be read at random."""
+        """Writes the shards again as ArrayRecord unless they are, and stores names and sizes."""
         written, wanted = self.info.file_format, tfds.core.FileFormat.ARRAY_RECORD
         if written != wanted:
             adapters = file_adapters.ADAPTER_FOR_FORMAT
@@ -151,7 +151,7 @@ class Ade20k(tfds.core.GeneratorBasedBuilder):
         self.info.metadata["records"] = {
             split: describe_records(encoded_examples(self, split)) for split in self.info.splits
         }
-        # as_data_source has set the format that it reads.
+        # `as_data_source` sets the format of the builder to the one that it reads.
         self.info.set_file_format(written, override=True, override_if_initialized=True)
 
     def _split_generators(
@@ -163,15 +163,16 @@ class Ade20k(tfds.core.GeneratorBasedBuilder):
         counts = {split: len(found) for split, found in sources.items()}
         if not any(counts.values()):
             raise DataError(
-                f"{root}: holds no images. Expected images/training and images/validation"
+                f"{root}: contains no images. Expected images/training and images/validation"
             )
         if counts != OFFICIAL.counts:
             message = (
-                f"{root}: holds {_say_counts(counts)}. ADE20K has {_say_counts(OFFICIAL.counts)}"
+                f"{root}: contains {_describe_counts(counts)}. ADE20K has "
+                f"{_describe_counts(OFFICIAL.counts)}"
             )
             if root.suffix == ".zip":
                 raise DataError(message)
-            warnings.warn(f"{message}; a part of it is prepared", stacklevel=2)
+            warnings.warn(f"{message}; only this part is prepared", stacklevel=2)
         return {split: self._generate_examples(found) for split, found in sources.items() if found}
 
     def _generate_examples(self, sources: list["_Source"]) -> Iterable[tuple[str, dict[str, Any]]]:
@@ -181,12 +182,12 @@ class Ade20k(tfds.core.GeneratorBasedBuilder):
         return map(_read_example, sources)
 
     def _find_root(self, dl_manager: tfds.download.DownloadManager) -> Path:
-        """Returns the official archive, its hash checked, or a folder extracted from it."""
+        """Returns the official archive after checking its hash, or a folder extracted from it."""
         given = self._download_config.manual_dir
         manual = find_manual(given or dl_manager.download_dir / "manual")
         if manual is None and given:
             raise DataError(
-                f"{given}: holds neither {ROOT}.zip nor the folder {ROOT} extracted from it"
+                f"{given}: contains neither {ROOT}.zip nor the folder {ROOT} extracted from it"
             )
         if manual is None:
             return _download(Path(dl_manager.download_dir))
@@ -213,7 +214,7 @@ _CITATION = """\
 
 
 def find_manual(folder: PathLike) -> Path | None:
-    """Returns the archive, or what was extracted from it, that a user has put into a folder."""
+    """Returns the archive or the extracted folder in `folder`; None if there is neither."""
     folder = Path(folder).expanduser()
     if (folder / f"{ROOT}.zip").is_file():
         return folder / f"{ROOT}.zip"
@@ -224,32 +225,15 @@ def find_manual(folder: PathLike) -> Path | None:
 
 
 def _download(folder: Path) -> Path:
-    """Downloads the archive, unless it lies in the folder already.
-
-    A download that breaks off is begun anew; what is not whole never gets the archive's name.
-    """
-    cache = pooch.create(
-        folder,
-        base_url="",
-        registry={f"{ROOT}.zip": f"sha1:{OFFICIAL.sha1}"},
-        urls={f"{ROOT}.zip": OFFICIAL.url},
-        retry_if_failed=_TRIES - 1,
-    )
-    downloader = pooch.HTTPDownloader(progressbar=True, chunk_size=2**20)
+    """Downloads the archive to a folder, unless the folder already contains it."""
     advice = (
         f"Put {ROOT}.zip, or the folder {ROOT} extracted from it, into {folder / 'manual'}, or "
         "give the extracted folder itself as data_dir"
     )
     try:
-        return Path(cache.fetch(f"{ROOT}.zip", downloader=downloader))
+        return download(OFFICIAL.url, folder / f"{ROOT}.zip", f"sha1:{OFFICIAL.sha1}", advice)
     except ValueError as error:
-        raise DataError(
-            f"{OFFICIAL.url}: not the archive that was published: {error} {advice}"
-        ) from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
-        raise OSError(f"{OFFICIAL.url} cannot be downloaded: {error}. {advice}") from error
+        raise DataError(f"{error} {advice}") from error
 
 
 def _check_hash(archive: Path) -> None:
@@ -263,7 +247,7 @@ def _check_hash(archive: Path) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _open_root(path: Path) -> Traversable:
-    """Opens a folder, or the archive of one, once per process."""
+    """Opens an extracted folder, or the archive; the same object for every call with one path."""
     if path.suffix != ".zip":
         return path
     archive = zipfile.ZipFile(path)
@@ -276,15 +260,15 @@ def _open_root(path: Path) -> Traversable:
             or stat.S_ISLNK(member.external_attr >> 16)
         ):
             raise DataError(
-                f"{path}: the entry {member.filename!r} leads out of the archive; nothing of it "
-                "was used"
+                f"{path}: the entry {member.filename!r} points outside the archive, which is "
+                "therefore not used"
             )
     return zipfile.Path(archive, f"{ROOT}/")
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where one example comes from; paths are relative to the root."""
+    """The files of one example; their paths are relative to the root."""
 
     root: Path
     name: str
@@ -294,20 +278,20 @@ class _Source:
 
 
 def _read_scenes(root: Path) -> dict[str, str]:
-    """Returns the scene of every image that the archive knows one of."""
+    """Returns the scene category by name of the image, for the images that have one."""
     file = _open_root(root).joinpath("sceneCategories.txt")
     lines = file.read_text("utf-8").splitlines() if file.is_file() else []
     return {name: scene.strip() for name, _, scene in (line.partition(" ") for line in lines)}
 
 
 def _list_sources(root: Path, split: str, scenes: dict[str, str]) -> list[_Source]:
-    """Pairs the images of a split with their annotations, in the order of their names."""
+    """Pairs the images of a split with their annotations, sorted by name."""
     images = _list_names(root, f"images/{_FOLDERS[split]}", ".jpg")
     labels = _list_names(root, f"annotations/{_FOLDERS[split]}", ".png")
-    lonely = [f"{images[name]} has no annotation" for name in images.keys() - labels]
-    lonely += [f"{labels[name]} has no image" for name in labels.keys() - images]
-    advice = "Add the file of the same name, or take this one out"
-    raise_if_any(Problem(str(root), "without partner", text, advice) for text in lonely)
+    unpaired = [f"{images[name]} has no annotation" for name in images.keys() - labels]
+    unpaired += [f"{labels[name]} has no image" for name in labels.keys() - images]
+    advice = "Add the file of the same name, or remove this one"
+    raise_if_any(Problem(str(root), "without partner", text, advice) for text in unpaired)
     return [
         _Source(root, name, images[name], labels[name], scenes.get(name, ""))
         for name in sorted(images)
@@ -327,7 +311,7 @@ def _list_names(root: Path, folder: str, ending: str) -> dict[str, str]:
 
 
 def _read_example(source: _Source) -> tuple[str, dict[str, Any]]:
-    """Reads and checks one example; depends on nothing else, so that Beam may run it anywhere."""
+    """Reads and checks one example; it depends on nothing else, so Beam can run it anywhere."""
     image_file, label_file = (
         EncodedFile(f"{source.root}: {path}", _open_root(source.root).joinpath(path).read_bytes())
         for path in (source.image, source.label)
@@ -337,14 +321,14 @@ def _read_example(source: _Source) -> tuple[str, dict[str, Any]]:
         raise DataError(size_problem(str(image_file), image.shape[:2], label.shape))
     mode = image_mode(label_file)
     if mode != "L":
-        # TensorFlow would read a palette's colours in place of the numbers.
+        # TensorFlow would read the colours of a palette in place of its indices.
         raise DataError(
             f"{label_file}: expected one channel of 8 bits without a palette (mode L). "
             f"Received: mode {mode}"
         )
     if label.max() > len(ADE20K_CLASSES):
         raise DataError(
-            f"{label_file}: holds the label {label.max()}. Expected 0 to {len(ADE20K_CLASSES)}"
+            f"{label_file}: contains the label {label.max()}. Expected 0 to {len(ADE20K_CLASSES)}"
         )
     return source.name, {
         "image": image_file.content,
@@ -354,5 +338,5 @@ def _read_example(source: _Source) -> tuple[str, dict[str, Any]]:
     }
 
 
-def _say_counts(counts: dict[str, int]) -> str:
+def _describe_counts(counts: dict[str, int]) -> str:
     return " and ".join(f"{count:,} images for {split}" for split, count in counts.items())

@@ -1,4 +1,4 @@
-"""CamVid (Brostow et al. 2009) with the 11 classes that the literature reports."""
+"""CamVid (Brostow et al. 2009) with its usual 11 classes, in a folder."""
 
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.readers import PathLike
@@ -37,6 +37,7 @@ CAMVID_CLASSES = Classes(
 def camvid(root: PathLike, split: str, *, strict: bool = True) -> FolderDataset:
     """Opens an extracted CamVid: `images/` and `annotations/`, each with `train` and `val`.
 
-    Annotations hold the classes from 0 to 10, and 11 for void. For `strict` see `FolderDataset`.
+    Its annotations contain the classes as 0 to 10, and 11 for void. For `strict` see
+    `FolderDataset`.
     """
     return FolderDataset(root, split, CAMVID_CLASSES, ignore_label=11, strict=strict)

@@ -15,51 +15,57 @@ from pdanet_tf.base.ignore_labels import ignored_values, spell_ignore_label
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
-from pdanet_tf.data.examination import Examination, examine_all, size_problem
 from pdanet_tf.data.problems import DataError, Problem, printable, raise_if_any
 from pdanet_tf.data.readers import (
     PathLike,
     image_mode,
     image_size,
     inspect_image,
-    is_turned,
+    is_sideways,
     read_label,
-    read_picture,
+    read_pil_image,
 )
-from pdanet_tf.data.statistics import SplitStatistics, judge_split
+from pdanet_tf.data.validation.image import ImageReport, examine_all, size_problem
+from pdanet_tf.data.validation.split import SplitStatistics, fatal_split_problems
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _LABEL_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
-# What data sets call the splits.
+# The folder names that data sets use for each split.
 _SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val")}
 _NAMES_SHOWN = 5
-_SET_FOLDER = "Set data_dir to the folder that holds images and annotations"
+_CREATE_AGAIN = ", created again: lossy formats such as JPEG change the values of the classes"
+_SET_FOLDER = "Set data_dir to the folder that contains images and annotations"
 
 
 class FolderDataset(SegmentationDataset):
     """Images in `root/images/SPLIT` with annotations in `root/annotations/SPLIT`.
 
-    An image and its annotation have the same name up to the ending, in whatever Unicode form. An
-    annotation has one channel with the number of the class; see `pdanet_tf.data.read_label`.
+    An image and its annotation have the same name except for the extension; the Unicode form of
+    the name does not matter. An annotation has one channel that contains the value of the class at
+    every pixel; see `pdanet_tf.data.read_label`.
 
     Args:
         root: The folder.
-        split: "train" (or a folder called "training"), "validation" (or "val"), or any other
-            folder below `images` and `annotations`.
+        split: "train" (its folders may be called "training"), "validation" (or "val"), or the name
+            of any other folder below `images` and `annotations`.
         classes: Names and colours.
-        label_offset: What is subtracted from the numbers in the files: 1 where 0 stands for
-            "no class" and the classes begin at 1. Numbers below the offset are ignored.
+        label_offset: The value of the first class in the annotations, which is subtracted: 1 if the
+            classes begin at 1. Pixels of lower values are unlabelled.
         ignore_label: The value, or a sequence of the values, that mark unlabelled pixels in the
-            annotations; None takes 255 unless that is a class. In memory, such pixels have the
-            label `void_label`.
-        strict: Whether to raise if a folder is missing or empty, or an image and an annotation
-            have no partner. If not, that is listed in `problems`, and the rest can be used.
+            annotations; None takes 255 unless that is a class. `read` gives such pixels the label
+            `void_label`.
+        strict: Whether to raise an error if a folder is missing or empty, or an image or an
+            annotation has no partner. If False, `problems` lists this, and the complete pairs can
+            be used.
+
+    Attributes:
+        ignore_label: The argument as it was given.
 
     Raises:
         ValueError: If `label_offset` is negative, or `ignore_label` holds a negative value, a
             value twice or the value of a class.
-        DataError: If there is no folder `root`; and see `strict`. `check` looks into the files
-            themselves.
+        DataError: If there is no folder `root`; and see `strict`. The files themselves are not
+            opened until `check` or `read`.
     """
 
     def __init__(
@@ -75,21 +81,21 @@ class FolderDataset(SegmentationDataset):
         super().__init__(classes)
         if label_offset < 0:
             raise ValueError(f"label_offset must be at least 0. Received: {label_offset}")
-        numbers = range(label_offset, label_offset + len(classes))
+        class_values = range(label_offset, label_offset + len(classes))
         values = ignored_values(ignore_label)
-        collisions = [str(value) for value in values if value in numbers]
+        collisions = [str(value) for value in values if value in class_values]
         if collisions:
             raise ValueError(
                 f"ignore_label must not contain a class. With label_offset={label_offset} the "
-                f"classes have the values {numbers[0]} to {numbers[-1]}, which include "
+                f"classes have the values {class_values[0]} to {class_values[-1]}, which include "
                 f"{', '.join(collisions)}. Received: {spell_ignore_label(values)}"
             )
         self.root = Path(root)
         self.split = split
         self.label_offset = label_offset
         self.ignore_label = ignore_label
-        self._ignored = (255,) if ignore_label is None and 255 not in numbers else values
-        self._numbers = numbers
+        self._ignored = (255,) if ignore_label is None and 255 not in class_values else values
+        self._class_values = class_values
         if not self.root.is_dir():
             raise DataError(
                 Problem(
@@ -107,44 +113,46 @@ class FolderDataset(SegmentationDataset):
         return len(self._files)
 
     def name(self, index: int) -> str:
-        """Returns the name of an image, without folder and ending."""
+        """Returns the name of an image, without folder and extension."""
         return self._files[index][0].stem
 
     def size(self, index: int) -> tuple[int, int]:
         """Returns the (height, width) of an image, from its file's header.
 
         Raises:
-            DataError: If the file is missing or no image.
+            DataError: If the file is missing or not an image.
         """
         return image_size(self._files[index][0])
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns an image and its labels; see `SegmentationDataset.read`.
+        """Returns an image and its label map; see `SegmentationDataset.read`.
 
         Raises:
-            DataError: If the files cannot be read, differ in size, or hold a wrong label.
+            DataError: If the files cannot be read, differ in size, or contain a value out of range.
         """
-        picture, label = self.read_picture(index)
-        return np.asarray(picture), label
+        image, label = self.read_pil(index)
+        return np.asarray(image), label
 
-    def read_picture(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """Returns an image as one of Pillow's, and its labels; errors are those of `read`."""
+    def read_pil(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Returns the same as `read`, but the image as a Pillow image."""
         image_path, label_path = self._files[index]
-        picture = read_picture(image_path)
+        image = read_pil_image(image_path)
         label = self.read_label(label_path)
-        size = (picture.height, picture.width)
+        size = (image.height, image.width)
         if size != label.shape:
-            raise DataError(size_problem(str(image_path), size, label.shape, is_turned(image_path)))
-        return picture, label
+            raise DataError(
+                size_problem(str(image_path), size, label.shape, is_sideways(image_path))
+            )
+        return image, label
 
     def read_label(self, path: PathLike) -> np.ndarray:
-        """Reads labels, or stored predictions, in the numbering of this data set's files.
+        """Reads an annotation, or a stored prediction in the values of the annotations.
 
         Returns:
             `(height, width)`, int32, each a class from 0 or `void_label`.
 
         Raises:
-            DataError: If the file cannot be read, or holds numbers that are no class.
+            DataError: If the file cannot be read, or contains a value out of range.
         """
         raw = read_label(path)
         wrong = self._is_wrong(raw)
@@ -154,11 +162,11 @@ class FolderDataset(SegmentationDataset):
         label[(label < 0) | (label >= self.num_classes)] = self.void_label
         return label
 
-    def _is_wrong(self, numbers: np.ndarray) -> np.ndarray:
-        """Tells which numbers of the files stand neither for a class nor for none."""
-        wrong = numbers >= self._numbers.stop
+    def _is_wrong(self, raw: np.ndarray) -> np.ndarray:
+        """Returns where the values of a file mark neither a class nor unlabelled pixels."""
+        wrong = raw >= self._class_values.stop
         for value in self._ignored:
-            wrong &= numbers != value
+            wrong &= raw != value
         return wrong
 
     def _label_problem(self, path: PathLike, values: np.ndarray) -> Problem:
@@ -168,89 +176,89 @@ class FolderDataset(SegmentationDataset):
         start = self.label_offset + 1
         if values.tolist() == [255]:
             spelled = spell_ignore_label(tuple(sorted({*ignored_values(self.ignore_label), 255})))
-            advice = f"255 mostly stands for no class: if it does, set {spelled}"
+            advice = f"255 usually marks unlabelled pixels: if it does, set {spelled}"
         else:
             advice = (
-                f"If the classes begin at {start}, set label_offset={start}; if a number stands "
-                "for no class, set ignore_label"
+                f"If the classes begin at {start}, set label_offset={start}; if a value marks "
+                "unlabelled pixels, add it to ignore_label"
             )
         return Problem(
             str(path),
             "labels out of range",
-            f"holds the labels {shown}, but with num_classes={self.num_classes} and "
-            f"label_offset={self.label_offset} the highest is {self._numbers[-1]}",
+            f"contains the labels {shown}, but with num_classes={self.num_classes} and "
+            f"label_offset={self.label_offset} the highest is {self._class_values[-1]}",
             advice,
         )
 
-    def examine(self, index: int, full: bool = True) -> Examination:
-        """Looks into an image and its annotation, and tells what is wrong with them.
+    def examine(self, index: int, full: bool = True) -> ImageReport:
+        """Reads an image and its annotation, and returns their properties and problems.
 
         Args:
-            index: Which one.
-            full: Whether to decode images that do not look truncated, too, and to note what is
-                merely unusual.
+            index: Index of the image.
+            full: Whether to decode every image and to report unusual properties. If False, a JPEG
+                with its end marker is not decoded.
         """
         image_path, label_path = self._files[index]
-        found = Examination(str(image_path))
-        with found.collecting():
+        report = ImageReport(str(image_path))
+        with report.collecting_errors():
             if full:
-                image, remarks = inspect_image(image_path)
-                found.problems += remarks
-                found.see_image(image)
+                image, warnings = inspect_image(image_path)
+                report.problems += warnings
+                report.add_image(image)
             else:
-                found.size = image_size(image_path)
+                report.size = image_size(image_path)
                 if not _is_complete_jpeg(image_path):
-                    read_picture(image_path)
-        with found.collecting():
+                    read_pil_image(image_path)
+        with report.collecting_errors():
             raw = read_label(label_path)
-            if found.size is not None and found.size != raw.shape:
-                found.problems.append(
-                    size_problem(str(image_path), found.size, raw.shape, is_turned(image_path))
+            if report.size is not None and report.size != raw.shape:
+                report.problems.append(
+                    size_problem(str(image_path), report.size, raw.shape, is_sideways(image_path))
                 )
-            numbers = found.see_labels(raw, self._numbers, str(label_path))
-            wrong = numbers[self._is_wrong(numbers)]
+            values = report.add_label_map(raw, self._class_values, str(label_path))
+            wrong = values[self._is_wrong(values)]
             if wrong.size:
-                found.problems.append(self._label_problem(label_path, wrong))
+                report.problems.append(self._label_problem(label_path, wrong))
             if full:
-                found.problems += self._label_remarks(label_path, numbers.tolist())
-        return found
+                report.problems += self._annotation_warnings(label_path, values.tolist())
+        return report
 
-    def _label_remarks(self, path: Path, numbers: list[int]) -> Iterator[Problem]:
+    def _annotation_warnings(self, path: Path, values: list[int]) -> Iterator[Problem]:
         if image_mode(path) == "P":
             yield Problem(
                 str(path),
                 "palette annotation",
                 "the annotation has a palette, whose indices are read as the classes",
-                "Make sure that an index is the number of a class, whatever its colour is",
+                "Make sure that every index is the value of a class; the colours are not read",
                 "warning",
             )
-        if numbers == [0, 255] and self.num_classes > 1 and 255 not in self._numbers:
+        if values == [0, 255] and self.num_classes > 1 and 255 not in self._class_values:
             yield Problem(
                 str(path),
                 "only 0 and 255",
-                "the annotation holds 0 and 255 only, as a mask painted black and white does",
-                "If 255 stands for a class, write its number instead",
+                "the annotation contains only 0 and 255, like a mask painted in black and white",
+                "If 255 stands for a class, replace it by the value of the class",
                 "warning",
             )
 
     def check(self) -> None:
-        """Looks into every file, and raises if training would meet a problem.
+        """Opens every file, and raises if training would run into a problem.
 
         Raises:
             DataError: Lists the files that are truncated, differ in size from their annotation,
-                are colour-coded, or hold labels that are no class; and says what is wrong with
-                the split as a whole: one class only, nothing labelled, or 0 and 255 for 0 and 1.
+                are colour-coded, or contain values out of range; and says what is wrong with the
+                split as a whole: only one class, nothing labelled, or 0 and 255 for 0 and 1.
         """
         problems: list[Problem] = []
-        statistics = SplitStatistics.of(self)
-        for found in examine_all(partial(self.examine, full=False), len(self)):
-            problems += found.problems
-            statistics.add(found)
-        raise_if_any([*problems, *judge_split(self.split, self, statistics)])
+        statistics = SplitStatistics.for_dataset(self)
+        for report in examine_all(partial(self.examine, full=False), len(self)):
+            problems += report.problems
+            statistics.add(report)
+        raise_if_any([*problems, *fatal_split_problems(self.split, self, statistics)])
 
 
 def _pair_files(root: Path, split: str) -> tuple[list[tuple[Path, Path]], list[Problem]]:
-    """Returns images with their annotations, and what keeps others from having one."""
+    """Returns the pairs of image and annotation, and the problems of all other files."""
     problems: list[Problem] = []
     images = _list_files(root / "images", split, IMAGE_ENDINGS, problems)
     labels = _list_files(root / "annotations", split, _LABEL_ENDINGS, problems)
@@ -265,21 +273,21 @@ def _pair_files(root: Path, split: str) -> tuple[list[tuple[Path, Path]], list[P
 
 @dataclass
 class _Listing:
-    """What lies in one folder of a split.
+    """The content of one folder of a split.
 
     Attributes:
         files: The files that are read, by name.
-        others: Files of other kinds, by name.
+        unread: Files of other formats, by name.
         folders: Names of sub-folders.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
-    others: dict[str, Path] = field(default_factory=dict)
+    unread: dict[str, Path] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
 
-    def describe_others(self) -> str:
-        """Says what lies there and is not read; nothing where there is nothing."""
-        kinds = Counter(path.suffix.lower() for path in self.others.values())
+    def describe_unread(self) -> str:
+        """Describes the files and sub-folders that are not read; "" if there are none."""
+        kinds = Counter(path.suffix.lower() for path in self.unread.values())
         parts = [
             quantity(count, f"{ending or 'other'} file") for ending, count in sorted(kinds.items())
         ]
@@ -295,35 +303,37 @@ def _shorten(names: list[str]) -> str:
 
 
 def _name(path: Path) -> str:
-    """Returns the name that an image and its annotation have in common.
+    """Returns the name that an image and its annotation share.
 
-    macOS and others store "\u00e9" as two characters, so that names alike may differ in bytes.
+    macOS and others store "\u00e9" as two characters, so names that look the same can differ.
     """
     return unicodedata.normalize("NFC", path.stem)
 
 
-def _without_partner(path: Path, others: _Listing, what: str, partner: str) -> Problem:
-    text, advice = f"has no {partner}", f"Add an {partner} of the same name, or take the {what} out"
-    beside = others.others.get(_name(path))
-    if beside is not None:
-        text += f"; {beside.name} is not read as one"
+def _without_partner(path: Path, partners: _Listing, what: str, partner: str) -> Problem:
+    text, advice = f"has no {partner}", f"Add an {partner} of the same name, or remove the {what}"
+    unread = partners.unread.get(_name(path))
+    if unread is not None:
+        text += f"; {unread.name} is not read as one"
         advice = f"Save the {partner} as PNG"
-        if partner == "annotation" and beside.suffix.lower() in IMAGE_ENDINGS:
-            advice += ", made again: JPEG and the like change the numbers of the classes"
+        if partner == "annotation" and unread.suffix.lower() in IMAGE_ENDINGS:
+            advice += _CREATE_AGAIN
     elif printable(path.stem) != path.stem:
-        text += "; its name is not UTF-8, so that it may differ from one that looks the same"
-        advice = "Rename the files in UTF-8, all in the same way"
+        text += "; its name is not UTF-8, so it may differ from a name that looks the same"
+        advice = "Rename all files to UTF-8"
     return Problem(str(path), f"{what} without {partner}", text, advice)
 
 
 def _list_files(
     parent: Path, split: str, endings: tuple[str, ...], problems: list[Problem]
 ) -> _Listing:
-    """Lists the files of a split; appends to `problems`."""
+    """Lists one folder of a split, and appends its problems to `problems`."""
     names = _SPLIT_FOLDERS.get(split, (split,))
     folder = next((parent / name for name in names if (parent / name).is_dir()), None)
     if folder is None:
-        problems.append(_missing_split(parent, split, f"Expected one called {' or '.join(names)}"))
+        problems.append(
+            _missing_split(parent, split, f"Expected a folder called {' or '.join(names)}")
+        )
         return _Listing()
     found = _Listing()
     for path, is_folder in _list(folder):
@@ -331,21 +341,22 @@ def _list_files(
         if is_folder:
             found.folders.append(path.name)
         elif path.suffix.lower() not in endings:
-            found.others[name] = path
+            found.unread[name] = path
         elif name in found.files:
             problems.append(_same_name(path, found.files[name]))
         else:
             found.files[name] = path
-    others = found.describe_others()
+    unread = found.describe_unread()
     if not found.files:
-        problems.append(_empty_split(folder, endings, found, others))
-    elif others:
+        problems.append(_empty_split(folder, endings, found, unread))
+    elif unread:
         problems.append(
             Problem(
                 str(folder),
                 "not read",
-                f"also holds {others}; nothing of this is read",
-                f"Files are read from the folder itself, as {', '.join(endings)}",
+                f"also contains {unread}; none of this is read",
+                f"Only the files {', '.join(f'*{ending}' for ending in endings)} in the folder "
+                "itself are read",
                 "warning" if found.folders else "note",
             )
         )
@@ -353,8 +364,8 @@ def _list_files(
 
 
 def _list(folder: Path) -> list[tuple[Path, bool]]:
-    """Returns what lies in a folder and is not hidden, in order, and whether it is a folder."""
-    with os.scandir(folder) as entries:  # which spares asking for each file
+    """Returns the sorted entries of a folder that are not hidden, and if each is a folder."""
+    with os.scandir(folder) as entries:  # needs no system call per file
         return sorted(
             (Path(entry.path), entry.is_dir()) for entry in entries if entry.name[0] != "."
         )
@@ -367,39 +378,41 @@ def _missing_split(parent: Path, split: str, advice: str) -> Problem:
     if nearest != parent:
         advice = f"Expected a folder called {parent.name}. {_SET_FOLDER}"
     if folders:
-        text += f"; {nearest} holds the folder{'s' if len(folders) > 1 else ''} {_shorten(folders)}"
+        text += (
+            f"; {nearest} contains the folder{'s' if len(folders) > 1 else ''} {_shorten(folders)}"
+        )
     return Problem(str(parent), "missing split", text, advice)
 
 
 def _same_name(path: Path, first: Path) -> Problem:
-    text = f"there is also {first.name}; which one is meant?"
+    text = f"there is also {first.name}; only one file may have this name"
     if path.stem != first.stem:
-        text = f"there is also {first.name}, the same name in another Unicode form (NFC and NFD)"
+        text = f"there is also {first.name}, the same name in another Unicode form (NFC or NFD)"
     return Problem(str(path), "two files of one name", text, "Keep one of them")
 
 
-def _empty_split(folder: Path, endings: tuple[str, ...], found: _Listing, others: str) -> Problem:
+def _empty_split(folder: Path, endings: tuple[str, ...], found: _Listing, unread: str) -> Problem:
     kind = folder.parent.name
-    text = f"holds no {kind} ({', '.join(endings)})"
-    if not others:
+    text = f"contains no {kind} ({', '.join(endings)})"
+    if not unread:
         return Problem(str(folder), "empty split", text, _SET_FOLDER)
-    text += f", but {others}"
+    text += f", but {unread}"
     if found.folders:
-        advice = f"Move the files out of the sub-folders, so that they lie in {folder.name} itself"
+        advice = f"Move the files from the sub-folders to {folder.name} itself"
     else:
         advice = f"Save the {kind} as PNG"
-        if any(path.suffix.lower() in IMAGE_ENDINGS for path in found.others.values()):
-            advice += ", made again: JPEG and the like change the numbers of the classes"
+        if any(path.suffix.lower() in IMAGE_ENDINGS for path in found.unread.values()):
+            advice += _CREATE_AGAIN
     return Problem(str(folder), "empty split", text, advice)
 
 
 def _is_complete_jpeg(path: Path) -> bool:
-    """Tells whether a file is a JPEG with its end marker, which spares decoding it."""
+    """Returns True if a file is a JPEG with its end marker, which need not be decoded."""
     try:
         with path.open("rb") as file:
             if file.read(2) != b"\xff\xd8":
                 return False
             file.seek(-2, os.SEEK_END)
             return file.read(2) == b"\xff\xd9"
-    except OSError:  # whoever decodes it will say why
+    except OSError:  # decoding the file will raise the proper error
         return False

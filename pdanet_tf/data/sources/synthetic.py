@@ -1,4 +1,4 @@
-"""Scenes drawn from a seed: nothing to download, and something to learn from."""
+"""Scenes drawn from a seed, for examples and tests: nothing to download, but learnable."""
 
 from collections.abc import Callable
 
@@ -23,22 +23,22 @@ SYNTHETIC_CLASSES = Classes(
     ),
 )
 _SKY, _MEADOW, _HOUSE, _ROOF, _TREE, _SUN, _POND, _FENCE = range(8)
-_SPLITS = {"train": (0, 512), "validation": (1, 32)}  # a number for the seed, number of scenes
+_SPLITS = {"train": (0, 512), "validation": (1, 32)}  # (part of the seed, number of scenes)
 
-# Draws one shape in a given "ink": once in colours, once in class numbers.
+# Draws one shape; "ink" maps its class to a fill: a colour in the image, itself in the label map.
 _Shape = Callable[[ImageDraw.ImageDraw, Callable[[int], int | Color]], None]
 
 
 class SyntheticDataset(SegmentationDataset):
-    """Landscapes of textured shapes, `height` x `width`, the same for the same seed.
+    """Landscapes of textured shapes; the same seed gives the same scenes.
 
     Houses stand behind trees, the pond lies in the meadow, and light and colours vary, so that a
-    model has to learn shapes and places, not only colours.
+    model has to learn shapes and positions, not only colours.
 
     Args:
-        split: "train" (512 scenes) or "validation" (32 others).
+        split: "train" (512 scenes) or "validation" (32 other scenes).
         size: (height, width) of the scenes.
-        seed: Seed of the whole data set.
+        seed: Seed of all scenes.
 
     Raises:
         ValueError: If there is no such split.
@@ -60,14 +60,14 @@ class SyntheticDataset(SegmentationDataset):
         return f"{self.split}_{index:04d}"
 
     def size(self, index: int) -> tuple[int, int]:
-        """Returns (height, width), the same for all scenes."""
+        """Returns the (height, width) of a scene, which is the same for all scenes."""
         return self.scene_size
 
     def check(self) -> None:
-        """Does nothing: there are no files."""
+        """Does nothing, because there are no files."""
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draws a scene; see `SegmentationDataset.read`."""
+        """Draws a scene and its label map; see `SegmentationDataset.read`."""
         rng = np.random.default_rng((self.seed, _SPLITS[self.split][0], index))
         label_image = Image.new("L", self.scene_size[::-1], _SKY)
         color_image = Image.new("RGB", self.scene_size[::-1])
@@ -135,7 +135,7 @@ def _fence(size: tuple[int, int], top: float, tall: float) -> list[_Shape]:
 
 
 def _texture(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Adds what surfaces have: bricks, rows of tiles, leaves, ripples, noise, shade."""
+    """Adds texture to the surfaces: bricks, tiles, ripples, a sky gradient, noise, brightness."""
     rows, columns = np.indices(label.shape)
     strength = np.select(
         [label == _HOUSE, label == _ROOF, label == _POND, label == _SKY],

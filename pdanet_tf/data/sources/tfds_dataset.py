@@ -1,4 +1,4 @@
-"""Random access to what a builder of TensorFlow Datasets has prepared."""
+"""Reads a data set that a TensorFlow Datasets builder has prepared, with random access."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from PIL import Image
 
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
-from pdanet_tf.data.examination import size_problem
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.readers import (
     EncodedFile,
@@ -20,26 +19,27 @@ from pdanet_tf.data.readers import (
     PathLike,
     image_size,
     read_label,
-    read_picture,
+    read_pil_image,
 )
-from pdanet_tf.data.statistics import check_split
+from pdanet_tf.data.validation.image import size_problem
+from pdanet_tf.data.validation.split import check_split
 
 
 class PreparedDataset(SegmentationDataset):
-    """One split of a data set that a builder of this package has prepared.
+    """One split of a data set that a TensorFlow Datasets builder of this package has prepared.
 
-    It holds the same images in the same order as the folder that they were prepared from, so
-    that a run draws the same batches from either. Reading needs no TensorFlow.
+    It has the same images in the same order as the folder that it was prepared from, so that a run
+    draws the same batches from either. Reading does not require TensorFlow.
 
     Args:
         folder: The prepared folder, with the version in its name: `builder.data_dir`.
         split: Name of the split.
         classes: Names and colours.
-        label_offset: The number of the first class in the annotations; numbers below it stand
-            for "no class".
+        label_offset: The value of the first class in the annotations; lower values mark
+            unlabelled pixels.
 
     Raises:
-        DataError: If the folder holds no such split, or cannot be read at random.
+        DataError: If the folder does not contain the split, or does not allow random access.
 
     Example:
         ```python
@@ -63,7 +63,7 @@ class PreparedDataset(SegmentationDataset):
             if split not in splits:
                 raise DataError(
                     f"{self.folder}: was prepared without the split {split!r}; it has "
-                    f"{', '.join(splits)}. Remove the folder to prepare it anew"
+                    f"{', '.join(splits)}. Remove the folder to prepare it again"
                 )
             self._source = encoded_examples(builder, split)
             records = builder.info.metadata["records"][split]
@@ -71,13 +71,13 @@ class PreparedDataset(SegmentationDataset):
             raise DataError(
                 f"{self.folder}: not a data set that was prepared here for random access: {error}"
             ) from error
-        # Records lie in the order of a hash.
+        # Records are stored in the order of a hash of their names.
         self._order = np.argsort(records["names"], kind="stable").tolist()
         if not len(records["names"]) == len(records["sizes"]) == len(self._source):
             raise DataError(
-                f"{self.folder}: tells of {len(records['names'])} names and "
-                f"{len(records['sizes'])} sizes, but holds {len(self._source)} records. Remove the "
-                "folder to prepare it again"
+                f"{self.folder}: its metadata list {len(records['names'])} names and "
+                f"{len(records['sizes'])} sizes, but it contains {len(self._source)} records. "
+                "Remove the folder to prepare it again"
             )
         self._names: list[str] = records["names"]
         self._sizes: list[list[int]] = records["sizes"]
@@ -86,59 +86,59 @@ class PreparedDataset(SegmentationDataset):
         return len(self._order)
 
     def name(self, index: int) -> str:
-        """Returns the name of an image, without ending."""
+        """Returns the name of an image, without extension."""
         return self._names[self._order[index]]
 
     def size(self, index: int) -> tuple[int, int]:
-        """Returns (height, width) of an image, without reading it."""
+        """Returns the (height, width) of an image from the metadata."""
         height, width = self._sizes[self._order[index]]
         return height, width
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns an image and its labels; see `SegmentationDataset.read`.
+        """Returns an image and its label map; see `SegmentationDataset.read`.
 
         Raises:
-            DataError: If the record cannot be read, or holds a wrong label.
+            DataError: If the record cannot be read, or contains a label out of range.
         """
-        picture, label = self.read_picture(index)
-        return np.asarray(picture), label
+        image, label = self.read_pil(index)
+        return np.asarray(image), label
 
-    def read_picture(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """Returns an image as one of Pillow's, and its labels; errors are those of `read`."""
+    def read_pil(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Returns the same as `read`, but the image as a Pillow image."""
         example = self._record(index)
         name = f"{self.folder}: {self.name(index)}"
-        picture = read_picture(EncodedFile(f"{name}.jpg", example["image"]))
+        image = read_pil_image(EncodedFile(f"{name}.jpg", example["image"]))
         label = self.read_label(EncodedFile(f"{name}.png", example["label"]))
-        size = (picture.height, picture.width)
+        size = (image.height, image.width)
         if size != label.shape:
             raise DataError(size_problem(f"{name}.jpg", size, label.shape))
-        return picture, label
+        return image, label
 
     def read_label(self, path: FileLike) -> np.ndarray:
-        """Reads labels, or stored predictions, in the numbering of this data set's annotations.
+        """Reads an annotation, or a stored prediction in the values of the annotations.
 
         Returns:
             `(height, width)`, int32, each a class from 0 or `void_label`.
 
         Raises:
-            DataError: If the file cannot be read, or holds numbers that are no class.
+            DataError: If the file cannot be read, or contains a value out of range.
         """
         label = read_label(path) - self.label_offset
         if label.max() >= self.num_classes:
             raise DataError(
-                f"{path}: holds the label {label.max() + self.label_offset}, but the highest is "
+                f"{path}: contains the label {label.max() + self.label_offset}, but the highest is "
                 f"{self.num_classes - 1 + self.label_offset}"
             )
         label[label < 0] = self.void_label
         return label
 
     def check(self) -> None:
-        """Reads every record, which compares it with the hash that is stored beside it.
+        """Reads every record, which compares it with its stored hash, and checks the split.
 
-        Images and labels were looked at when they were prepared, each for itself.
+        Each image and annotation was checked when the data set was prepared.
 
         Raises:
-            DataError: If a record is damaged, or the split as a whole is of no use.
+            DataError: If a record is damaged, or the split as a whole cannot be used.
         """
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for _ in pool.map(lambda index: len(self._record(index)), range(len(self))):
@@ -149,22 +149,22 @@ class PreparedDataset(SegmentationDataset):
         name = self.name(index)
         try:
             example = self._source[self._order[index]]
-        except Exception as error:  # of the file format
+        except Exception as error:  # each file format has its own
             raise DataError(
                 f"{self.folder}: the record of {name} cannot be read: {error}. Remove the folder "
-                "to prepare it anew"
+                "to prepare it again"
             ) from error
         found = example["file_name"].decode()
         if found != name:
             raise DataError(
-                f"{self.folder}: holds {found} in place of {name}. Remove the folder to prepare "
-                "it anew"
+                f"{self.folder}: contains {found} in place of {name}. Remove the folder to prepare "
+                "it again"
             )
         return example
 
 
 def encoded_examples(builder: tfds.core.DatasetBuilder, split: str) -> Sequence[dict[str, bytes]]:
-    """Returns the examples of a split with image and label as the bytes of their files.
+    """Returns the examples of a split; image and label are the encoded bytes of their files.
 
     Raises:
         NotImplementedError: If the split was written in a format without random access.
@@ -174,9 +174,9 @@ def encoded_examples(builder: tfds.core.DatasetBuilder, split: str) -> Sequence[
 
 
 def describe_records(examples: Sequence[dict[str, bytes]]) -> dict[str, list[Any]]:
-    """Returns names and sizes (height, width) of examples in their order, ready for JSON.
+    """Returns the names and (height, width) of examples in their order, ready for JSON.
 
-    Kept in the builder's metadata, so that opening a data set reads no image.
+    The builder stores them in its metadata, so that opening the data set does not read any image.
     """
     names, sizes = [], []
     for example in examples:

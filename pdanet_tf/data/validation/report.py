@@ -1,4 +1,4 @@
-"""What would go wrong with a data set, found out before anyone trains for a day."""
+"""Validates a whole data set: problems, statistics, and the report that shows them."""
 
 import json
 import os
@@ -18,9 +18,9 @@ from pdanet_tf.base.wording import quantity
 from pdanet_tf.charts import draw_bar_chart
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
-from pdanet_tf.data.examination import Examination, examine_all
 from pdanet_tf.data.problems import Problem, Severity, group_problems, list_group
-from pdanet_tf.data.statistics import SplitStatistics, judge_split
+from pdanet_tf.data.validation.image import ImageReport, examine_all
+from pdanet_tf.data.validation.split import SplitStatistics, fatal_split_problems
 from pdanet_tf.files import write_atomically
 
 _SEVERITIES: tuple[Severity, ...] = ("fatal", "warning", "note")
@@ -29,12 +29,12 @@ _NAMES_SHOWN = 20
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What is wrong with a data set, and what is in it.
+    """The problems and the statistics of a data set.
 
     Attributes:
         classes: Names and colours of the classes.
         splits: The statistics of each split, under its name.
-        problems: What is wrong, the fatal first.
+        problems: The problems, fatal ones first.
     """
 
     classes: Classes
@@ -43,11 +43,11 @@ class ValidationReport:
 
     @property
     def fatal(self) -> bool:
-        """Whether training or scoring would fail, or go wrong unseen."""
+        """Whether training or scoring would fail, or silently give wrong results."""
         return any(problem.severity == "fatal" for problem in self.problems)
 
     def summary(self) -> str:
-        """Returns the problems in words: by kind, with a few files of each."""
+        """Returns the problems as text, grouped by kind, with up to five files of each kind."""
         lines = []
         for group in group_problems(self.problems):
             lines.append(f"{group[0].severity}: {group[0].kind} ({len(group)})")
@@ -58,7 +58,7 @@ class ValidationReport:
         return "\n".join([*lines, f"Images: {images}. Problems: {found}."])
 
     def table(self) -> Table:
-        """Returns a table of the classes' frequencies, to be printed by rich."""
+        """Returns a table of the frequency of each class, to be printed with rich."""
         table = Table(title="Share of the labelled pixels, and number of images")
         table.add_column("class")
         for name in self.splits:
@@ -77,12 +77,12 @@ class ValidationReport:
             total = max(int(split.pixels.sum()) + split.ignored_pixels, 1)
             ignored += [f"{100 * split.ignored_pixels / total:.3f}%", ""]
             images += ["", str(split.images)]
-        table.add_row("without a class, of all pixels", *ignored)
+        table.add_row("unlabelled, of all pixels", *ignored)
         table.add_row("all images", *images)
         return table
 
     def chart(self) -> Image.Image:
-        """Draws the share of every class in the labelled pixels of all splits as a bar."""
+        """Draws a bar chart of the share of each class in the labelled pixels of all splits."""
         pixels = np.sum([split.pixels for split in self.splits.values()], axis=0)
         images = sum(split.images for split in self.splits.values())
         return draw_bar_chart(
@@ -94,7 +94,7 @@ class ValidationReport:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns everything under plain names, ready for JSON."""
+        """Returns the whole report as a dictionary, ready for JSON."""
         return {
             "fatal": self.fatal,
             "splits": {
@@ -123,7 +123,7 @@ class ValidationReport:
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes everything as JSON."""
+        """Writes the whole report as JSON."""
         write_atomically(Path(path), json.dumps(self.to_dict(), indent=2) + "\n")
 
 
@@ -132,19 +132,21 @@ def validate_dataset(
     progress: bool = True,
     workers: int | None = None,
 ) -> ValidationReport:
-    """Reads a whole data set, and tells what would go wrong in training or scoring.
+    """Reads a whole data set, and reports what would go wrong in training or scoring.
 
-    What is kept of an image is what it adds to the counts, and a hash.
+    Memory does not grow with the size of the images: of each image, only its counts and a hash are
+    kept.
 
     Args:
-        dataset: Images and labels; or several splits of one data set under their names, which are
-            then searched for images that they share. A `FolderDataset` opened with
-            `strict=False` has files without a partner listed, too, in place of an error.
+        dataset: One split; or several splits of one data set under their names, which are then
+            also searched for images that they share. If a `FolderDataset` was opened with
+            `strict=False`, the report lists its files without a partner; otherwise, opening it
+            raises an error.
         progress: Whether to show a progress bar.
         workers: Number of threads that read; None for one per core.
 
     Returns:
-        The report, the same whatever the number of workers.
+        The report, which does not depend on the number of workers.
 
     Raises:
         ValueError: If there is no split, or the splits have different classes.
@@ -164,62 +166,63 @@ def validate_dataset(
     every = {split.classes for split in splits.values()}
     if len(every) != 1:
         raise ValueError(
-            f"Expected at least one split, all of the same classes. Received: {', '.join(splits)}"
+            f"Expected at least one split, and the same classes in every split. Received: "
+            f"{', '.join(splits) or 'no split'}"
         )
     problems: list[Problem] = []
     statistics: dict[str, SplitStatistics] = {}
-    seen = _Seen()
+    duplicates = _DuplicateFinder()
     for name, split in splits.items():
-        statistics[name] = SplitStatistics.of(split)
-        of_files: list[Problem] = []
-        for found in track(
+        statistics[name] = SplitStatistics.for_dataset(split)
+        image_problems: list[Problem] = []
+        for report in track(
             examine_all(split.examine, len(split), workers),
             f"reading {name}",
             len(split),
             progress,
         ):
-            statistics[name].add(found)
-            of_files += [*found.problems, *seen.duplicates(name, found)]
-        problems += [*split.problems, *of_files]
-        problems += judge_split(name, split, statistics[name])
-        problems += _remarks_on_split(name, split, statistics[name])
+            statistics[name].add(report)
+            image_problems += [*report.problems, *duplicates.find(name, report)]
+        problems += [*split.problems, *image_problems]
+        problems += fatal_split_problems(name, split, statistics[name])
+        problems += _split_warnings(name, split, statistics[name])
     problems.sort(key=lambda problem: (_SEVERITIES.index(problem.severity), problem.kind))
     return ValidationReport(every.pop(), statistics, tuple(problems))
 
 
-class _Seen:
-    """The images that were read so far: of each, a hash of its pixels and of its labels."""
+class _DuplicateFinder:
+    """Finds images of equal pixels: it keeps hashes of the pixels and labels of each image."""
 
     def __init__(self) -> None:
         self._images: dict[bytes, tuple[str, str, bytes | None]] = {}
 
-    def duplicates(self, split: str, found: Examination) -> Iterator[Problem]:
-        """Yields a problem if an image was there before, and remembers it if not."""
-        if found.image_hash is None:
+    def find(self, split: str, report: ImageReport) -> Iterator[Problem]:
+        """Yields a problem if an earlier image has the same pixels; otherwise, adds the image."""
+        if report.image_hash is None:
             return
-        first = self._images.setdefault(found.image_hash, (split, found.file, found.label_hash))
+        first = self._images.setdefault(report.image_hash, (split, report.file, report.label_hash))
         first_split, first_file, first_labels = first
-        if (first_split, first_file) == (split, found.file):
+        if (first_split, first_file) == (split, report.file):
             return
         text = f"has the same pixels as {first_file}"
-        if first_labels != found.label_hash:
-            text += ", but other labels"
+        if first_labels != report.label_hash:
+            text += ", but different labels"
         if first_split == split:
-            yield Problem(found.file, "duplicate", text, "Keep one of them", "warning")
+            yield Problem(report.file, "duplicate", text, "Keep one of them", "warning")
         else:
             yield Problem(
-                found.file,
+                report.file,
                 "image in two splits",
                 f"{text}, in the split {first_split}",
-                "Take it out of one of them: a score on images seen in training is too good",
+                "Remove it from one of them: scores on images seen in training are too high",
                 "warning",
             )
 
 
-def _remarks_on_split(
+def _split_warnings(
     name: str, dataset: SegmentationDataset, split: SplitStatistics
 ) -> Iterator[Problem]:
-    """Yields what is not fatal, and shows in the whole split only."""
+    """Yields the problems that are not fatal and show only in the whole split."""
     labelled = int(split.pixels.sum())
     if not labelled:
         return
@@ -233,24 +236,24 @@ def _remarks_on_split(
             name,
             "missing classes",
             f"no pixel has the class {shown}",
-            "What training never shows is not learnt, and what validation lacks scores 0 in the "
-            "mean over all classes",
+            "Classes missing from training cannot be learnt; classes missing from validation "
+            "count as 0 in the mean over all classes",
             "warning",
         )
     if split.ignored_pixels > labelled:
         yield Problem(
             name,
-            "mostly without class",
-            f"{split.ignored_pixels / (split.ignored_pixels + labelled):.0%} of all pixels have "
-            "no class",
-            "Make sure that label_offset and ignore_label are right",
+            "mostly unlabelled",
+            f"{split.ignored_pixels / (split.ignored_pixels + labelled):.0%} of all pixels are "
+            "unlabelled",
+            "Check label_offset and ignore_label",
             "warning",
         )
     if dataset.label_offset == 0 and dataset.num_classes > 2:
-        yield from _remarks_on_label_0(name, dataset, split)
+        yield from _label_0_warnings(name, dataset, split)
 
 
-def _remarks_on_label_0(
+def _label_0_warnings(
     name: str, dataset: SegmentationDataset, split: SplitStatistics
 ) -> Iterator[Problem]:
     first = dataset.classes.names[0]
@@ -258,17 +261,17 @@ def _remarks_on_label_0(
         yield Problem(
             name,
             "labels from 1",
-            f"the label 0 ({first}) occurs nowhere",
-            "If the labels begin at 1, set label_offset=1: else every class goes by the name of "
-            "the one before it",
+            f"the label 0 ({first}) does not occur",
+            "If the labels begin at 1, set label_offset=1: otherwise every class has the name of "
+            "the class before it",
             "warning",
         )
     elif split.shares[0] > 0.5 and split.images_per_class[0] > 0.9 * split.images:
         yield Problem(
             name,
             "label 0 everywhere",
-            f"the label 0 ({first}) has {split.shares[0]:.0%} of the labelled pixels, and is in "
-            f"{split.images_per_class[0]} of {split.images} images",
-            'If it stands for "other", set label_offset=1, so that it does not count',
+            f"the label 0 ({first}) covers {split.shares[0]:.0%} of the labelled pixels, and "
+            f"occurs in {split.images_per_class[0]} of {split.images} images",
+            'If it stands for "other", set label_offset=1, so that it is ignored',
             "warning",
         )
