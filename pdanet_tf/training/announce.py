@@ -21,6 +21,7 @@ from pdanet_tf.base.processor import describe_processor, slow_precision
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.training.config import TrainConfig
+from pdanet_tf.training.run_folder import RunFolder
 
 _SIZES_READ = 64  # reading the size of every image of a large data set takes too long
 _MEAN_IOU = ("mean_iou", "logits_mean_iou")  # the second is that of a model with two outputs
@@ -70,6 +71,27 @@ def describe_run(
     ]
     slow = slow_precision(config.precision, training=True) if on_cpu else None
     return [*lines, f"Note: {slow}"] if slow else lines
+
+
+def describe_resuming(
+    folder: RunFolder, done: int, epochs: int, former_rate: float, rate: float
+) -> str:
+    """Describes how a run is resumed.
+
+    Args:
+        folder: The folder of the run.
+        done: Number of complete epochs.
+        epochs: Number of epochs of the whole run.
+        former_rate: The learning rate in the checkpoint.
+        rate: The learning rate of the first step.
+    """
+    text = f"Resuming {folder.path} after epoch {done} of {epochs}."
+    if rate != former_rate:
+        text += (
+            f" For the new number of epochs the learning rate continues at {rate:.3g} instead of "
+            f"{former_rate:.3g}, and decays to 0 at the end."
+        )
+    return text
 
 
 def _describe_images(dataset: SegmentationDataset) -> str:

@@ -24,7 +24,8 @@ from pdanet_tf.data import FolderDataset
 from pdanet_tf.files import whole_file, whole_folder, write_atomically
 from pdanet_tf.inference.settings import InferenceSettings
 from pdanet_tf.training import TrainConfig, TrainingInterrupted, resume
-from pdanet_tf.training.callbacks import Progress, StopOnNonFinite
+from pdanet_tf.training.callbacks import StopOnNonFinite
+from pdanet_tf.training.checkpoints import Progress
 from pdanet_tf.training.lock import locked, refuse_workers
 from pdanet_tf.training.run_folder import RunFolder, check_same_run, make_origin
 from tests.support.folders import write_folder
@@ -46,7 +47,7 @@ def tiny_model(name, num_classes, upsample, **options):
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_models():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pdanet_tf.training.run.build_model", tiny_model)
+        patch.setattr("pdanet_tf.training.model.build_model", tiny_model)
         yield
 
 
@@ -195,8 +196,8 @@ def test_a_run_can_be_continued_for_more_epochs(run, tmp_path, capsys):
     said = " ".join(capsys.readouterr().err.split())
     rate = 1e-2 * (1 - 2 / 4) ** 0.9
     assert (
-        f"after epoch 2 of 4. For the new number of epochs the learning rate goes on at {rate:.3g}"
-        in said
+        "after epoch 2 of 4. For the new number of epochs the learning rate continues at "
+        f"{rate:.3g} instead of" in said
     )
     assert (run / "history.csv").read_text().startswith(former)
     assert TrainConfig.load(run / "config.json").epochs == 4
