@@ -315,7 +315,7 @@ def test_files_of_another_run_are_told_from_the_runs_own(run, data, tmp_path):
     last = (run / "last.keras").read_bytes()
     shutil.copy(run / "best.keras", run / "last.keras")  # no optimizer
     with pytest.raises(
-        ValueError, match=r"last\.keras: the checkpoint cannot be loaded: .*, as best\.keras does"
+        ValueError, match=r"last\.keras: the checkpoint cannot be loaded: .*, like best\.keras, "
     ):
         resume(run, verbose=0)
     for entry, message in (
