@@ -1,4 +1,4 @@
-"""A run that was stopped, in whatever way, goes on as if it had not been."""
+"""A run that was interrupted, killed or out of disk space resumes with the same results."""
 
 import csv
 import dataclasses
@@ -75,7 +75,7 @@ def make_config(data, output_dir, **options):
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
-    """A run that nobody stopped; it is not to be changed."""
+    """An uninterrupted run. Tests must not change it."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     train(make_config(data, folder), verbose=0)
     return folder
@@ -102,14 +102,14 @@ def assert_same_run(ours, theirs):
 
 
 class KilledError(BaseException):
-    """Stands for a kill: what it leaves is put back by `kill_at`."""
+    """Simulates a kill. `kill_at` restores the files that a killed process leaves."""
 
 
 def kill_at(monkeypatch, moment, name, count):
-    """Stops the process before or after a file is put in its place for the `count`-th time.
+    """Raises before or after a file is moved to its path for the `count`-th time.
 
     Returns:
-        A function that puts back the temporary files, which a killed process leaves.
+        A function that restores the temporary files, which a killed process leaves.
     """
     replace, left, seen = os.replace, {}, []
 
@@ -286,7 +286,7 @@ def test_a_run_is_not_resumed_on_other_data(run, data, tmp_path, monkeypatch):
     assert Progress.read(run / "last.keras") == before
 
 
-def test_a_run_goes_on_from_another_working_directory(data, tmp_path, monkeypatch):
+def test_a_run_is_resumed_from_another_working_directory(data, tmp_path, monkeypatch):
     monkeypatch.chdir(data.parent)
     result = train(make_config(data.name, tmp_path / "run", epochs=1), verbose=0)
     assert TrainConfig.load(tmp_path / "run" / "config.json").data_dir == str(data)
@@ -311,11 +311,11 @@ def replace_entry(source, target, name, content):
             copy.writestr(name, content)
 
 
-def test_files_of_another_run_are_told_from_the_runs_own(run, data, tmp_path):
+def test_files_of_another_run_are_refused(run, data, tmp_path):
     last = (run / "last.keras").read_bytes()
     shutil.copy(run / "best.keras", run / "last.keras")  # no optimizer
     with pytest.raises(
-        ValueError, match=r"last\.keras: the checkpoint cannot be loaded: .*, as best\.keras does"
+        ValueError, match=r"last\.keras: the checkpoint cannot be loaded: .*, like best\.keras, "
     ):
         resume(run, verbose=0)
     for entry, message in (
@@ -401,7 +401,7 @@ def test_several_workers_are_refused(data, tmp_path, monkeypatch):
             refuse_workers({"TF_CONFIG": wrong})
 
 
-def test_an_interrupt_says_how_to_go_on(run, data, tmp_path, monkeypatch, capsys):
+def test_an_interrupt_says_how_to_continue(run, data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(StopOnNonFinite, "on_epoch_begin", interrupt)
     command = ["train", "--resume", "--output-dir", str(run), "--epochs", "3"]
     assert cli.main(command) == 130
@@ -416,7 +416,7 @@ def test_an_interrupt_says_how_to_go_on(run, data, tmp_path, monkeypatch, capsys
     assert not (tmp_path / "new").exists()
 
 
-def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(data, whole, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_the_last_checkpoint(data, whole, tmp_path, monkeypatch):
     config = make_config(data, tmp_path / "run")
     save, saved = keras.Model.save, []
 
@@ -441,7 +441,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(data, whole, tmp_pat
     assert_same_run(tmp_path / "run", whole)
 
 
-def test_logs_that_find_the_disk_full_are_told(run, monkeypatch):
+def test_logs_that_fill_the_disk_are_reported(run, monkeypatch):
     def fail(self, epoch, logs=None):
         raise tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device")
 
@@ -643,7 +643,9 @@ def test_a_config_of_another_kind_is_named(content, tmp_path):
 def test_settings_of_another_kind_are_named(change, whole, tmp_path):
     content = json.loads((whole / "inference.json").read_text())
     (tmp_path / "inference.json").write_text(json.dumps({**content, **change}))
-    with pytest.raises(ValueError, match=r"inference\.json: not what training") as raised:
+    with pytest.raises(
+        ValueError, match=r"inference\.json: not the settings that training writes: "
+    ) as raised:
         InferenceSettings.load_for(tmp_path / "best.keras")
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 500

@@ -260,7 +260,7 @@ def test_options_of_the_backbone_reach_the_model(config, monkeypatch):
     assert any("stem_conv3" in layer.name for layer in deep.get_layer("resnet18").layers)
 
 
-def test_bad_data_met_while_training_is_told_as_such(config, monkeypatch, tmp_path):
+def test_bad_data_found_while_training_raise_a_data_error(config, monkeypatch, tmp_path):
     monkeypatch.setattr(FolderDataset, "check", lambda self: None)
     config = config()
     for path in (tmp_path / "dataset" / "images" / "train").iterdir():
@@ -380,7 +380,7 @@ def test_help(command, capsys):
     assert f"pdanet-tf {command}" in capsys.readouterr().out
 
 
-def test_what_a_run_says_in_a_file(config, tmp_path, capsys):
+def test_output_of_a_run_into_a_file(config, tmp_path, capsys):
     """Without a terminal: five lines, one per epoch, no control characters."""
     found = []
 
@@ -413,7 +413,7 @@ def test_what_a_run_says_in_a_file(config, tmp_path, capsys):
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", told.out)
 
 
-def test_a_slow_precision_is_told_before_training(config, monkeypatch):
+def test_a_slow_precision_is_reported_before_training(config, monkeypatch):
     monkeypatch.setattr("pdanet_tf.base.processor.processor_flags", lambda: frozenset({"avx2"}))
     inputs = keras.Input((1,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
