@@ -223,8 +223,8 @@ def test_the_command_line_refines(pydensecrf, model_file, make_folder, tmp_path)
         command = ["evaluate", "--model", str(model_file), *data, "--json", str(file)]
         assert cli.main([*command, *extra]) == 0
         figures.append(json.loads(file.read_text())["iou_per_class"])
-    picture = str(root / "images" / "train" / "scene_0.jpg")
-    command = ["predict", picture, "--model", str(model_file), "--output", str(tmp_path / "out")]
+    image = str(root / "images" / "train" / "scene_0.jpg")
+    command = ["predict", image, "--model", str(model_file), "--output", str(tmp_path / "out")]
     assert cli.main([*command, "--crf"]) == 0
     dataset = pdanet_tf.load_dataset("folder", "validation", root, num_classes=3)
     model = keras.saving.load_model(model_file)
@@ -236,8 +236,8 @@ def test_the_command_line_refines(pydensecrf, model_file, make_folder, tmp_path)
 
 @pytest.mark.parametrize("setting", ["iterations", "iterations=two", "strength=3"])
 def test_settings_that_are_none(model_file, make_folder, setting, capsys):
-    picture = str(make_folder() / "images" / "train" / "scene_0.jpg")
-    assert cli.main(["predict", picture, "--model", str(model_file), "--crf", setting]) == 1
+    image = str(make_folder() / "images" / "train" / "scene_0.jpg")
+    assert cli.main(["predict", image, "--model", str(model_file), "--crf", setting]) == 1
     assert "NAME=VALUE with a name of iterations, " in (message := capsys.readouterr().err)
     assert f"Received: {setting}" in message
 

@@ -1,41 +1,29 @@
-"""Predicting, scoring and exporting, as a user does it."""
+"""Inference as a user runs it, in Python and on the command line."""
 
-import io
-import json
-import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-import rich.console
 import tensorflow as tf
 from PIL import Image
 
 import pdanet_tf
 from pdanet_tf import cli
-from pdanet_tf.data import Classes, DataError, FolderDataset, load_dataset
-from pdanet_tf.data.readers import EncodedFile, read_image, resize_image
-from pdanet_tf.evaluation.scoring import evaluate_predictions
+from pdanet_tf.data import Classes, DataError
 from pdanet_tf.inference.overlay import colorize, draw_overlay
 from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings
 from pdanet_tf.models import with_dtype_policy
-from pdanet_tf.ops.resize import bilinear_resize
+from tests.support.images import random_image
 
 
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
     return pdanet_tf.build_model("fcn_resnet18", num_classes=3)
-
-
-def picture(*size):
-    return np.random.default_rng(0).integers(0, 256, (*size, 3)).astype("uint8")
 
 
 def test_protocol_sizes():
@@ -51,7 +39,7 @@ def test_protocol_sizes():
 
 
 def test_probabilities_are_averaged_over_scales_at_the_size_of_the_label(model):
-    image, size = picture(37, 53), (45, 61)
+    image, size = random_image(37, 53), (45, 61)
     coarse = keras.Model(model.input, model.get_layer("classifier").output)
     expected = []
     for edge, working in ((40, (40, 64)), (64, (64, 96))):
@@ -67,7 +55,7 @@ def test_probabilities_are_averaged_over_scales_at_the_size_of_the_label(model):
 def test_predict_a_photo(model, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(picture(40, 60)).save(tmp_path / "photo.jpg", exif=exif)
+    Image.fromarray(random_image(40, 60)).save(tmp_path / "photo.jpg", exif=exif)
     prediction = pdanet_tf.predict(tmp_path / "photo.jpg", model)
     assert prediction.label_map.shape == (60, 40)
     assert prediction.image.shape == (60, 40, 3)
@@ -82,7 +70,7 @@ def test_predict_a_photo(model, tmp_path):
 
 
 def test_a_predictor_takes_files_images_arrays_and_several(model, tmp_path):
-    array = picture(40, 56)
+    array = random_image(40, 56)
     Image.fromarray(array).save(tmp_path / "photo.png")
     exif = Image.Exif()
     exif[0x0112] = 3
@@ -117,18 +105,18 @@ def test_predict_keeps_models_until_their_files_change(model, tmp_path, monkeypa
         (tmp_path / name).write_text("a model")
     for _ in range(3):
         for name in ("a.keras", "b.keras"):
-            pdanet_tf.predict(picture(8, 8), tmp_path / name, protocol=Protocol([16]))
+            pdanet_tf.predict(random_image(8, 8), tmp_path / name, protocol=Protocol([16]))
     assert loads == ["a.keras", "b.keras"]
     (tmp_path / "a.keras").write_text("another model")
-    pdanet_tf.predict(picture(8, 8), tmp_path / "a.keras")
+    pdanet_tf.predict(random_image(8, 8), tmp_path / "a.keras")
     assert loads == ["a.keras", "b.keras", "a.keras"]
     for _ in range(2):
-        pdanet_tf.predict(picture(8, 8), "fcn_resnet18", weights=tmp_path / "b.keras")
+        pdanet_tf.predict(random_image(8, 8), "fcn_resnet18", weights=tmp_path / "b.keras")
     assert loads == ["a.keras", "b.keras", "a.keras", "b.keras"]
 
 
 def test_threads_share_a_predictor(model):
-    images = [picture(16 + 8 * index, 24) for index in range(4)]
+    images = [random_image(16 + 8 * index, 24) for index in range(4)]
     predictor = pdanet_tf.Predictor(model)
     expected = list(map(pdanet_tf.Predictor(model).label_map, images))
     with ThreadPoolExecutor(4) as pool:
@@ -147,7 +135,7 @@ def test_the_command_predicts_what_it_can(stored, tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()
     for name in "acd":
-        Image.fromarray(picture(24, 32)).save(photos / f"{name}.png")
+        Image.fromarray(random_image(24, 32)).save(photos / f"{name}.png")
     (photos / "b.png").write_bytes((photos / "a.png").read_bytes()[:200])
     (photos / "notes.txt").write_text("no image")
     output = tmp_path / "out"
@@ -171,7 +159,7 @@ def test_the_command_predicts_what_it_can(stored, tmp_path, capsys):
 def test_the_command_never_replaces_what_it_did_not_make(stored, tmp_path, capsys):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
-        Image.fromarray(picture(24, 32)).save(tmp_path / folder / "a.png")
+        Image.fromarray(random_image(24, 32)).save(tmp_path / folder / "a.png")
     first, second = (str(tmp_path / folder / "a.png") for folder in ("one", "two"))
     predict = ["predict", "--model", stored, "--output", str(tmp_path / "one")]
     assert cli.main([*predict, first]) == 0
@@ -187,7 +175,7 @@ def test_the_command_never_replaces_what_it_did_not_make(stored, tmp_path, capsy
     assert cli.main([*predict, str(tmp_path / "one")]) == 0
     assert len(list((tmp_path / "one").iterdir())) == 3
     # A file that somebody else made.
-    Image.fromarray(picture(24, 32)).save(tmp_path / "two" / "a_overlay.png")
+    Image.fromarray(random_image(24, 32)).save(tmp_path / "two" / "a_overlay.png")
     mine = (tmp_path / "two" / "a_overlay.png").read_bytes()
     assert cli.main([*predict[:-1], str(tmp_path / "two"), second]) == 1
     assert (tmp_path / "two" / "a_overlay.png").read_bytes() == mine
@@ -199,14 +187,14 @@ def test_settings_beside_a_model_file_are_used(model, tmp_path):
     settings = InferenceSettings(Classes.named(("cat", "dog", "rest")), Protocol((32, 48), 300))
     settings.save(tmp_path)
     assert InferenceSettings.load_for(tmp_path / "model.keras") == settings
-    found = pdanet_tf.predict(picture(40, 56), tmp_path / "model.keras")
+    found = pdanet_tf.predict(random_image(40, 56), tmp_path / "model.keras")
     assert set(found.areas()) <= {"cat", "dog", "rest"}
-    wanted = pdanet_tf.predict(picture(40, 56), model, protocol=Protocol((32, 48), 300))
+    wanted = pdanet_tf.predict(random_image(40, 56), model, protocol=Protocol((32, 48), 300))
     np.testing.assert_array_equal(found.label_map, wanted.label_map)
 
 
 def test_strips_join_without_a_seam(model, monkeypatch):
-    image, size = picture(37, 53), (45, 61)
+    image, size = random_image(37, 53), (45, 61)
     whole = Predictor(model).probabilities(image, size)
     monkeypatch.setattr("pdanet_tf.inference.predictor.VALUES_PER_STRIP", 61 * 3 * 7)
     np.testing.assert_allclose(Predictor(model).probabilities(image, size), whole, atol=1e-6)
@@ -217,7 +205,7 @@ def test_settings_of_another_number_of_classes(model, tmp_path):
     model.save(tmp_path / "model.keras")
     InferenceSettings(Classes.numbered(2), Protocol()).save(tmp_path)
     message = r"inference\.json: expected the 3 classes of model\.keras, found 2"
-    for use in (pdanet_tf.Predictor, lambda path: pdanet_tf.predict(picture(8, 8), path)):
+    for use in (pdanet_tf.Predictor, lambda path: pdanet_tf.predict(random_image(8, 8), path)):
         with pytest.raises(ValueError, match=message):
             use(tmp_path / "model.keras")
 
@@ -225,22 +213,13 @@ def test_settings_of_another_number_of_classes(model, tmp_path):
 def test_a_model_of_normalised_images_is_refused():
     bare = pdanet_tf.build_model("fcn_resnet18", num_classes=3, include_preprocessing=False)
     with pytest.raises(ValueError, match="include_preprocessing=True"):
-        pdanet_tf.predict(picture(8, 8), bare)
+        pdanet_tf.predict(random_image(8, 8), bare)
 
 
 def test_one_class_is_a_model_too(recwarn):
     one = pdanet_tf.build_model("fcn_resnet18", num_classes=1)
-    assert not pdanet_tf.predict(picture(8, 9), one).label_map.any()
+    assert not pdanet_tf.predict(random_image(8, 9), one).label_map.any()
     assert not [warning for warning in recwarn if warning.category is UserWarning]
-
-
-def test_names_are_printed_as_they_are(model, make_folder):
-    dataset = FolderDataset(make_folder(), "train", Classes.named(("[bold]", "[/x]", "c")))
-    console = rich.console.Console(width=80)
-    with console.capture() as captured:
-        console.print(pdanet_tf.evaluate(model, dataset, progress=False).table())
-    assert "[bold]" in captured.get()
-    assert "[/x]" in captured.get()
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (1, 8, 8, 3)])
@@ -253,9 +232,9 @@ def test_bad_predictions(model, tmp_path):
     with pytest.raises(DataError, match=r"nowhere\.jpg"):
         pdanet_tf.predict(tmp_path / "nowhere.jpg", model)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.keras"):
-        pdanet_tf.predict(picture(8, 8), tmp_path / "nowhere.keras")
+        pdanet_tf.predict(random_image(8, 8), tmp_path / "nowhere.keras")
     with pytest.raises(ValueError, match="3 classes"):
-        pdanet_tf.predict(picture(8, 8), model, classes=Classes.numbered(4))
+        pdanet_tf.predict(random_image(8, 8), model, classes=Classes.numbered(4))
     with pytest.raises(ValueError, match="dtype=float32"):
         pdanet_tf.predict(np.zeros((8, 8, 3), "float32"), model)
 
@@ -306,14 +285,14 @@ def test_sound_models_that_do_not_segment(build, received, tmp_path):
     if model.built:
         model.save(tmp_path / "foreign.keras")
         with pytest.raises(ValueError, match=rf"foreign\.keras: expected a .*{received}"):
-            pdanet_tf.predict(picture(8, 8), tmp_path / "foreign.keras")
+            pdanet_tf.predict(random_image(8, 8), tmp_path / "foreign.keras")
 
 
 def test_a_sequential_model_segments(tmp_path):
     conv = keras.layers.Conv2D(4, 3, padding="same")
     model = keras.Sequential([keras.Input((None, None, 3)), conv])
     model.save(tmp_path / "sequential.keras")
-    image = picture(16, 24)
+    image = random_image(16, 24)
     expected = np.argmax(model(image[None].astype("float32"))[0], axis=-1)
     prediction = pdanet_tf.predict(image, tmp_path / "sequential.keras")
     np.testing.assert_array_equal(prediction.label_map, expected)
@@ -335,94 +314,9 @@ def test_legend_names_the_largest_class_first():
     assert (sheet[40, 10] > 0).tolist() == [True, False, False]
 
 
-def test_evaluate_counts_what_predict_paints(model, make_folder):
-    dataset = FolderDataset(make_folder(), "train", Classes.numbered(3))
-    evaluation = pdanet_tf.evaluate(model, dataset, progress=False)
-    right = pixels = 0
-    for index in range(len(dataset)):
-        image, label = dataset.read(index)
-        right += (pdanet_tf.predict(image, model).label_map == label).sum()
-        pixels += label.size
-    assert evaluation.scores.pixel_accuracy == right / pixels
-    assert evaluation.images == 3
-
-
-def test_evaluate_with_another_number_of_classes(model):
-    with pytest.raises(ValueError, match="3 classes, the data set 8"):
-        pdanet_tf.evaluate(model, load_dataset("synthetic", "validation"))
-
-
-def test_the_official_score_of_a_stored_prediction(ade20k_sample, tmp_path):
-    dataset = load_dataset("ade20k", "validation", ade20k_sample / "ADEChallengeData2016")
-    stored = ade20k_sample / "prediction_ADE_val_00000278.png"
-    shutil.copy(stored, tmp_path / "ADE_val_00000278.png")
-    evaluation = evaluate_predictions(tmp_path, dataset, progress=False)
-    evaluation.save(tmp_path / "scores.json")
-    found = json.loads((tmp_path / "scores.json").read_text())
-    expected = json.loads((ade20k_sample / "expected_metrics.json").read_text())
-    expected = expected["ADE_val_00000278"]
-    assert found["pixel_accuracy"] == pytest.approx(expected["pixel_accuracy"], abs=1e-9)
-    assert found["mean_iou"] == pytest.approx(expected["mean_iou_over_150"], abs=1e-9)
-    assert found["mean_iou_present"] == pytest.approx(expected["mean_iou_over_present"], abs=1e-9)
-    assert found["valid_pixels"] == expected["valid_pixels"]
-    assert found["classes_present"] == expected["classes_present"]
-
-
-def test_bad_stored_predictions(make_folder, tmp_path):
-    dataset = FolderDataset(make_folder(), "train", Classes.numbered(3))
-    folder = tmp_path / "predictions"
-    shutil.copytree(tmp_path / "dataset" / "annotations" / "train", folder)
-    assert evaluate_predictions(folder, dataset, progress=False).scores.mean_iou == pytest.approx(1)
-    for array, message in (
-        (np.zeros((24, 30), "uint8"), "24 x 30"),
-        (np.full((24, 32), 255, "uint8"), "without a class"),
-        (np.full((24, 32), 3, "uint8"), "labels 3"),
-    ):
-        Image.fromarray(array).save(folder / "scene_1.png")
-        with pytest.raises(DataError, match=message) as caught:
-            evaluate_predictions(folder, dataset, progress=False)
-        assert "scene_1.png" in str(caught.value)
-    (folder / "scene_1.png").unlink()
-    with pytest.raises(DataError, match=r"scene_1\.png"):
-        evaluate_predictions(folder, dataset, progress=False)
-
-
-def test_export_answers_where_the_package_is_not_installed(model, tmp_path):
-    folder = tmp_path / "served" / "1"
-    pdanet_tf.export_saved_model(model, folder, Protocol((40, 64)))
-    assert [path.name for path in folder.parent.iterdir()] == ["1"]
-    size = sum(path.stat().st_size for path in (folder / "variables").iterdir())
-    assert size < 1.01 * sum(variable.numpy().nbytes for variable in model.variables)
-    images = [picture(40, 56), picture(61, 33)]
-    Image.fromarray(images[0]).save(tmp_path / "a.png")
-    Image.fromarray(images[1]).save(tmp_path / "b.png")
-    Image.fromarray(images[1]).save(tmp_path / "c.jpg")
-    script = f"""
-import sys
-sys.modules["pdanet_tf"] = sys.modules["keras"] = None
-import tensorflow as tf
-served = tf.saved_model.load({str(folder)!r}).signatures["serving_default"]
-files = [{str(tmp_path)!r} + "/" + name for name in ("a.png", "b.png", "c.jpg")]
-answer = served(image_bytes=tf.constant([open(file, "rb").read() for file in files]))
-for file, label_map in zip(files, answer["label_map_bytes"].numpy()):
-    open(file + ".labels.png", "wb").write(label_map)
-"""
-    subprocess.run([sys.executable, "-c", script], check=True)
-    predictor = Predictor(model, Protocol((40, 64)))
-    for name in ("a.png", "b.png", "c.jpg"):
-        served = np.asarray(Image.open(tmp_path / f"{name}.labels.png"))
-        with Image.open(tmp_path / name) as image:
-            expected = predictor.label_map(np.asarray(image))
-        assert served.shape == expected.shape
-        # The images are resized by another library, which rounds differently here and there.
-        assert (served == expected).mean() > 0.99
-    with pytest.raises(FileExistsError, match="served"):
-        pdanet_tf.export_saved_model(model, folder)
-
-
 def test_colors_on_the_command_line(model, tmp_path):
     model.save(tmp_path / "model.keras")
-    Image.fromarray(picture(40, 56)).save(tmp_path / "photo.png")
+    Image.fromarray(random_image(40, 56)).save(tmp_path / "photo.png")
     command = ["predict", str(tmp_path / "photo.png"), "--model", str(tmp_path / "model.keras")]
     command += ["--palette", "--output", str(tmp_path / "found"), "--class-colors"]
     assert cli.main([*command, "#ff0000", "0,255,0"]) == 1
@@ -432,12 +326,12 @@ def test_colors_on_the_command_line(model, tmp_path):
         assert labels.mode == "P"
         assert labels.getpalette()[:9] == [255, 0, 0, 0, 255, 0, 0, 0, 255]
         found = np.asarray(labels)
-    np.testing.assert_array_equal(found, pdanet_tf.predict(picture(40, 56), model).label_map)
+    np.testing.assert_array_equal(found, pdanet_tf.predict(random_image(40, 56), model).label_map)
 
 
 def test_the_precision_is_chosen_by_the_user(model, tmp_path):
     model.save(tmp_path / "model.keras")
-    Image.fromarray(picture(40, 56)).save(tmp_path / "photo.png")
+    Image.fromarray(random_image(40, 56)).save(tmp_path / "photo.png")
     stored = ["--model", str(tmp_path / "model.keras"), "--precision", "bfloat16"]
     output = ["--output", str(tmp_path / "predictions")]
     assert cli.main(["predict", str(tmp_path / "photo.png"), *stored, *output]) == 0
@@ -450,78 +344,3 @@ def test_the_precision_is_chosen_by_the_user(model, tmp_path):
     answer = signature(image_bytes=tf.constant([(tmp_path / "photo.png").read_bytes()]))
     served = tf.io.decode_png(answer["label_map_bytes"][0])[..., 0]
     assert (served == half.label_map).numpy().mean() > 0.97
-
-
-def encode(image, kind, **options):
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def test_the_export_decodes_what_training_reads(shared_cases):
-    from pdanet_tf.export.saved_model import decode_image
-
-    rng = np.random.default_rng(0)
-    smooth = np.asarray(Image.fromarray(picture(6, 8)).resize((80, 60), Image.BICUBIC))
-    image = Image.fromarray(smooth)
-    grey = Image.fromarray(rng.integers(0, 65536, (20, 30)).astype("uint16"))
-    decode = tf.function(decode_image, input_signature=[tf.TensorSpec((), tf.string)])
-    for encoded in (
-        encode(image, "JPEG", quality=80),
-        encode(image, "JPEG", progressive=True, subsampling=0),
-        encode(image.convert("L"), "JPEG"),
-        *(encode(image.convert(mode), "PNG") for mode in ("RGB", "RGBA", "LA", "L", "P", "1")),
-        encode(grey, "PNG"),
-        *(encode(image.convert(mode), "BMP") for mode in ("RGB", "RGBA")),
-        encode(image, "GIF"),
-    ):
-        expected = read_image(EncodedFile("image", encoded))
-        np.testing.assert_array_equal(decode(encoded), expected)
-    for encoded, message in (
-        (encode(image.convert("CMYK"), "JPEG"), "CMYK"),
-        ((shared_cases / "06_palette.bmp").read_bytes(), "24 or 32 bits"),
-        (encode(image, "WEBP"), "another format"),
-        (b"", "another format"),
-        (b"BM", "24 or 32 bits"),
-    ):
-        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            decode(encoded)
-
-
-def test_the_export_resizes_nearly_as_prediction_does():
-    from pdanet_tf.export.saved_model import _resize
-
-    image = np.asarray(Image.fromarray(picture(12, 16)).resize((160, 120), Image.BICUBIC))
-    for size in ((90, 120), (180, 240), (120, 160), (64, 200)):
-        found, expected = np.asarray(_resize(image, size)), resize_image(image, size)
-        assert np.abs(found - expected).max() <= 2
-        assert np.abs(found - expected).mean() < 0.2
-
-
-@pytest.mark.parametrize("views", [1, 3])
-@pytest.mark.parametrize("size", [(37, 53), (7, 2), (1, 1)])
-def test_export_labels_pictures_by_strips(views, size, monkeypatch):
-    from pdanet_tf.export import saved_model as export
-
-    monkeypatch.setattr(export, "VALUES_PER_STRIP", 53 * 4 * 5)
-    rng = np.random.default_rng(0)
-    logits = [tf.constant(rng.normal(0, 2, (5 + n, 7, 4)), "float32") for n in range(views)]
-
-    @tf.function
-    def label_map(logits, size):
-        return export._label_map([export._place(x, size, size, None) for x in logits], size)
-
-    found = label_map(logits, tf.constant(size))
-    resized = [bilinear_resize(view[None], size)[0] for view in logits]
-    expected = np.mean([tf.nn.softmax(view) for view in resized], axis=0).argmax(-1)
-    np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("short_edges", [None, (300, 450, 600)])
-def test_export_sees_pictures_at_the_protocols_sizes(short_edges):
-    from pdanet_tf.export.saved_model import _working_sizes
-
-    protocol = Protocol(short_edges, 600)
-    for size in ((33, 47), (512, 739), (739, 512), (2000, 3000), (4, 5), (450, 450)):
-        found = [tuple(size.numpy()) for size in _working_sizes(tf.constant(size), protocol)]
-        assert found == protocol.sizes(size)
