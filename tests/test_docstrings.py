@@ -107,6 +107,7 @@ def prepared(tmp_path_factory):
         pdanet_tf.build_model("fcn_resnet18", num_classes=11).save(
             root / "runs" / run / "best.keras"
         )
+    pdanet_tf.TrainConfig("runs/first").save(root / "runs" / "first" / "config.json")
     return root
 
 
@@ -161,7 +162,7 @@ def run(name, names):
         PREPARATIONS[name]()
     with warnings.catch_warnings():
         # The data set of the examples is a part of ADE20K, and says so.
-        warnings.filterwarnings("ignore", ".*(a part of it is prepared|a part of ADE20K)")
+        warnings.filterwarnings("ignore", ".*(only this part is prepared|from a part of ADE20K)")
         exec(compile(EXAMPLES[name][1], f"<docstring of {name}>", "exec"), names)
 
 
