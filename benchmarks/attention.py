@@ -22,21 +22,34 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.benchmark.cases import Case
 from pdanet_tf.benchmark.machine import describe_machine
 from pdanet_tf.benchmark.runner import Runner, Step, take_turns
-from pdanet_tf.layers import DualAttention
+from pdanet_tf.layers import DualAttention, PositionAttention
+from pdanet_tf.ops.portable import plain_operations
 
 NUM_CLASSES = 150
 WAYS = ("none", "in blocks", "at once")
 
 
+class PlainPositionAttention(PositionAttention):
+    """Position attention that computes the energies of all positions at once."""
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Applies attention over all positions."""
+        with plain_operations():
+            return super().call(inputs)
+
+
 def prepare_head(case: Case, way: str) -> Step:
     """Builds DANet's head, and returns a function that computes its outputs and gradients."""
     keras.utils.set_random_seed(0)
-    head = DualAttention(NUM_CLASSES, logits=True, bounded_memory=way == "in blocks")
+    head = DualAttention(NUM_CLASSES, logits=True)
     if way == "none":  # measures the rest of the head
         head.position_attention = keras.layers.Identity()
+    elif way == "at once":
+        head.position_attention = PlainPositionAttention()
     head.build((None, None, None, 512))
 
     def gradients(features: tf.Tensor) -> tf.Tensor:

@@ -13,16 +13,19 @@ def draw_bar_chart(
     label: str,
     colors: Sequence[tuple[int, int, int]] | None = None,
 ) -> Image.Image:
-    """Draws a horizontal bar for each name, the first at the top.
+    """Draws a horizontal bar chart, the first bar at the top.
 
     Args:
-        names: What the bars stand for.
-        values: Their lengths; NaN for none.
-        title: Stands above the chart.
-        label: What the values are, with their unit.
-        colors: RGB (0 to 255) of each bar; None for one colour for all.
+        names: Name of each bar.
+        values: Length of each bar; NaN draws none.
+        title: Title above the chart.
+        label: Label of the axis of values, with the unit.
+        colors: RGB colour (0 to 255) of each bar; None for one colour for all bars.
+
+    Returns:
+        The chart, an RGB image.
     """
-    # Without pyplot, which would choose a window system and keep every figure.
+    # pyplot would choose a window system and keep every figure in memory.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

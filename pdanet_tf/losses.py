@@ -1,16 +1,17 @@
-"""The loss of segmentation: cross-entropy over the pixels that count."""
+"""The loss of segmentation: cross-entropy over the labelled pixels."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.ops.precision import full_precision, full_precision_dtype
 from pdanet_tf.ops.resize import bilinear_resize
 
 
-def match_labels(labels: Any, logits: Any) -> tuple[Any, Any]:
-    """Brings labels and logits to one size and labels to int32.
+def match_labels(labels: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Resizes logits to the size of the labels and casts labels to int32.
 
     Args:
         labels: `(batch, height, width)` or `(batch, height, width, 1)`.
@@ -27,7 +28,7 @@ def match_labels(labels: Any, logits: Any) -> tuple[Any, Any]:
     return labels, bilinear_resize(logits, tuple(ops.shape(labels)[1:3]))
 
 
-def match_weights(weights: Any, labels: Any) -> Any:
+def match_weights(weights: float | Tensor, labels: Tensor) -> Tensor:
     """Returns the weight of every pixel.
 
     Args:
@@ -36,7 +37,7 @@ def match_weights(weights: Any, labels: Any) -> Any:
         labels: `(batch, height, width)` or `(batch, height, width, 1)`.
 
     Returns:
-        Weights of at least float32, of the shape of the labels without the last axis of 1.
+        Weights `(batch, height, width)`, of at least float32.
 
     Raises:
         ValueError: If the weights have another shape.
@@ -46,7 +47,7 @@ def match_weights(weights: Any, labels: Any) -> Any:
     found = tuple(weights.shape)
     if len(found) == 4 and found[3] == 1:
         found = found[:3]
-    # Sizes known only at run time are None here.
+    # Sizes that are known only at run time are None here and match any size.
     agrees = [None in pair or pair[0] == pair[1] for pair in zip(found, expected, strict=False)]
     if len(found) == len(expected) and all(agrees):
         weights = ops.reshape(weights, tuple(ops.shape(weights))[: len(found)])
@@ -64,19 +65,18 @@ def match_weights(weights: Any, labels: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class SegmentationCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of logits, averaged over the pixels with a label.
+    """Cross-entropy of logits, averaged over the labelled pixels.
 
-    Logits of another size than the labels are resized bilinearly to it. A batch without a
-    labelled pixel or without an image has a loss of 0. A label that is neither a class nor
-    `ignore_label` makes the loss NaN: it is a mistake in the data, and must not pass for an
-    unlabelled pixel.
+    Logits of another size than the labels are resized bilinearly to it. The loss of a batch without
+    a labelled pixel or without an image is 0. A label that is neither a class nor `ignore_label`
+    makes the loss NaN: it is an error in the data and must not be mistaken for an unlabelled pixel.
 
-    `sample_weight` holds one weight per image or per pixel, see `match_weights`; the weighted
+    `sample_weight` holds one weight per image or per pixel, see `match_weights`. The weighted
     losses are averaged over the number of labelled pixels. `model.fit(class_weight=...)` does not
-    take label maps: weigh classes by pixel, with `sample_weight=weights[labels]`.
+    support label maps; use a weight per pixel instead, `sample_weight=weights[labels]`.
 
     Args:
-        ignore_label: The label of pixels that do not count.
+        ignore_label: The label of unlabelled pixels, which the loss ignores.
         name: Name of the loss.
         **kwargs: Arguments of `keras.losses.Loss`.
 
@@ -94,36 +94,39 @@ class SegmentationCrossEntropy(keras.losses.Loss):
     def __init__(
         self, ignore_label: int = 255, name: str = "segmentation_cross_entropy", **kwargs: Any
     ) -> None:
-        # Keras casts labels to this dtype: half precision would round them.
+        # Keras casts labels to this dtype, and half precision would round them.
         kwargs.setdefault("dtype", full_precision_dtype(keras.config.floatx()))
         super().__init__(name=name, **kwargs)
         self.ignore_label = ignore_label
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: float | Tensor | None = None
+    ) -> Tensor:
         """Returns the mean loss.
 
         Raises:
-            ValueError: If `sample_weight` has a shape that `match_weights` does not take.
+            ValueError: If `match_weights` does not support the shape of `sample_weight`.
         """
         if sample_weight is not None:
-            # Keras would align its last axis with the width.
+            # Keras would broadcast weights along the last axis, the width.
             sample_weight = match_weights(sample_weight, ops.convert_to_tensor(y_true))
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the scaled loss of every pixel."""
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Returns the scaled loss of every pixel, `(batch, height, width)`."""
         labels, logits = match_labels(y_true, y_pred)
         num_classes = logits.shape[-1]
-        valid = ops.not_equal(labels, self.ignore_label)
-        wrong = valid & ((labels < 0) | (labels >= num_classes))
-        classes = ops.where(valid & ~wrong, labels, 0)
+        labelled = ops.not_equal(labels, self.ignore_label)
+        invalid = labelled & ((labels < 0) | (labels >= num_classes))
+        classes = ops.where(labelled & ~invalid, labels, 0)
         log_probabilities = ops.log_softmax(logits, axis=-1)
         losses = -ops.squeeze(
             ops.take_along_axis(log_probabilities, classes[..., None], axis=-1), axis=-1
         )
-        losses = ops.where(wrong, float("nan"), losses)
-        valid_share = ops.mean(ops.cast(valid, losses.dtype))
-        return ops.where(valid, losses / ops.maximum(valid_share, keras.config.epsilon()), 0.0)
+        losses = ops.where(invalid, float("nan"), losses)
+        labelled_share = ops.mean(ops.cast(labelled, losses.dtype))
+        scaled = losses / ops.maximum(labelled_share, keras.config.epsilon())
+        return ops.where(labelled, scaled, 0.0)
 
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""

@@ -1,4 +1,4 @@
-"""Scores of segmentation, all read off one confusion matrix."""
+"""Scores of segmentation, all computed from one confusion matrix."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,25 +6,29 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.losses import match_labels, match_weights
 from pdanet_tf.ops.precision import full_precision_dtype
 
 AVERAGES = ("all", "present")
-_EPSILON = 1e-10  # of the official score: intersection / (union + 1e-10)
+_EPSILON = 1e-10  # the official score of ADE20K is intersection / (union + 1e-10)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a confusion matrix; all are shares from 0 to 1.
+    """Scores of a confusion matrix, from 0 to 1.
 
     Attributes:
-        mean_iou: The official score: the mean over all classes, an absent one counting as 0.
-        mean_iou_present: The mean over the classes that occur in labels or predictions.
-        pixel_accuracy: Correct pixels over labelled pixels.
-        mean_accuracy: Mean over the labelled classes of their share of correct pixels.
-        iou: Intersection over union of each class, `(num_classes,)`; 0 for an absent one.
-        present: Whether each class occurs, `(num_classes,)`.
+        mean_iou: The official score of ADE20K: the mean IoU over all classes. The IoU of a class
+            that occurs neither in labels nor in predictions is 0.
+        mean_iou_present: The mean IoU over the classes that occur in labels or predictions.
+        pixel_accuracy: Number of correct pixels divided by the number of labelled pixels.
+        mean_accuracy: Share of correct pixels of each class that occurs in labels, averaged over
+            these classes.
+        iou: Intersection over union of each class, `(num_classes,)`; 0 for an absent class.
+        present: Whether each class occurs in labels or predictions, `(num_classes,)`.
         pixels: Number of labelled pixels of each class, `(num_classes,)`.
     """
 
@@ -37,8 +41,13 @@ class Scores:
     pixels: np.ndarray
 
     @classmethod
-    def from_confusion(cls, matrix: Any) -> "Scores":
-        """Computes the scores of a matrix `(num_classes, num_classes)`: rows are labels."""
+    def from_confusion(cls, matrix: ArrayLike) -> "Scores":
+        """Computes the scores of a confusion matrix.
+
+        Args:
+            matrix: Numbers of pixels, `(num_classes, num_classes)`: rows are labels, columns are
+                predictions.
+        """
         matrix = np.asarray(matrix, "float64")
         correct, labelled, predicted = np.diag(matrix), matrix.sum(1), matrix.sum(0)
         union = labelled + predicted - correct
@@ -59,11 +68,11 @@ class Scores:
 class ConfusionMatrixMetric(keras.metrics.Metric):
     """A streaming metric over a confusion matrix of labels (rows) and predictions (columns).
 
-    A label or prediction that is no class makes the result NaN: it must not pass unseen.
+    The result is NaN if a label or a prediction is not a class, so that the error is noticed.
 
     Args:
         num_classes: Number of classes.
-        ignore_label: The label of pixels that do not count.
+        ignore_label: The label of unlabelled pixels, which are not counted.
         name: Name of the metric.
         dtype: Dtype of the result; at least float32 by default.
 
@@ -76,7 +85,7 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
         num_classes: int,
         ignore_label: int = 255,
         name: str | None = None,
-        dtype: Any = None,
+        dtype: str | None = None,
     ) -> None:
         if dtype is None:
             dtype = full_precision_dtype(keras.config.floatx())
@@ -88,23 +97,26 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
         self.matrix = self.add_variable(
             shape=(num_classes, num_classes),
             initializer="zeros",
-            # Counts: float32 stops counting at 16.7 million. JAX has no int64 by default.
+            # A float32 counter would stop at 16.7 million. JAX has no int64 by default.
             dtype="int32" if keras.backend.backend() == "jax" else "int64",
             name="confusion_matrix",
         )
-        self.strangers = self.add_variable(
-            shape=(), initializer="zeros", dtype=self.matrix.dtype, name="strangers"
+        self.invalid_pixels = self.add_variable(
+            shape=(), initializer="zeros", dtype=self.matrix.dtype, name="invalid_pixels"
         )
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Counts a batch.
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: float | Tensor | None = None
+    ) -> None:
+        """Counts the pixels of a batch.
 
         Args:
             y_true: Labels `(batch, height, width)` or `(batch, height, width, 1)`.
-            y_pred: Logits or probabilities `(batch, any, any, num_classes)`, resized to the
-                labels' size, or predicted classes of the shape of the labels, of integer dtype.
+            y_pred: Logits or probabilities `(batch, any, any, num_classes)`, which are resized to
+                the size of the labels, or predicted classes of the shape of the labels, of integer
+                dtype.
             sample_weight: Weights per image or per pixel, see `pdanet_tf.losses.match_weights`.
-                Pixels of weight 0 do not count; all others count once.
+                Pixels of weight 0 are not counted; all others are counted once.
 
         Raises:
             ValueError: If `sample_weight` has another shape.
@@ -117,39 +129,39 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
             matched, logits = match_labels(y_true, y_pred)
             labels = ops.reshape(matched, (-1,))
             predictions = ops.cast(ops.reshape(ops.argmax(logits, axis=-1), (-1,)), "int32")
-        valid = ops.not_equal(labels, self.ignore_label)
+        labelled = ops.not_equal(labels, self.ignore_label)
         if sample_weight is not None:
             weights = match_weights(sample_weight, y_true)
-            valid = valid & ops.not_equal(ops.reshape(weights, (-1,)), 0)
+            labelled = labelled & ops.not_equal(ops.reshape(weights, (-1,)), 0)
         n = self.num_classes
-        known = (labels >= 0) & (labels < n) & (predictions >= 0) & (predictions < n)
-        cells = ops.where(known, labels * n + predictions, n * n)
-        # Pixels without a label and numbers that are no class have cells of their own. Unlike
-        # `bincount`, the sum over segments has a size that XLA knows.
-        cells = ops.where(valid, cells, n * n + 1)
+        valid = (labels >= 0) & (labels < n) & (predictions >= 0) & (predictions < n)
+        cells = ops.where(valid, labels * n + predictions, n * n)
+        # Invalid and unlabelled pixels have cells of their own. Unlike `bincount`, `segment_sum`
+        # has a static output size, which XLA requires.
+        cells = ops.where(labelled, cells, n * n + 1)
         counts = ops.segment_sum(ops.ones_like(cells), cells, num_segments=n * n + 2)
         counts = ops.cast(counts, self.matrix.dtype)
         self.matrix.assign_add(ops.reshape(counts[: n * n], (n, n)))
-        self.strangers.assign_add(counts[n * n])
+        self.invalid_pixels.assign_add(counts[n * n])
 
-    def _counts(self) -> Any:
-        """Returns the matrix in a dtype to compute scores in; half precision would overflow."""
+    def _counts(self) -> Tensor:
+        """Returns the matrix in at least float32, because half precision would overflow."""
         return ops.cast(self.matrix, full_precision_dtype(self.dtype))
 
-    def _unless_strange(self, result: Any) -> Any:
-        """Returns the result, or NaN if there were labels or predictions that are no class."""
-        return ops.cast(ops.where(self.strangers > 0, float("nan"), result), self.dtype)
+    def _nan_if_invalid(self, result: Tensor) -> Tensor:
+        """Returns the result, or NaN if a label or a prediction was not a class."""
+        return ops.cast(ops.where(self.invalid_pixels > 0, float("nan"), result), self.dtype)
 
     def scores(self) -> Scores:
-        """Returns all scores of what was counted so far.
+        """Returns all scores of the pixels counted so far.
 
         Raises:
-            ValueError: If there were labels or predictions that are no class.
+            ValueError: If a label or a prediction was not a class.
         """
-        strangers = int(ops.convert_to_numpy(self.strangers))
-        if strangers:
+        invalid_pixels = int(ops.convert_to_numpy(self.invalid_pixels))
+        if invalid_pixels:
             raise ValueError(
-                f"{strangers} pixels had labels or predictions that are neither a class below "
+                f"{invalid_pixels} pixels had labels or predictions that are neither a class below "
                 f"num_classes={self.num_classes} nor ignore_label={self.ignore_label}"
             )
         return Scores.from_confusion(ops.convert_to_numpy(self.matrix))
@@ -169,14 +181,15 @@ class MeanIoU(ConfusionMatrixMetric):
 
     Args:
         num_classes: Number of classes.
-        ignore_label: The label of pixels that do not count.
-        average: `"all"`: over all classes, an absent one counting as 0, as the official score of
-            ADE20K has it; `"present"`: over the classes in labels or predictions.
+        ignore_label: The label of unlabelled pixels, which are not counted.
+        average: `"all"` for the mean over all classes, with an IoU of 0 for absent ones, as in the
+            official score of ADE20K; `"present"` for the mean over the classes that occur in
+            labels or predictions.
         name: Name of the metric.
         dtype: Dtype of the result; at least float32 by default.
 
     Raises:
-        ValueError: If `num_classes` is below 1 or there is no such average.
+        ValueError: If `num_classes` is below 1 or `average` is neither of these.
 
     Example:
         ```python
@@ -190,23 +203,23 @@ class MeanIoU(ConfusionMatrixMetric):
         ignore_label: int = 255,
         average: str = "all",
         name: str = "mean_iou",
-        dtype: Any = None,
+        dtype: str | None = None,
     ) -> None:
         super().__init__(num_classes, ignore_label, name=name, dtype=dtype)
         if average not in AVERAGES:
             raise ValueError(f"average must be one of {AVERAGES}. Received: average={average!r}")
         self.average = average
 
-    def result(self) -> Any:
-        """Returns the mean; 0 if nothing was counted."""
+    def result(self) -> Tensor:
+        """Returns the mean, or 0 if no pixel was counted."""
         matrix = self._counts()
         correct = ops.diagonal(matrix)
         union = ops.sum(matrix, axis=0) + ops.sum(matrix, axis=1) - correct
         total = ops.sum(correct / (union + _EPSILON))
         if self.average == "all":
-            return self._unless_strange(total / self.num_classes)
+            return self._nan_if_invalid(total / self.num_classes)
         present = ops.maximum(ops.sum(ops.cast(union > 0, matrix.dtype)), 1)
-        return self._unless_strange(total / present)
+        return self._nan_if_invalid(total / present)
 
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
@@ -215,11 +228,11 @@ class MeanIoU(ConfusionMatrixMetric):
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class PixelAccuracy(ConfusionMatrixMetric):
-    """Correct pixels over labelled pixels; 0 if nothing was counted.
+    """Number of correct pixels divided by the number of labelled pixels.
 
     Args:
         num_classes: Number of classes.
-        ignore_label: The label of pixels that do not count.
+        ignore_label: The label of unlabelled pixels, which are not counted.
         name: Name of the metric.
         dtype: Dtype of the result; at least float32 by default.
 
@@ -232,12 +245,12 @@ class PixelAccuracy(ConfusionMatrixMetric):
         num_classes: int,
         ignore_label: int = 255,
         name: str = "pixel_accuracy",
-        dtype: Any = None,
+        dtype: str | None = None,
     ) -> None:
         super().__init__(num_classes, ignore_label, name=name, dtype=dtype)
 
-    def result(self) -> Any:
-        """Returns the share."""
+    def result(self) -> Tensor:
+        """Returns the accuracy, or 0 if no pixel was counted."""
         matrix = self._counts()
         share = ops.sum(ops.diagonal(matrix)) / ops.maximum(ops.sum(matrix), 1)
-        return self._unless_strange(share)
+        return self._nan_if_invalid(share)

@@ -183,7 +183,7 @@ def test_building_and_running_print_nothing():
         "model.predict(np.zeros((1, 41, 57, 3), 'uint8'), verbose=0)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "always::UserWarning", "-c", script],
+        [sys.executable, "-W", "error", "-c", script],
         env={"PATH": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,

@@ -29,7 +29,7 @@ def test_cross_entropy_is_the_mean_over_labelled_pixels():
     labels, logits = random_batch()
     loss = SegmentationCrossEntropy()
     np.testing.assert_allclose(loss(labels, logits), plain_cross_entropy(labels, logits), rtol=1e-5)
-    # The same with a channel axis, and as uint8 as it comes from a file.
+    # Labels may have a channel axis and be uint8, as in files.
     np.testing.assert_allclose(
         loss(labels[..., None].astype("uint8"), logits), loss(labels, logits), rtol=1e-6
     )
@@ -52,7 +52,7 @@ def test_cross_entropy_of_no_valid_pixel_is_zero_with_a_zero_gradient():
     assert not np.any(tape.gradient(loss, logits))
 
 
-def test_a_label_that_is_no_class_makes_the_loss_nan():
+def test_a_label_that_is_not_a_class_makes_the_loss_nan():
     labels, logits = random_batch()
     for wrong in (4, -1):
         labels[0, 0, 0] = wrong
@@ -64,7 +64,7 @@ def test_a_label_that_is_no_class_makes_the_loss_nan():
 
 
 def twin_scores(labels, predictions, num_classes):
-    """Intersections and unions by plain counting."""
+    """Counts intersections and unions class by class."""
     valid = labels != 255
     ious, present = [], []
     for index in range(num_classes):
@@ -76,11 +76,11 @@ def twin_scores(labels, predictions, num_classes):
     return np.mean(ious), np.sum(ious) / np.sum(present), accuracy
 
 
-def test_metrics_stream_to_the_same_as_a_plain_count():
+def test_streaming_metrics_equal_a_count_of_all_pixels():
     metrics = (MeanIoU(6), MeanIoU(6, average="present", name="present"), PixelAccuracy(6))
     batches = [random_batch(num_classes=4, seed=seed) for seed in range(3)]
     for labels, logits in batches:
-        # Classes 4 and 5 occur nowhere.
+        # Classes 4 and 5 do not occur.
         logits = np.concatenate([logits, np.full((*logits.shape[:-1], 2), -9, "float32")], -1)
         for metric in metrics:
             metric.update_state(labels, logits)
@@ -113,8 +113,8 @@ def test_metrics_take_predicted_classes_and_sample_weights():
 
 
 @pytest.mark.parametrize("shape", [(5,), (5, 1), (5, 1, 1), (5, 1, 1, 1)])
-def test_a_weight_per_image_weighs_images(shape):
-    # As many images as columns and rows: a weight laid along another axis would pass unseen.
+def test_a_weight_per_image(shape):
+    # Batch size, height and width are equal: a weight along a wrong axis would raise no error.
     labels, logits = random_batch(batch=5, size=(5, 5))
     labels[0, :2], labels[3] = 255, 255
     weights = np.array([0, 1, 0.5, 3, 0]).reshape(shape)
@@ -131,7 +131,7 @@ def test_a_weight_per_image_weighs_images(shape):
     np.testing.assert_array_equal(by_class.matrix, alone.matrix)
 
 
-def test_weights_of_pixels_and_of_everything():
+def test_weights_per_pixel_and_one_for_all():
     labels, logits = random_batch()
     loss = SegmentationCrossEntropy()
     class_weights = np.array([0, 1, 2, 3, *[0] * 252], "float32")
@@ -191,8 +191,8 @@ def test_fit_and_evaluate_with_a_weight_per_image(jit_compile):
     assert fitted["loss"][0] == pytest.approx(2 * expected, rel=1e-5)
 
 
-def test_class_weights_of_fit_do_not_pass_for_weights_of_rows():
-    # Keras takes the class for the largest label of each row.
+def test_class_weights_of_fit_are_refused():
+    # Keras would turn them into one weight per row, by the largest label of the row.
     labels, logits = random_batch(batch=2, size=(4, 4))
     images = keras.Input((None, None, 4))
     model = keras.Model(images, keras.layers.Activation("linear")(images))
@@ -233,7 +233,7 @@ def test_counts_stay_exact_beyond_the_precision_of_float32():
     assert metric.scores().pixels[0] == 2**24 + 1
 
 
-def test_labels_that_are_no_class_do_not_pass_unseen():
+def test_labels_that_are_not_a_class_make_metrics_nan():
     labels, logits = random_batch()
     labels[0, 0, 0] = 7
     for metric in (MeanIoU(4), MeanIoU(4, average="present"), PixelAccuracy(4)):
@@ -280,8 +280,8 @@ def test_metrics_and_loss_under_a_strategy(two_replicas):
     assert found["loss"] == pytest.approx(np.mean(halves), rel=1e-5)
 
 
-def test_a_replica_without_an_image_counts_for_nothing(two_replicas):
-    # Of five images in batches of four the last reaches one replica only.
+def test_a_replica_without_an_image_changes_nothing(two_replicas):
+    # With five images in batches of four, the last batch has an image for one replica only.
     labels, logits = random_batch(batch=5)
     labels[2:4] = 255  # and the second replica's first batch has no valid pixel
     with two_replicas.scope():
@@ -298,7 +298,7 @@ def test_a_replica_without_an_image_counts_for_nothing(two_replicas):
     assert before["mean_iou"] == pytest.approx(float(alone.result()), rel=1e-6)
     fitted = model.fit(logits, labels, batch_size=4, shuffle=False, verbose=0).history
     assert np.isfinite(fitted["loss"]).all()
-    # Each replica has moving averages of its own, and the second saw no image in the last step.
+    # Each replica has its own moving averages, and the second had no image in the last step.
     after = model.evaluate(logits, labels, batch_size=4, verbose=0, return_dict=True)
     assert np.isfinite(after["loss"])
     for variable in model.non_trainable_variables:

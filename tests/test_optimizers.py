@@ -73,7 +73,7 @@ def test_two_replicas_step_as_one(two_replicas):
     images = rng.standard_normal((4, 4, 4, 2)).astype("float32")
     targets = rng.standard_normal((4, 3)).astype("float32")
     alone = small_model()
-    alone.get_layer("bn").trainable = False  # whose averages differ between replicas
+    alone.get_layer("bn").trainable = False  # its averages differ between replicas
     with two_replicas.scope():
         together = small_model()
         together.get_layer("bn").trainable = False

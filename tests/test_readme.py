@@ -1,21 +1,28 @@
-"""What README.md shows, runs."""
+"""What README.md and CONTRIBUTING.md show, runs; what the pages name, exists."""
 
 import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+import pdanet_tf
+from pdanet_tf.base.catalog import FAMILIES
 from pdanet_tf.cli.options import make_parser
+from pdanet_tf.models import registry
 from pdanet_tf.weights.published import CHECKPOINTS
+from tests.test_architecture import STOREYS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def blocks(language, page=README):
+    found = re.findall(r"^```(\w*)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    return [text for kind, text in found if kind == language]
 
 
 def test_python_blocks_run_as_they_stand(tmp_path, monkeypatch, capsys):
@@ -40,13 +47,69 @@ def test_commands_have_the_options_that_are_shown():
         assert make_parser().parse_args(command).command == command[0]
 
 
-def test_links_lead_somewhere():
-    targets = re.findall(r"\]\(([^)]+)\)", README)
-    assert "docs/overlay.png" in targets
-    for target in targets:
-        assert target.startswith("https://") or (ROOT / target).is_file(), target
-    for example in re.findall(r"`(examples/\w+\.\w+)`", README):
-        assert (ROOT / example).is_file(), example
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+def headings(page):
+    """The anchors of a page's headings, as GitHub names them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_paths_lead_somewhere(page):
+    text = page.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", re.sub("`[^`]*`", "", text)):
+        if not target.startswith("https://"):
+            file, _, anchor = target.partition("#")
+            assert (page.parent / file).is_file(), target
+            assert not anchor or anchor in headings(page.parent / file), target
+    for path in re.findall(r"`((?:pdanet_tf|tests|benchmarks|examples|docs)/[\w/.]+)`", text):
+        assert "NAME" in path or (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_are_named_exist(page):
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", page.read_text("utf-8")):
+        assert f"def {name}(" in tests, name
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Removes the models that a test registers."""
+    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+    for family in list(FAMILIES):
+        monkeypatch.setitem(FAMILIES, family, FAMILIES[family])
+    before = set(FAMILIES)
+    yield
+    for family in set(FAMILIES) - before:
+        del FAMILIES[family]
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_head_and_a_backbone_of_the_users_own():
+    head, backbone, _ = blocks("python", CONTRIBUTING)
+    assert len([line for line in head.splitlines() if line]) <= 10
+    exec(head, {"__name__": "my_head"})
+    model = pdanet_tf.build_model("linear_resnet18", 3, output_stride=32, aux_head=True)
+    images = np.zeros((1, 33, 47, 3), "uint8")
+    assert {name: logits.shape for name, logits in model(images).items()} == {
+        "logits": (1, 33, 47, 3),
+        "aux_logits": (1, 33, 47, 3),
+    }
+    names = {}
+    exec(backbone, names)
+    assert names["model"].name == "fcn_own"
+    assert names["model"](images).shape == (1, 33, 47, 5)
+
+
+def test_the_layout_that_contributing_draws_is_the_tested_one():
+    picture = blocks("", CONTRIBUTING)[0]
+    rows = [re.split(r"\s{2,}", line.strip()) for line in picture.splitlines()]
+    for storey, row in zip(reversed(STOREYS), rows, strict=True):
+        names = {name.removeprefix("pdanet_tf.") for name in storey}
+        assert names == {cell.split(" ")[0] for cell in row[: len(storey)]}, row
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from pdanet_tf.base.types import Shape, Tensor
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.initializers import head_beta
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling
@@ -14,25 +15,25 @@ from pdanet_tf.ops.resize import bilinear_resize
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class AtrousSpatialPyramidPooling(keras.layers.Layer):
-    """Context from convolutions of several dilation rates, and from the whole image.
+    """Context from convolutions of several dilation rates and from the whole image.
 
-    A 1 x 1 convolution, a 3 x 3 convolution for each rate, and a 1 x 1 convolution of the image's
-    average stand side by side, all with batch norm and ReLU; they are concatenated and projected
-    by a 1 x 1 convolution with batch norm and ReLU.
+    The parallel branches are a 1 x 1 convolution, a 3 x 3 convolution for each rate, and a 1 x 1
+    convolution of the average over the image. The branches are concatenated and projected by
+    another 1 x 1 convolution. Batch norm and ReLU follow every convolution.
 
     Args:
         filters: Number of channels of each branch and of the output.
-        dilation_rates: Distances between taps, in positions of the features.
+        dilation_rates: Distance between the taps of each 3 x 3 convolution, in positions.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
         Input `(batch, height, width, channels)`, output `(batch, height, width, filters)`.
 
     Raises:
-        ValueError: If a rate is below 1.
+        ValueError: If there are no rates, or one is below 1.
     """
 
-    # The batch norm behind the image's average has one value per image.
+    # The batch norm of the image's average has one value per image and channel.
     normalizes_single_values = True
 
     def __init__(
@@ -41,7 +42,7 @@ class AtrousSpatialPyramidPooling(keras.layers.Layer):
         super().__init__(**kwargs)
         if not dilation_rates or min(dilation_rates) < 1:
             raise ValueError(
-                "dilation_rates must be at least 1. "
+                "dilation_rates must hold at least one rate, and none below 1. "
                 f"Received: dilation_rates={tuple(dilation_rates)}"
             )
         self.filters = filters
@@ -67,22 +68,22 @@ class AtrousSpatialPyramidPooling(keras.layers.Layer):
             name=name,
         )
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Creates all branches and the projection."""
         for branch in self.branches:
             branch.build(input_shape)
         self.image_branch.build(self.pool.compute_output_shape(input_shape))
         self.projection.build((*input_shape[:-1], (len(self.branches) + 1) * self.filters))
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Convolves at every rate, adds the image's average, and projects."""
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Computes the branches, concatenates and projects them."""
         _, height, width, _ = ops.shape(inputs)
         image = self.image_branch(self.pool(inputs), training=training)
         outputs = [branch(inputs, training=training) for branch in self.branches]
         outputs.append(bilinear_resize(image, (height, width)))
         return self.projection(ops.concatenate(outputs, axis=-1), training=training)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape that `call` produces."""
         return (*input_shape[:-1], self.filters)
 

@@ -1,7 +1,7 @@
 """Attention over positions and over channels (Fu et al. 2019, "Dual Attention Network").
 
-PDANet's equations 6 to 9 and its published code differ in details; each layer says which one
-it follows and how to have the other.
+PDANet's equations 6 to 9 and its published code differ in details. Each layer documents which one
+it follows, and the argument that selects the other.
 """
 
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from pdanet_tf.base.shapes import channels_of
+from pdanet_tf.base.types import Shape, Tensor
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.heads import Classifier
 from pdanet_tf.layers.initializers import head_beta, head_kernel
@@ -18,24 +20,24 @@ from pdanet_tf.ops.precision import full_precision
 CHANNEL_ENERGIES = ("dissimilar", "similar")
 
 
-def _flatten_positions(images: Any) -> Any:
+def _flatten_positions(images: Tensor) -> Tensor:
     """Reshapes (batch, height, width, channels) to (batch, positions, channels)."""
     batch, height, width, channels = ops.shape(images)
     return ops.reshape(images, (batch, height * width, channels))
 
 
 class _ResidualAttention(keras.layers.Layer):
-    """What both attentions share: `gamma * attended + inputs`, gamma a learnt scalar."""
+    """Base of both attentions: returns `gamma * attended + inputs`, gamma a learnt scalar."""
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Creates gamma, which starts at 0: a new layer is the identity."""
         self.gamma = self.add_weight(name="gamma", shape=(), initializer="zeros")
 
-    def _add(self, inputs: Any, attended: Any) -> Any:
+    def _add(self, inputs: Tensor, attended: Tensor) -> Tensor:
         gamma = ops.cast(self.gamma, inputs.dtype)
         return gamma * ops.reshape(attended, ops.shape(inputs)) + inputs
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape that `call` produces."""
         return input_shape
 
@@ -44,14 +46,13 @@ class _ResidualAttention(keras.layers.Layer):
 class PositionAttention(_ResidualAttention):
     """Attention of every position over all positions.
 
-    `gamma * softmax(query . key^T) . value + inputs`, the softmax over keys, with no scaling by
-    the square root of the width. Energies and softmax are float32 in half precision. Memory grows
-    with the number of positions, not with its square; see `pdanet_tf.ops.attention`.
+    The output is `gamma * softmax(query . key^T) . value + inputs`, the softmax over keys, without
+    scaling by the square root of the width. Energies and softmax are float32 in half precision.
+    Memory grows with the number of positions, not with its square; see `pdanet_tf.ops.attention`.
 
     Args:
         reduction: Query and key have `channels // reduction` channels (at least 1). 8 as in the
             published code; 1 gives the paper's equation 6.
-        bounded_memory: With False the energies of all positions are held at once, for comparison.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
@@ -61,16 +62,15 @@ class PositionAttention(_ResidualAttention):
         ValueError: If `reduction` is below 1.
     """
 
-    def __init__(self, reduction: int = 8, bounded_memory: bool = True, **kwargs: Any) -> None:
+    def __init__(self, reduction: int = 8, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if reduction < 1:
             raise ValueError(f"reduction must be at least 1. Received: reduction={reduction}")
         self.reduction = reduction
-        self.bounded_memory = bounded_memory
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Creates the projections to query, key and value."""
-        channels = input_shape[-1]
+        channels = channels_of(input_shape)
         narrow = max(1, channels // self.reduction)
         self.query = self._projection(narrow, "query")
         self.key = self._projection(narrow, "key")
@@ -89,21 +89,22 @@ class PositionAttention(_ResidualAttention):
             name=name,
         )
 
-    def call(self, inputs: Any) -> Any:
-        """Attends over all positions."""
+    def call(self, inputs: Tensor) -> Tensor:
+        """Applies attention over all positions."""
         query, key, value = (
             _flatten_positions(projection(inputs))
             for projection in (self.query, self.key, self.value)
         )
-        return self._add(inputs, attend(query, key, value, self.bounded_memory))
+        return self._add(inputs, attend(query, key, value))
 
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
-        return {
-            **super().get_config(),
-            "reduction": self.reduction,
-            "bounded_memory": self.bounded_memory,
-        }
+        return {**super().get_config(), "reduction": self.reduction}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "PositionAttention":
+        """Creates the layer; ignores the argument `bounded_memory` of earlier versions."""
+        return super().from_config(_without_bounded_memory(config))
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
@@ -114,8 +115,8 @@ class ChannelAttention(_ResidualAttention):
     `gamma * A . attention^T + inputs`. Energies and softmax are float32 in half precision.
 
     Args:
-        energy: `"dissimilar"`: attention = softmax(rowmax(E) - E), as in the published code,
-            which favours channels unlike the own one; `"similar"`: softmax(E), the paper's
+        energy: `"dissimilar"` for softmax(rowmax(E) - E), as in the published code, which favours
+            channels that differ from the channel itself; `"similar"` for softmax(E), the paper's
             equation 8.
         **kwargs: Arguments of `keras.layers.Layer`.
 
@@ -123,7 +124,7 @@ class ChannelAttention(_ResidualAttention):
         Input and output `(batch, height, width, channels)`.
 
     Raises:
-        ValueError: If there is no such energy.
+        ValueError: If `energy` is neither of these.
     """
 
     def __init__(self, energy: str = "dissimilar", **kwargs: Any) -> None:
@@ -134,8 +135,8 @@ class ChannelAttention(_ResidualAttention):
             )
         self.energy = energy
 
-    def call(self, inputs: Any) -> Any:
-        """Attends over all channels."""
+    def call(self, inputs: Tensor) -> Tensor:
+        """Applies attention over all channels."""
         features = _flatten_positions(inputs)
         precise = full_precision(features)
         energy = ops.matmul(ops.transpose(precise, (0, 2, 1)), precise)
@@ -151,10 +152,10 @@ class ChannelAttention(_ResidualAttention):
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class DualAttention(keras.layers.Layer):
-    """Position and channel attention side by side, summed and projected.
+    """Position attention and channel attention in parallel, summed and projected.
 
-    Each branch is a 3 x 3 convolution to `channels // 4`, its attention, and another 3 x 3
-    convolution; the sum goes through spatial dropout and a 1 x 1 convolution with bias.
+    Each branch is a 3 x 3 convolution to `channels // 4`, the attention, and another 3 x 3
+    convolution. Spatial dropout and a 1 x 1 convolution with bias follow the sum.
 
     Args:
         filters: Number of output channels.
@@ -162,14 +163,13 @@ class DualAttention(keras.layers.Layer):
         channel_energy: See `ChannelAttention`.
         dropout: Rate of the spatial dropout before the last convolution.
         logits: Whether the outputs are logits, which are float32 in half precision.
-        bounded_memory: See `PositionAttention`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
         Input `(batch, height, width, channels)`, output `(batch, height, width, filters)`.
 
     Raises:
-        ValueError: As `PositionAttention` and `ChannelAttention`.
+        ValueError: See `PositionAttention` and `ChannelAttention`.
     """
 
     def __init__(
@@ -179,7 +179,6 @@ class DualAttention(keras.layers.Layer):
         channel_energy: str = "dissimilar",
         dropout: float = 0.1,
         logits: bool = False,
-        bounded_memory: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -188,10 +187,9 @@ class DualAttention(keras.layers.Layer):
         self.channel_energy = channel_energy
         self.dropout = dropout
         self.logits = logits
-        self.bounded_memory = bounded_memory
         policy = self.dtype_policy
         self.position_attention = PositionAttention(
-            reduction, bounded_memory, dtype=policy, name="position_attention"
+            reduction, dtype=policy, name="position_attention"
         )
         self.channel_attention = ChannelAttention(
             channel_energy, dtype=policy, name="channel_attention"
@@ -208,9 +206,9 @@ class DualAttention(keras.layers.Layer):
             name="projection",
         )
 
-    def build(self, input_shape: Any) -> None:
-        """Creates both branches, a quarter as wide as the input."""
-        narrow = max(1, input_shape[-1] // 4)
+    def build(self, input_shape: Shape) -> None:
+        """Creates both branches, with a quarter of the input's channels."""
+        narrow = max(1, channels_of(input_shape) // 4)
         narrow_shape = (*input_shape[:-1], narrow)
         for branch in ("position", "channel"):
             for place, shape in (("in", input_shape), ("out", narrow_shape)):
@@ -224,8 +222,8 @@ class DualAttention(keras.layers.Layer):
         self.channel_attention.build(narrow_shape)
         self.projection.build(narrow_shape)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Attends in both branches, sums and projects."""
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Applies both branches, sums and projects."""
         position = self.position_conv_in(inputs, training=training)
         position = self.position_attention(position)
         position = self.position_conv_out(position, training=training)
@@ -234,11 +232,13 @@ class DualAttention(keras.layers.Layer):
         channel = self.channel_conv_out(channel, training=training)
         return self.projection(self.spatial_dropout(position + channel, training=training))
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape that `call` produces."""
         return (*input_shape[:-1], self.filters)
 
-    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, inputs: Tensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         """Returns the shape and the dtype that `call` produces."""
         shape = self.compute_output_shape(inputs.shape)
         return keras.KerasTensor(shape, dtype=self.projection.compute_dtype)
@@ -252,5 +252,13 @@ class DualAttention(keras.layers.Layer):
             "channel_energy": self.channel_energy,
             "dropout": self.dropout,
             "logits": self.logits,
-            "bounded_memory": self.bounded_memory,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "DualAttention":
+        """Creates the layer; ignores the argument `bounded_memory` of earlier versions."""
+        return super().from_config(_without_bounded_memory(config))
+
+
+def _without_bounded_memory(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key != "bounded_memory"}

@@ -1,10 +1,11 @@
-"""Batch norm as every network here has it, in one pass over the values."""
+"""The batch norm of all models, in one pass over the values."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.ops.batch_norm import can_fuse_batch_norm, normalize, normalize_batch
 
 
@@ -12,10 +13,11 @@ from pdanet_tf.ops.batch_norm import can_fuse_batch_norm, normalize, normalize_b
 class BatchNorm(keras.layers.BatchNormalization):
     """Batch norm with the reference's settings: momentum 0.9 (PyTorch's 0.1), epsilon 1e-5.
 
-    It computes what Keras' layer does, to rounding, and has the same variables. But under
-    TensorFlow that layer goes over the values several times, in half precision over copies in
-    float32; this one uses TensorFlow's fused operation, whose gradient is fused, too. The variables
-    are float32 even where the policy keeps those of other layers in half precision.
+    The outputs equal those of Keras' layer to rounding, and the variables are the same. Under
+    TensorFlow, Keras' layer takes several passes over the values, and in half precision over
+    float32 copies of them; this layer uses TensorFlow's fused operation, whose gradient is also
+    fused. Inside `pdanet_tf.ops.portable.plain_operations` it uses Keras' computation. The
+    variables are float32 even if the dtype policy keeps those of other layers in half precision.
 
     Args:
         beta_initializer: Initializer of the shift.
@@ -25,7 +27,12 @@ class BatchNorm(keras.layers.BatchNormalization):
         Input and output `(batch, height, width, channels)`.
     """
 
-    def __init__(self, beta_initializer: Any = "zeros", dtype: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        beta_initializer: str | dict[str, Any] | keras.initializers.Initializer = "zeros",
+        dtype: str | dict[str, Any] | keras.DTypePolicy | None = None,
+        **kwargs: Any,
+    ) -> None:
         policy = keras.dtype_policies.get(dtype).name
         super().__init__(
             momentum=0.9,
@@ -35,19 +42,19 @@ class BatchNorm(keras.layers.BatchNormalization):
             **kwargs,
         )
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Normalises; in training by the batch's own moments, which the averages follow."""
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Normalises by the batch's moments in training, and by their moving averages otherwise."""
         if not can_fuse_batch_norm(inputs):
             return super().call(inputs, training=training)
         if not (training and self.trainable):
             averages = self.moving_mean, self.moving_variance
             return normalize(inputs, self.gamma, self.beta, *averages, self.epsilon)
         outputs, mean, variance = normalize_batch(inputs, self.gamma, self.beta, self.epsilon)
-        # The last batch may leave a replica without an image, and so without moments.
+        # The last batch may leave a replica without an image; its moments are undefined.
         is_empty = ops.equal(ops.size(inputs), 0)
         for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            followed = average * self.momentum + value * (1 - self.momentum)
-            average.assign(ops.where(is_empty, average, followed))
+            updated = average * self.momentum + value * (1 - self.momentum)
+            average.assign(ops.where(is_empty, average, updated))
         return outputs
 
     def get_config(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from pdanet_tf.base.shapes import channels_of
+from pdanet_tf.base.types import Shape, Tensor
 from pdanet_tf.layers.heads import FullPrecision
 
 # Dilation of each 3 x 3 convolution, and its width as a multiple of the number of classes.
@@ -15,11 +17,11 @@ _WIDTHS = {"basic": (1, 1, 1, 1, 1, 1, 1), "large": (2, 2, 4, 8, 16, 32, 32)}
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class IdentityInitializer(keras.initializers.Initializer):
-    """Kernels that hand every class on unchanged, however many channels carry it.
+    """Initialises kernels to the identity on classes, each represented by several channels.
 
-    With C classes, the centre tap from channel a to channel b is `C / outputs` where both belong
-    to the same class, `floor(a C / inputs) == floor(b C / outputs)`, and all other taps are zero
-    (equation 5 of the paper), but for noise that tells the channels of a class apart.
+    With C classes, the centre tap from channel a to channel b is `C / outputs` if both belong to
+    the same class, `floor(a C / inputs) == floor(b C / outputs)`. All other taps are zero
+    (equation 5 of the paper). Noise is added to distinguish the channels of a class.
 
     Args:
         num_classes: Number of classes, C.
@@ -32,7 +34,7 @@ class IdentityInitializer(keras.initializers.Initializer):
         self.noise = noise
         self.seed = seed
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+    def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> Tensor:
         """Returns a kernel `(height, width, inputs, outputs)`."""
         height, width, inputs, outputs = shape
         gain = self.num_classes / outputs
@@ -53,13 +55,13 @@ class IdentityInitializer(keras.initializers.Initializer):
 class ContextModule(FullPrecision, keras.layers.Layer):
     """Seven 3 x 3 convolutions of dilation 1, 1, 2, 4, 8, 16 and 1, and a 1 x 1 convolution.
 
-    Every output sees 67 x 67 positions. All but the last layer end in a ReLU. A new module hands
-    inputs that are not negative on unchanged (up to the noise). It computes scores from scores,
-    and so in float32 in models of half precision.
+    The receptive field of an output is 67 x 67 positions. A ReLU follows every convolution but the
+    last. A new module returns non-negative inputs unchanged, up to the noise of its initial
+    kernels. The inputs and outputs are scores, so it computes in float32 in half precision.
 
     Args:
-        variant: `"basic"`: as many channels as classes throughout; `"large"`: 2, 2, 4, 8, 16, 32
-            and 32 times as many.
+        variant: `"basic"`: every convolution has one channel per class; `"large"`: they have 2, 2,
+            4, 8, 16, 32 and 32 channels per class.
         noise: See `IdentityInitializer`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
@@ -67,7 +69,7 @@ class ContextModule(FullPrecision, keras.layers.Layer):
         Input and output `(batch, height, width, num_classes)`.
 
     Raises:
-        ValueError: If there is no such variant.
+        ValueError: If `variant` is neither of these.
     """
 
     def __init__(self, variant: str = "basic", noise: float = 0.01, **kwargs: Any) -> None:
@@ -79,9 +81,9 @@ class ContextModule(FullPrecision, keras.layers.Layer):
         self.variant = variant
         self.noise = noise
 
-    def build(self, input_shape: Any) -> None:
-        """Creates the convolutions, which start as the identity."""
-        num_classes = input_shape[-1]
+    def build(self, input_shape: Shape) -> None:
+        """Creates the convolutions, initialised to the identity."""
+        num_classes = channels_of(input_shape)
         self.convs = [
             self._conv(width * num_classes, 3, dilation, num_classes, f"conv_{index}")
             for index, (width, dilation) in enumerate(
@@ -107,14 +109,14 @@ class ContextModule(FullPrecision, keras.layers.Layer):
             name=name,
         )
 
-    def call(self, inputs: Any) -> Any:
-        """Convolves with growing dilation."""
+    def call(self, inputs: Tensor) -> Tensor:
+        """Applies the convolutions in turn."""
         x = inputs
         for conv in self.convs[:-1]:
             x = ops.relu(conv(x))
         return self.convs[-1](x)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape that `call` produces."""
         return input_shape
 

@@ -1,10 +1,11 @@
-"""The convolution that every network here is made of."""
+"""Convolution with batch norm and activation, the building block of all models."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from pdanet_tf.base.types import Shape, Tensor
 from pdanet_tf.layers.batch_norm import BatchNorm
 from pdanet_tf.layers.initializers import head_kernel
 from pdanet_tf.ops.convolution import same_conv
@@ -15,16 +16,16 @@ class ConvBatchNorm(keras.layers.Layer):
     """Convolution without bias, batch norm, and an activation.
 
     The padding is symmetric, `dilation_rate * (kernel_size // 2)` on every side, as in the
-    reference. Keras' `padding="same"` pads a strided convolution asymmetrically, which shifts
-    the features by a pixel.
+    reference implementation. Keras' `padding="same"` pads a strided convolution asymmetrically,
+    which shifts the features by a pixel.
 
     Args:
         filters: Number of output channels.
-        kernel_size: Side of the (odd, square) kernel.
+        kernel_size: Side of the square kernel, an odd number.
         strides: Stride in both directions.
         dilation_rate: Distance between the kernel's taps, in positions.
         activation: Name of an activation, or None for a linear output.
-        kernel_initializer: Initializer of the kernel; None for `head_kernel()`.
+        kernel_initializer: Initializer of the kernel; None for `initializers.head_kernel()`.
         beta_initializer: Initializer of the batch norm's shift.
         **kwargs: Arguments of `keras.layers.Layer`.
 
@@ -40,8 +41,8 @@ class ConvBatchNorm(keras.layers.Layer):
         strides: int = 1,
         dilation_rate: int = 1,
         activation: str | None = "relu",
-        kernel_initializer: Any = None,
-        beta_initializer: Any = "zeros",
+        kernel_initializer: str | dict[str, Any] | keras.initializers.Initializer | None = None,
+        beta_initializer: str | dict[str, Any] | keras.initializers.Initializer = "zeros",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -69,25 +70,29 @@ class ConvBatchNorm(keras.layers.Layer):
         )
         self._is_folded = False
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Creates the kernel and the batch norm's variables."""
         self.conv.build(input_shape)
         self.batch_norm.build(self.compute_output_shape(input_shape))
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Convolves, normalises and activates."""
         x = self._convolve(inputs)
         if not self._is_folded:
             return self.activation(self.batch_norm(x, training=training))
         if training:
-            raise ValueError(f"The batch norm of {self.name!r} is folded: it only predicts.")
+            raise ValueError(
+                f"The batch norm of {self.name!r} is folded into its kernel, so the layer "
+                "supports inference only. Received: training=True"
+            )
         return self.activation(x + ops.cast(self.batch_norm.beta, x.dtype))
 
     def fold_batch_norm(self) -> None:
-        """Multiplies the kernel by what batch norm would multiply with, for prediction alone.
+        """Folds batch norm into the kernel, for inference only.
 
-        Of batch norm only the shift is left. Its other variables are set so that they change
-        nothing, for a layer that the variables may be loaded into.
+        The kernel is multiplied by the scale of batch norm, and only the shift remains. The other
+        variables of batch norm are set to values without effect, so that a layer whose batch norm
+        is not folded computes the same after loading these variables.
         """
         norm = self.batch_norm
         scale = norm.gamma / ops.sqrt(norm.moving_variance + norm.epsilon)
@@ -98,13 +103,13 @@ class ConvBatchNorm(keras.layers.Layer):
         norm.moving_variance.assign(ops.full_like(norm.moving_variance, 1 - norm.epsilon))
         self._is_folded = True
 
-    def _convolve(self, inputs: Any) -> Any:
+    def _convolve(self, inputs: Tensor) -> Tensor:
         if self.strides == 1:
             return same_conv(inputs, self.conv.kernel, self.dilation_rate)
         pad = self.dilation_rate * (self.kernel_size // 2)
         return self.conv(ops.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0))))
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape that `call` produces."""
         batch, height, width, _ = input_shape
         return (batch, self._strided(height), self._strided(width), self.filters)

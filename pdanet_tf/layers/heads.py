@@ -1,22 +1,29 @@
-"""Layers that compute scores of classes, in float32 even where the model has half precision."""
+"""Layers that compute scores of classes, in float32 even in models of half precision."""
 
 from typing import Any
 
 import keras
 
+from pdanet_tf.base.shapes import channels_of
+from pdanet_tf.base.types import Shape, Tensor
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.initializers import head_beta, head_kernel
 from pdanet_tf.ops.precision import full_precision_dtype
 
 
 class FullPrecision:
-    """Has a layer that also inherits from it compute in float32 under half precision.
+    """Mixin: the layer computes in float32 under a half-precision dtype policy.
 
-    A layer under float64 keeps it. What a policy says otherwise is not looked at: a copy of the
-    layer under any policy is right.
+    A layer under a float64 policy stays float64. The policy's variable dtype is ignored, so that a
+    copy of the layer under any policy has float32 or float64 variables.
     """
 
-    def __init__(self, *args: Any, dtype: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        dtype: str | dict[str, Any] | keras.DTypePolicy | None = None,
+        **kwargs: Any,
+    ) -> None:
         policy = keras.dtype_policies.get(dtype)
         kwargs["dtype"] = full_precision_dtype(policy.compute_dtype)
         super().__init__(*args, **kwargs)
@@ -24,23 +31,23 @@ class FullPrecision:
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class Classifier(FullPrecision, keras.layers.Conv2D):
-    """A convolution from features to scores; the arguments are those of Keras' `Conv2D`."""
+    """A convolution from features to scores, with the arguments of Keras' `Conv2D`."""
 
-    def __init__(self, *args: Any, data_format: Any = "channels_last", **kwargs: Any) -> None:
-        super().__init__(*args, data_format=data_format, **kwargs)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"data_format": "channels_last", **kwargs})
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class ScoreSum(FullPrecision, keras.layers.Add):
-    """A sum of scores; the arguments are those of Keras' `Add`."""
+    """A sum of scores, with the arguments of Keras' `Add`."""
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class AuxiliaryHead(keras.layers.Layer):
-    """Classifies the features of an inner stage (Zhao et al. 2017); its loss weighs 0.4.
+    """Classifies the features of an inner stage (Zhao et al. 2017); its loss has the weight 0.4.
 
-    A 3 x 3 convolution to half the channels, spatial dropout, and a 1 x 1 convolution. It is a
-    layer of its own so that a model's weight files fit with and without it.
+    It is a 3 x 3 convolution to half the channels, spatial dropout, and a 1 x 1 convolution. It is
+    one layer, so that a weight file fits a model both with and without it.
 
     Args:
         num_classes: Number of classes.
@@ -67,10 +74,10 @@ class AuxiliaryHead(keras.layers.Layer):
             name="classifier",
         )
 
-    def build(self, input_shape: Any) -> None:
-        """Creates the convolution, half as wide as the input."""
+    def build(self, input_shape: Shape) -> None:
+        """Creates the convolution, with half the input's channels."""
         self.conv = ConvBatchNorm(
-            input_shape[-1] // 2,
+            channels_of(input_shape) // 2,
             3,
             beta_initializer=head_beta(),
             dtype=self.dtype_policy,
@@ -79,16 +86,18 @@ class AuxiliaryHead(keras.layers.Layer):
         self.conv.build(input_shape)
         self.classifier.build(self.conv.compute_output_shape(input_shape))
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Convolves and classifies."""
         x = self.spatial_dropout(self.conv(inputs, training=training), training=training)
         return self.classifier(x)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape that `call` produces."""
         return (*input_shape[:-1], self.num_classes)
 
-    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, inputs: Tensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         """Returns the shape and the dtype that `call` produces."""
         shape = self.compute_output_shape(inputs.shape)
         return keras.KerasTensor(shape, dtype=self.classifier.compute_dtype)

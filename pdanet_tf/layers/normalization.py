@@ -1,4 +1,4 @@
-"""From pixels to what the backbone was trained on."""
+"""Normalisation of pixels to the inputs that a backbone was trained on."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from pdanet_tf.base.choices import NORMALIZATIONS
+from pdanet_tf.base.types import Shape, Tensor
 from pdanet_tf.ops.precision import full_precision_dtype
 
 # Mean and standard deviation per channel in RGB order, in units of pixels (0 to 255), and
@@ -24,7 +25,7 @@ def pixel_mean(normalization: str) -> tuple[float, ...]:
     """Returns the RGB pixel (0 to 255) that a normalisation maps to zero.
 
     Raises:
-        ValueError: If there is no such normalisation.
+        ValueError: If the normalisation is unknown.
     """
     if normalization not in _STATISTICS:
         raise ValueError(
@@ -36,12 +37,12 @@ def pixel_mean(normalization: str) -> tuple[float, ...]:
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class PixelNormalization(keras.layers.Layer):
-    """Normalises RGB pixels as the backbone expects them.
+    """Normalises RGB pixels to the inputs that the backbone expects.
 
     Args:
-        normalization: `"torch"` subtracts the mean and divides by the standard deviation of
-            ImageNet (the present checkpoints of CSAIL, torchvision); `"caffe"` reverses the
-            channels to BGR and subtracts the mean only (the checkpoints of PDANet's author).
+        normalization: `"torch"` subtracts ImageNet's mean and divides by its standard deviation
+            (CSAIL's present checkpoints, torchvision); `"caffe"` subtracts the mean only and
+            reverses the channels to BGR (the checkpoints of PDANet's author).
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
@@ -49,7 +50,7 @@ class PixelNormalization(keras.layers.Layer):
         shape in the layer's compute dtype.
 
     Raises:
-        ValueError: If there is no such normalisation.
+        ValueError: If the normalisation is unknown.
     """
 
     def __init__(self, normalization: str = "torch", **kwargs: Any) -> None:
@@ -58,8 +59,8 @@ class PixelNormalization(keras.layers.Layer):
         pixel_mean(normalization)
         self.normalization = normalization
 
-    def call(self, inputs: Any) -> Any:
-        """Subtracts, divides, and puts the channels in order."""
+    def call(self, inputs: Tensor) -> Tensor:
+        """Subtracts the mean, divides by the standard deviation, and orders the channels."""
         mean, deviation, reverse = _STATISTICS[self.normalization]
         precise = full_precision_dtype(self.compute_dtype)
         pixels = ops.cast(inputs, precise) - ops.array(mean, precise)
@@ -68,7 +69,7 @@ class PixelNormalization(keras.layers.Layer):
             pixels = ops.flip(pixels, axis=-1)
         return ops.cast(pixels, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape that `call` produces."""
         return input_shape
 

@@ -1,10 +1,11 @@
-"""Pooling that Keras does not have, or not on sizes known only when the model runs."""
+"""Pooling layers that Keras lacks, or lacks for sizes that are known only at run time."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from pdanet_tf.base.types import Shape, Tensor
 from pdanet_tf.ops.precision import full_precision_dtype
 
 
@@ -12,10 +13,10 @@ from pdanet_tf.ops.precision import full_precision_dtype
 class AdaptiveAveragePooling(keras.layers.Layer):
     """Averages an image over a grid of `output_size` x `output_size` bins.
 
-    Bin i covers the rows from `floor(i * height / n)` to `ceil((i + 1) * height / n)`, so that
-    neighbouring bins overlap when the size is no multiple of n, exactly as in PyTorch's
-    `AdaptiveAvgPool2d`. It is computed as two products with small averaging matrices, which
-    needs no static size and runs on every backend.
+    Bin i covers the rows from `floor(i * height / n)` up to `ceil((i + 1) * height / n)`, as in
+    PyTorch's `AdaptiveAvgPool2d`, so neighbouring bins overlap if the size is not a multiple of n.
+    Two products with small averaging matrices compute it, which requires no static size and runs
+    on every backend.
 
     Args:
         output_size: Bins per side, n.
@@ -34,7 +35,7 @@ class AdaptiveAveragePooling(keras.layers.Layer):
             raise ValueError(f"output_size must be at least 1. Received: output_size={output_size}")
         self.output_size = output_size
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Averages rows, then columns."""
         _, height, width, _ = ops.shape(inputs)
         rows = self._averaging_matrix(height, self.compute_dtype)
@@ -42,8 +43,8 @@ class AdaptiveAveragePooling(keras.layers.Layer):
         pooled = ops.einsum("nh,bhwc->bnwc", rows, inputs)
         return ops.einsum("mw,bnwc->bnmc", columns, pooled)
 
-    def _averaging_matrix(self, size: Any, dtype: str) -> Any:
-        """Returns the (output_size, size) matrix whose rows average one bin each."""
+    def _averaging_matrix(self, size: int | Tensor, dtype: str) -> Tensor:
+        """Returns the (output_size, size) matrix; each row averages one bin."""
         position = ops.arange(size, dtype="int32")[None, :]
         index = ops.arange(self.output_size, dtype="int32")[:, None]
         start = index * size // self.output_size
@@ -52,7 +53,7 @@ class AdaptiveAveragePooling(keras.layers.Layer):
         inside = ops.cast((position >= start) & (position < end), precise)
         return ops.cast(inside / ops.cast(end - start, precise), dtype)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape that `call` produces."""
         return (input_shape[0], self.output_size, self.output_size, input_shape[-1])
 
@@ -63,9 +64,10 @@ class AdaptiveAveragePooling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class DenseMaxPooling(keras.layers.Layer):
-    """The maximum of 2 x 2 positions, `dilation_rate` apart, at every position.
+    """Max pooling of stride 1 over 2 x 2 positions that are `dilation_rate` apart.
 
-    Subsampled, it equals a max pool of stride 2. The inputs must not be negative: zeros pad.
+    Every `2 * dilation_rate`-th output equals max pooling of stride 2 over every `dilation_rate`-th
+    input. The inputs must not be negative, because they are padded with zeros.
 
     Args:
         dilation_rate: Distance between the positions.
@@ -79,7 +81,7 @@ class DenseMaxPooling(keras.layers.Layer):
         super().__init__(**kwargs)
         self.dilation_rate = dilation_rate
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Takes the maximum over rows, then over columns."""
         rate = self.dilation_rate
         below = ops.pad(inputs, ((0, 0), (0, rate), (0, 0), (0, 0)))[:, rate:]
@@ -87,7 +89,7 @@ class DenseMaxPooling(keras.layers.Layer):
         right = ops.pad(rows, ((0, 0), (0, 0), (0, rate), (0, 0)))[:, :, rate:]
         return ops.maximum(rows, right)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape that `call` produces."""
         return input_shape
 

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from pdanet_tf.base.shapes import channels_of
+from pdanet_tf.base.types import Shape, Tensor
 from pdanet_tf.layers.attention import DualAttention
 from pdanet_tf.layers.batch_norm import BatchNorm
 from pdanet_tf.layers.conv import ConvBatchNorm
@@ -18,14 +20,15 @@ from pdanet_tf.layers.pooling import AdaptiveAveragePooling
 class PyramidPooling(keras.layers.Layer):
     """Context from averages over grids of several scales.
 
-    Every level averages the features over n x n bins, mixes channels with a 1 x 1 convolution
-    (batch norm, ReLU), and is upsampled bilinearly. The features themselves come first in the
-    concatenation.
+    Every level averages the features over n x n bins, applies a 1 x 1 convolution with batch norm
+    and ReLU, and is upsampled bilinearly. The output concatenates the features and the levels, the
+    features first.
 
     Args:
         filters: Number of channels of each level.
         pool_scales: Bins per side of each level.
-        upsample: With False the levels are handed out as they are, for a `PyramidFusion`.
+        upsample: Whether to upsample and concatenate. With False the output is a list of the
+            levels, the input of a `PyramidFusion`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
@@ -56,7 +59,7 @@ class PyramidPooling(keras.layers.Layer):
 
     @property
     def normalizes_single_values(self) -> bool:
-        """Whether a level's batch norm has but one value per image."""
+        """Whether the batch norm of a level has only one value per image and channel."""
         return 1 in self.pool_scales
 
     def _make_level(self, name: str) -> keras.layers.Layer:
@@ -68,25 +71,26 @@ class PyramidPooling(keras.layers.Layer):
             name=name,
         )
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Creates the levels."""
         self.levels = [self._make_level(f"level_{index}") for index in range(len(self.pools))]
         for pool, level in zip(self.pools, self.levels, strict=True):
             level.build(pool.compute_output_shape(input_shape))
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Pools and transforms every level; upsamples and concatenates them."""
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor | list[Tensor]:
+        """Pools and convolves every level; upsamples and concatenates them if `upsample`."""
         levels = [
             level(pool(inputs), training=training)
             for pool, level in zip(self.pools, self.levels, strict=True)
         ]
         return join_pyramid(inputs, levels) if self.upsample else levels
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Returns the shape, or shapes, that `call` produces."""
+    def compute_output_shape(self, input_shape: Shape) -> Shape | list[Shape]:
+        """Returns the shape, or the list of shapes, that `call` produces."""
         if not self.upsample:
             return [(input_shape[0], scale, scale, self.filters) for scale in self.pool_scales]
-        return (*input_shape[:-1], input_shape[-1] + len(self.pool_scales) * self.filters)
+        channels = channels_of(input_shape)
+        return (*input_shape[:-1], channels + len(self.pool_scales) * self.filters)
 
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
@@ -134,17 +138,17 @@ class AttentionLevel(keras.layers.Layer):
             beta_initializer=head_beta(), dtype=self.dtype_policy, name="batch_norm"
         )
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Creates the attention and the batch norm."""
         self.dual_attention.build(input_shape)
         self.batch_norm.build(self.dual_attention.compute_output_shape(input_shape))
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Attends, normalises and activates."""
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Applies attention, batch norm and ReLU."""
         attended = self.dual_attention(inputs, training=training)
         return ops.relu(self.batch_norm(attended, training=training))
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape that `call` produces."""
         return self.dual_attention.compute_output_shape(input_shape)
 
@@ -161,10 +165,10 @@ class AttentionLevel(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class PyramidDualAttention(PyramidPooling):
-    """The pyramid of PDANet: every pooled scale passes through dual attention.
+    """The pyramid of PDANet: dual attention is applied to every pooled scale.
 
-    `PyramidPooling` with the 1 x 1 convolution of each level replaced by a `DualAttention`, so
-    that attention runs over 1 + 4 + 9 + 36 = 50 positions whatever the image's size.
+    It is a `PyramidPooling` whose levels have a `DualAttention` instead of a 1 x 1 convolution. By
+    default, attention processes 1 + 4 + 9 + 36 = 50 positions, whatever the size of the image.
 
     Args:
         filters: Number of channels of each level.
@@ -172,14 +176,14 @@ class PyramidDualAttention(PyramidPooling):
         reduction: See `PositionAttention`.
         channel_energy: See `ChannelAttention`.
         dropout: Rate of the spatial dropout inside each dual attention.
-        upsample: As for `PyramidPooling`.
+        upsample: See `PyramidPooling`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
-        As `PyramidPooling`.
+        See `PyramidPooling`.
 
     Raises:
-        ValueError: As `PyramidPooling` and `DualAttention`.
+        ValueError: See `PyramidPooling` and `DualAttention`.
 
     Example:
         ```python

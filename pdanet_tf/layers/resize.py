@@ -1,11 +1,13 @@
 """Resizing to the size of another input."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from pdanet_tf.base.types import Shape, Tensor
 from pdanet_tf.ops.grid import CellGrid
 from pdanet_tf.ops.resize import bilinear_resize
 
@@ -14,12 +16,12 @@ from pdanet_tf.ops.resize import bilinear_resize
 class BilinearResizeLike(keras.layers.Layer):
     """Resizes features bilinearly to the height and width of an image, or of finer features.
 
-    Scores in float32 stay so in models of half precision: there is nothing to be gained.
+    Float32 scores stay float32 in models of half precision, where a cast would save nothing.
 
     Args:
-        stride: Rows and columns of the second input from one cell of the first to the next. None
+        stride: Distance between two cells of the first input, in cells of the second. None
             stretches the first input over the second.
-        first: Row and column of the second input on which the first cell is centred; see
+        first: Centre of the first cell of the first input, in cells of the second; see
             `pdanet_tf.ops.grid.CellGrid`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
@@ -33,18 +35,18 @@ class BilinearResizeLike(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.grid = None if stride is None else CellGrid(stride, first)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         """Resizes the first input to the size of the second."""
         images, like = inputs
         _, height, width, _ = ops.shape(like)
         return bilinear_resize(images, (height, width), self.grid)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         """Returns the shape that `call` produces."""
         images, like = input_shape
         return (images[0], like[1], like[2], images[3])
 
-    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+    def compute_output_spec(self, inputs: Sequence[Tensor]) -> keras.KerasTensor:
         """Returns the shape and the dtype that `call` produces."""
         images, like = inputs
         shape = self.compute_output_shape((images.shape, like.shape))

@@ -1,45 +1,47 @@
-"""Pooling that remembers where its maxima were (Badrinarayanan et al. 2015, "SegNet")."""
+"""Max pooling with the positions of the maxima (Badrinarayanan et al. 2015, "SegNet")."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from pdanet_tf.base.types import Shape, Tensor
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.heads import FullPrecision
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class FullPrecisionConvBatchNorm(FullPrecision, ConvBatchNorm):
-    """A `ConvBatchNorm` whose outputs are float32 in models of half precision.
+    """A `ConvBatchNorm` that computes in float32 in models of half precision.
 
-    For a `MaxPoolingWithMask`: in half precision, neighbours that differ are often rounded to the
-    same number, and the maximum would be where the first of them is.
+    It precedes a `MaxPoolingWithMask`: half precision often rounds different neighbours to the same
+    number, and the mask would then mark the first of them instead of the maximum.
     """
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class MaxPoolingWithMask(keras.layers.Layer):
-    """The maximum of 2 x 2 positions, and where it was.
+    """Max pooling of 2 x 2 positions that also returns a mask of the maxima.
 
-    The inputs must not be negative: zeros pad odd sizes. Of equal maxima the first counts. Inputs
-    in float32 are compared in it in models of half precision, too; see
-    `FullPrecisionConvBatchNorm`.
+    The inputs must not be negative, because odd sizes are padded with zeros. The mask marks the
+    first of equal maxima. Float32 inputs are compared in float32 even in models of half
+    precision; see `FullPrecisionConvBatchNorm`.
 
     Args:
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
-        Input `(batch, height, width, channels)`; outputs the maxima,
-        `(batch, ceil(height / 2), ceil(width / 2), channels)`, and a mask of the input's shape
-        that is 1 where a maximum was and 0 elsewhere, in the layer's compute dtype.
+        Input `(batch, height, width, channels)`; outputs are the maxima,
+        `(batch, ceil(height / 2), ceil(width / 2), channels)`, and a mask of the input's shape,
+        1 at the maxima and 0 elsewhere, both in the layer's compute dtype.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def call(self, inputs: Any) -> tuple[Any, Any]:
-        """Pools, and marks the maxima."""
+    def call(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Pools and marks the maxima."""
         batch, height, width, channels = ops.shape(inputs)
         rows, columns = (height + 1) // 2, (width + 1) // 2
         padded = ops.pad(inputs, ((0, 0), (0, 1), (0, 1), (0, 0)))
@@ -56,7 +58,7 @@ class MaxPoolingWithMask(keras.layers.Layer):
         maxima = ops.cast(ops.max(windows, axis=3), self.compute_dtype)
         return maxima, mask[:, :height, :width]
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[Any, Any]:
+    def compute_output_shape(self, input_shape: Shape) -> tuple[Shape, Shape]:
         """Returns the shapes that `call` produces."""
         batch, height, width, channels = input_shape
         half = tuple(None if side is None else -(-side // 2) for side in (height, width))
@@ -65,7 +67,7 @@ class MaxPoolingWithMask(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class MaxUnpooling(keras.layers.Layer):
-    """Puts every maximum back where it was, and zeros elsewhere.
+    """Writes every maximum to the position that a mask marks, and zeros elsewhere.
 
     Shapes:
         Inputs `[features, mask]` with features
@@ -73,13 +75,13 @@ class MaxUnpooling(keras.layers.Layer):
         `MaxPoolingWithMask`, `(batch, height, width, channels)`; output of the mask's shape.
     """
 
-    def call(self, inputs: Any) -> Any:
-        """Repeats the features, and keeps them where the mask is 1."""
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Repeats the features and multiplies them by the mask."""
         features, mask = inputs
         _, height, width, _ = ops.shape(mask)
         repeated = ops.repeat(ops.repeat(features, 2, axis=1), 2, axis=2)
         return repeated[:, :height, :width] * mask
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         """Returns the shape that `call` produces."""
         return tuple(input_shape[1])

@@ -18,7 +18,6 @@ def danet_head(
     dropout: float,
     reduction: int = 8,
     channel_energy: str = "dissimilar",
-    bounded_memory: bool = True,
 ) -> Tensor:
     """Applies dual attention, which computes logits from the features of the backbone.
 
@@ -28,7 +27,6 @@ def danet_head(
         dropout: Rate of the spatial dropout.
         reduction: See `PositionAttention`.
         channel_energy: See `ChannelAttention`.
-        bounded_memory: See `PositionAttention`.
 
     Returns:
         Logits, `(batch, height, width, num_classes)`.
@@ -39,7 +37,6 @@ def danet_head(
         channel_energy,
         dropout,
         logits=True,
-        bounded_memory=bounded_memory,
         name="dual_attention",
     )
     return layer(stages["C5"])

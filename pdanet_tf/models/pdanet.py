@@ -19,7 +19,6 @@ def pdanet_head(
     pool_scales: Sequence[int] = (1, 2, 3, 6),
     reduction: int = 8,
     channel_energy: str = "dissimilar",
-    factored_fusion: bool = True,
 ) -> Tensor:
     """Applies a pyramid of dual attention, a 3 x 3 convolution that fuses it, and a classifier.
 
@@ -30,7 +29,6 @@ def pdanet_head(
         pool_scales: Bins per side of each level of the pyramid.
         reduction: See `PositionAttention`.
         channel_energy: See `ChannelAttention`.
-        factored_fusion: See `factored` of `PyramidFusion`.
 
     Returns:
         Logits, `(batch, height, width, num_classes)`.
@@ -39,7 +37,7 @@ def pdanet_head(
     pyramid = PyramidDualAttention(
         512, pool_scales, reduction, channel_energy, dropout, upsample=False, name="pyramid"
     )
-    x = PyramidFusion(512, factored_fusion, name="fusion")([features, *pyramid(features)])
+    x = PyramidFusion(512, name="fusion")([features, *pyramid(features)])
     return classify(x, num_classes, dropout)
 
 

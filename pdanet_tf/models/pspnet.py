@@ -17,7 +17,6 @@ def pspnet_head(
     num_classes: int,
     dropout: float,
     pool_scales: Sequence[int] = (1, 2, 3, 6),
-    factored_fusion: bool = True,
 ) -> Tensor:
     """Applies a pyramid of pooled scales, a 3 x 3 convolution that fuses it, and a classifier.
 
@@ -26,14 +25,13 @@ def pspnet_head(
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
         pool_scales: Bins per side of each level of the pyramid.
-        factored_fusion: See `factored` of `PyramidFusion`.
 
     Returns:
         Logits, `(batch, height, width, num_classes)`.
     """
     features = stages["C5"]
     levels = PyramidPooling(512, pool_scales, upsample=False, name="pyramid")(features)
-    x = PyramidFusion(512, factored_fusion, name="fusion")([features, *levels])
+    x = PyramidFusion(512, name="fusion")([features, *levels])
     return classify(x, num_classes, dropout)
 
 

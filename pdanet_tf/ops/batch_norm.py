@@ -1,33 +1,39 @@
-"""Operations that TensorFlow computes in one pass, where Keras takes several."""
-
-from typing import Any
+"""Batch norm by TensorFlow's fused operation, in one pass where Keras takes several."""
 
 import keras
 
+from pdanet_tf.base.types import Tensor
+from pdanet_tf.ops.portable import is_plain
 
-def can_fuse_batch_norm(inputs: Any) -> bool:
-    """Tells whether `normalize` and `normalize_batch` take these values.
 
-    They do under TensorFlow, in float32 and half precision.
+def can_fuse_batch_norm(inputs: Tensor) -> bool:
+    """Returns whether `normalize` and `normalize_batch` support these inputs.
+
+    They require TensorFlow and float32, float16 or bfloat16. Inside `plain_operations` the result
+    is False.
     """
-    return keras.backend.backend() == "tensorflow" and keras.backend.standardize_dtype(
-        inputs.dtype
-    ) in ("float32", "float16", "bfloat16")
+    return (
+        not is_plain()
+        and keras.backend.backend() == "tensorflow"
+        and keras.backend.standardize_dtype(inputs.dtype) in ("float32", "float16", "bfloat16")
+    )
 
 
-def normalize(inputs: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float) -> Any:
-    """Computes `(inputs - mean) / sqrt(variance + epsilon) * gamma + beta`.
+def normalize(
+    inputs: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon: float
+) -> Tensor:
+    """Returns `(inputs - mean) / sqrt(variance + epsilon) * gamma + beta`.
 
     Args:
         inputs: `(batch, height, width, channels)`.
-        gamma: `(channels,)`, float32, as for all that follow.
-        beta: Shift.
-        mean: Mean.
-        variance: Variance.
+        gamma: Scale, `(channels,)`, float32.
+        beta: Shift, `(channels,)`, float32.
+        mean: `(channels,)`, float32.
+        variance: `(channels,)`, float32.
         epsilon: Added to the variance.
 
     Returns:
-        The values, in the shape and dtype of the inputs.
+        The normalised values, in the shape and dtype of `inputs`.
     """
     import tensorflow as tf
 
@@ -42,22 +48,24 @@ def normalize(inputs: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsi
     ).y
 
 
-def normalize_batch(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
-    """Computes the same by the moments of the batch itself.
+def normalize_batch(
+    inputs: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalises a batch by its own mean and variance.
 
     Args:
         inputs: `(batch, height, width, channels)`.
-        gamma: `(channels,)`, float32, as is `beta`.
-        beta: Shift.
+        gamma: Scale, `(channels,)`, float32.
+        beta: Shift, `(channels,)`, float32.
         epsilon: Added to the variance.
 
     Returns:
-        The values, in the shape and dtype of the inputs, and their mean and (biased) variance,
-        `(channels,)`, float32.
+        The normalised values, in the shape and dtype of `inputs`, the mean and the (biased)
+        variance of the batch, both `(channels,)`, float32.
     """
     import tensorflow as tf
 
-    found = tf.raw_ops.FusedBatchNormV3(
+    fused = tf.raw_ops.FusedBatchNormV3(
         x=inputs,
         scale=gamma,
         offset=beta,
@@ -66,7 +74,7 @@ def normalize_batch(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple
         epsilon=epsilon,
         is_training=True,
     )
-    # TensorFlow's variance is that of the population of which the batch would be a sample.
+    # TensorFlow returns the unbiased variance; the moving average expects the biased one.
     count = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32")
-    biased = found.batch_variance * tf.maximum(count - 1, 1) / count
-    return found.y, found.batch_mean, biased
+    biased = fused.batch_variance * tf.maximum(count - 1, 1) / count
+    return fused.y, fused.batch_mean, biased

@@ -1,18 +1,21 @@
-"""Convolution with zeros as padding, by the way that pays."""
-
-from typing import Any
+"""Convolution with zero padding, by the faster of two methods."""
 
 import keras
 from keras import ops
 
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.ops.portable import is_plain
 from pdanet_tf.ops.winograd import winograd_conv
 
-_WORTHWHILE = 256  # channels from which the sums cost less than the multiplications saved
+# Number of channels from which a Winograd convolution saves more in multiplications than its
+# additional sums cost.
+_WINOGRAD_CHANNELS = 256
 
 
-def same_conv(inputs: Any, kernel: Any, dilation_rate: int = 1) -> Any:
-    """Convolves with zeros as padding, so that the size stays; by Winograd's way where it pays.
+def same_conv(inputs: Tensor, kernel: Tensor, dilation_rate: int = 1) -> Tensor:
+    """Convolves with zero padding to outputs of the same size.
+
+    It is a Winograd convolution where that is faster; see `pdanet_tf.ops.winograd`.
 
     Args:
         inputs: `(batch, height, width, channels)`.
@@ -22,7 +25,7 @@ def same_conv(inputs: Any, kernel: Any, dilation_rate: int = 1) -> Any:
     Returns:
         `(batch, height, width, filters)`.
     """
-    if _pays(inputs, kernel):
+    if _is_winograd_faster(inputs, kernel):
         return winograd_conv(inputs, kernel, dilation_rate)
     return ops.conv(
         inputs,
@@ -33,16 +36,16 @@ def same_conv(inputs: Any, kernel: Any, dilation_rate: int = 1) -> Any:
     )
 
 
-def _pays(inputs: Any, kernel: Any) -> bool:
-    """Tells whether a convolution is faster by `winograd_conv`.
+def _is_winograd_faster(inputs: Tensor, kernel: Tensor) -> bool:
+    """Returns whether `winograd_conv` is faster than the backend's convolution.
 
-    It is on CPUs under TensorFlow, in float32 (half precision would lose too much), with many
-    channels. GPUs have convolutions of their own that do the same.
+    It is faster on CPUs under TensorFlow, in float32 (half precision would lose too much), with
+    many channels. GPU libraries have Winograd convolutions of their own.
     """
     return (
         not is_plain()
         and tuple(kernel.shape[:2]) == (3, 3)
-        and min(kernel.shape[2:]) >= _WORTHWHILE
+        and min(kernel.shape[2:]) >= _WINOGRAD_CHANNELS
         and keras.backend.standardize_dtype(inputs.dtype) == "float32"
         and keras.backend.backend() == "tensorflow"
         and not keras.distribution.list_devices("gpu")

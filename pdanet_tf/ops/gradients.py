@@ -7,24 +7,28 @@ from typing import Any
 import keras
 from keras import ops
 
+from pdanet_tf.base.types import Tensor
+
 
 def call_with_gradient(
-    function: Callable[..., tuple[Any, Any]], *tensors: Any, **options: Hashable
-) -> Any:
-    """Calls a function that says what its gradient is, as for `keras.ops.custom_gradient`.
+    function: Callable[..., tuple[Tensor, Callable[[Tensor], Any]]],
+    *tensors: Tensor,
+    **options: Hashable,
+) -> Tensor:
+    """Calls a function that defines its own gradient, as for `keras.ops.custom_gradient`.
 
-    TensorFlow keeps every custom gradient of every graph as long as the process lives, and by it
-    the graph and the variables of its model. There the function has a graph of its own, which
-    holds nothing else and serves all models.
+    TensorFlow keeps every custom gradient of every graph until the process ends, and with it the
+    graph and the variables of the model. Under TensorFlow the function therefore gets a graph of
+    its own, which holds nothing else and is shared by all models.
 
     Args:
-        function: A function of a module, of tensors and options. It returns its result and the
-            gradient's function, and relies on no size of the tensors but the last.
-        tensors: What it is differentiated by.
-        options: What it is not.
+        function: A module-level function of tensors and options. It returns its result and the
+            gradient function, and assumes no static size of the tensors but the last axis.
+        *tensors: Arguments with respect to which the function is differentiated.
+        **options: Arguments without a gradient.
 
     Returns:
-        The function's result.
+        The result of the function.
     """
     if keras.backend.backend() != "tensorflow":
         return ops.custom_gradient(partial(function, **options))(*tensors)
@@ -35,14 +39,20 @@ def call_with_gradient(
 
 @cache
 def _graph(
-    function: Callable[..., tuple[Any, Any]],
+    function: Callable[..., tuple[Tensor, Callable[[Tensor], Any]]],
     kinds: tuple[tuple[int, int, Any], ...],
     options: tuple[tuple[str, Hashable], ...],
-) -> Callable[..., Any]:
-    """Makes TensorFlow's graph of a function of tensors of some ranks, last sizes and dtypes."""
+) -> Callable[..., Tensor]:
+    """Returns TensorFlow's graph of a function.
+
+    Args:
+        function: See `call_with_gradient`.
+        kinds: Rank, last size and dtype of each tensor.
+        options: Name and value of each option.
+    """
     import tensorflow as tf
 
-    def graph(*tensors: Any) -> tuple[Any, Any]:
+    def graph(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], Any]]:
         return function(*tensors, **dict(options))
 
     signature = [

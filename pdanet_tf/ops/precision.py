@@ -1,11 +1,12 @@
-"""Where half precision is not enough."""
+"""Dtypes where half precision is not accurate enough."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import keras
 from keras import ops
+
+from pdanet_tf.base.types import Tensor
 
 
 def full_precision_dtype(dtype: str) -> str:
@@ -13,8 +14,8 @@ def full_precision_dtype(dtype: str) -> str:
     return "float64" if dtype == "float64" else "float32"
 
 
-def full_precision(tensor: Any) -> Any:
-    """Casts to float32, and leaves float64 as it is."""
+def full_precision(tensor: Tensor) -> Tensor:
+    """Casts a tensor to float32, or leaves it unchanged if it is float64."""
     return ops.cast(tensor, full_precision_dtype(keras.backend.standardize_dtype(tensor.dtype)))
 
 
@@ -41,10 +42,10 @@ def dtype_policy(policy: str | None) -> Iterator[None]:
 
 @contextmanager
 def full_precision_floatx() -> Iterator[None]:
-    """Has what Keras keeps in its default dtype in at least float32, and puts back the former one.
+    """Sets Keras' default dtype to at least float32 inside the block, and restores the former one.
 
-    These are the learning rate, which counts steps, and the sum of the losses of an epoch: half
-    precision stops counting at 2048.
+    Keras keeps the learning rate's count of steps and the sum of an epoch's losses in the default
+    dtype. In float16 such a counter stops at 2048.
     """
     former = keras.config.floatx()
     try:

@@ -1,33 +1,36 @@
-"""Bilinear resizing to a size known only when the model runs."""
+"""Bilinear resizing to a size that may be known only at run time."""
 
 from typing import Any
 
 from keras import ops
 
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.ops.grid import CellGrid
 from pdanet_tf.ops.precision import full_precision
 
 
-def bilinear_resize(images: Any, size: tuple[Any, Any], grid: CellGrid | None = None) -> Any:
+def bilinear_resize(
+    images: Tensor, size: tuple[int | Tensor, int | Tensor], grid: CellGrid | None = None
+) -> Tensor:
     """Resizes images bilinearly with half-pixel centres (PyTorch's `align_corners=False`).
 
-    It is computed as two matrix products, one per direction: that runs on every backend with
-    sizes known only at run time, which `keras.ops.image.resize` refuses.
+    It is computed as two matrix products, one per direction. This supports sizes that are known
+    only at run time on every backend, unlike `keras.ops.image.resize`.
 
     Args:
         images: `(batch, height, width, channels)`.
-        size: `(height, width)` of the result, as numbers or as scalar tensors.
-        grid: Where the cells of `images` lie in the result; what lies outside is cut off. None
+        size: `(height, width)` of the result, as integers or as scalar tensors.
+        grid: Position of the cells of `images` in the result; cells outside it are cropped. None
             stretches the images over the whole result.
 
     Returns:
         The resized images, `(batch, *size, channels)`, in the dtype of `images`.
     """
-    # Sizes known only at run time are tensors, which cannot be compared here.
+    # Sizes that are known only at run time are tensors, which cannot be compared here.
     known = all(isinstance(side, int) for side in size)
     if known and tuple(images.shape[1:3]) == tuple(size) and grid in (None, CellGrid()):
         return images
-    # Half precision cannot tell positions of a large image apart.
+    # Half precision cannot represent all positions of a large image.
     precise = full_precision(images)
     batch, height, width, channels = ops.shape(images)
     vertical = interpolation_matrix(height, size[0], precise.dtype, grid)
@@ -38,16 +41,20 @@ def bilinear_resize(images: Any, size: tuple[Any, Any], grid: CellGrid | None = 
 
 
 def interpolation_matrix(
-    size: Any, new_size: Any, dtype: Any, grid: CellGrid | None = None, length: Any = None
-) -> Any:
+    size: int | Tensor,
+    new_size: int | Tensor,
+    dtype: Any,
+    grid: CellGrid | None = None,
+    length: int | Tensor | None = None,
+) -> Tensor:
     """Returns the (new_size, size) matrix that interpolates a line of `size` cells linearly.
 
     Args:
         size: Number of cells.
         new_size: Number of outputs, which cover the image from end to end.
-        dtype: Dtype of the matrix.
-        grid: Where the cells lie in the image; None stretches them over it.
-        length: Length of the image in pixels; by default an output is a pixel.
+        dtype: Dtype of the matrix, by name or as the backend's object.
+        grid: Position of the cells in the image; None stretches them over it.
+        length: Length of the image in pixels; None for one output per pixel.
     """
     if grid is None:
         grid, length = CellGrid(), size
@@ -57,23 +64,25 @@ def interpolation_matrix(
     return sampling_matrix(centres, new_size, size, grid, dtype)
 
 
-def sampling_matrix(centres: Any, unit: Any, size: Any, grid: CellGrid, dtype: Any) -> Any:
-    """Returns the (outputs, size) matrix that interpolates `size` cells linearly at any places.
+def sampling_matrix(
+    centres: Tensor, unit: int | Tensor, size: int | Tensor, grid: CellGrid, dtype: Any
+) -> Tensor:
+    """Returns the (outputs, size) matrix that interpolates `size` cells linearly at any positions.
 
-    Outputs beyond the first or the last cell take its value. Model, predictor and export place
-    logits by this function alone.
+    Outputs beyond the first or the last cell take its value. Models, the predictor and exported
+    models all use this function to place logits in the image.
 
     Args:
         centres: Centre of each output, `(outputs,)`, int32: its distance from the image's edge, in
-            units of 1 / (2 * unit) pixels. Whole numbers, because float32 cannot tell the
-            positions in a large image apart.
+            units of 1 / (2 * unit) pixels. They are integers because float32 cannot represent
+            all positions in a large image.
         unit: See `centres`.
         size: Number of cells.
-        grid: Where the cells lie in the image.
-        dtype: Dtype of the matrix.
+        grid: Position of the cells in the image.
+        dtype: Dtype of the matrix, by name or as the backend's object.
     """
     # In units of 1 / scale cells. The centre of pixel 0 is half a pixel from the edge.
     scale = 2 * unit * grid.stride
-    places = ops.clip(centres - unit * (1 + round(2 * grid.first)), 0, (size - 1) * scale)
-    distances = ops.abs(places[:, None] - ops.arange(size, dtype="int32")[None, :] * scale)
+    positions = ops.clip(centres - unit * (1 + round(2 * grid.first)), 0, (size - 1) * scale)
+    distances = ops.abs(positions[:, None] - ops.arange(size, dtype="int32")[None, :] * scale)
     return ops.relu(1 - ops.cast(distances, dtype) / ops.cast(scale, dtype))

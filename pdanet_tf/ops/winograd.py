@@ -1,26 +1,29 @@
 """3 x 3 convolutions with less arithmetic (Lavin and Gray 2015, "Fast Algorithms for CNNs").
 
-Winograd's F(2 x 2, 3 x 3) computes four outputs by 16 multiplications in place of 36, for the price
-of sums before and after. Here all of it is matrix products: small constant matrices, which also do
-the padding and the dilation, and one large product for each of the 16.
+Winograd's F(2 x 2, 3 x 3) computes a tile of four outputs with 16 multiplications instead of 36, at
+the cost of sums before and after. Everything here is a matrix product: small constant matrices
+transform the tiles and also do the padding and the dilation, and one large product for each of the
+16 multiplications mixes the channels.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from keras import ops
 
+from pdanet_tf.base.types import Tensor
 from pdanet_tf.ops.gradients import call_with_gradient
 
-# What turns four inputs, three taps, and (transposed) two outputs into four numbers.
+# Matrices of F(2, 3): they transform four inputs, three taps and (transposed) two outputs into
+# four values each.
 _INPUTS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], "float32")
 _TAPS = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], "float32")
 _OUTPUTS = np.array([[1, 0], [1, 1], [1, -1], [0, -1]], "float32")
 _KERNEL = np.kron(_TAPS, _TAPS)  # (16, 9)
 
 
-def winograd_conv(inputs: Any, kernel: Any, dilation_rate: int = 1) -> Any:
-    """Convolves as `keras.ops.conv(..., padding="same")` does, to rounding.
+def winograd_conv(inputs: Tensor, kernel: Tensor, dilation_rate: int = 1) -> Tensor:
+    """Computes `keras.ops.conv(inputs, kernel, padding="same")`, equal to rounding.
 
     Args:
         inputs: `(batch, height, width, channels)`.
@@ -31,52 +34,62 @@ def winograd_conv(inputs: Any, kernel: Any, dilation_rate: int = 1) -> Any:
         `(batch, height, width, filters)`.
     """
     outputs = call_with_gradient(_winograd, inputs, kernel, dilation_rate=dilation_rate)
-    # Sizes that are known stay known.
+    # Restores the static sizes, which the call loses.
     return ops.reshape(outputs, (*ops.shape(inputs)[:3], kernel.shape[-1]))
 
 
-def _winograd(inputs: Any, kernel: Any, dilation_rate: int) -> tuple[Any, Any]:
-    """Convolves; the second result is the gradient's function."""
+def _winograd(
+    inputs: Tensor, kernel: Tensor, dilation_rate: int
+) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+    """Convolves; returns the outputs and the gradient function."""
     kernel = ops.reshape(kernel, (3, 3, inputs.shape[-1], kernel.shape[-1]))
 
-    def gradient(upstream: Any) -> tuple[Any, Any]:
-        """Correlates, in the transformed space; then convolves with the mirrored kernel."""
-        # Transformed anew: kept, they would take four times the memory of the inputs.
+    def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the gradients of the inputs and of the kernel.
+
+        The kernel's gradient is a correlation, computed in the transformed space; that of the
+        inputs is a convolution with the mirrored kernel.
+        """
+        # The inputs are transformed again, because storing the transformed ones would take four
+        # times the memory of the inputs.
         products = [upstream]
         for row in range(4):
-            transformed, changes = (
-                _transform(images, matrix, row, dilation_rate, after=products[-1])
+            transformed, upstream_transformed = (
+                _transform(images, matrix, row, dilation_rate, wait_for=products[-1])
                 for images, matrix in ((inputs, _INPUTS), (upstream, _OUTPUTS))
             )
-            products.append(ops.matmul(ops.transpose(transformed, (0, 2, 1)), changes))
-        for_kernel = ops.reshape(ops.concatenate(products[1:]), (16, -1))
-        for_kernel = ops.reshape(ops.matmul(_KERNEL.T, for_kernel), kernel.shape)
-        for_inputs = _convolve(upstream, kernel, dilation_rate, for_kernel, mirrored=True)
-        return for_inputs, for_kernel
+            products.append(ops.matmul(ops.transpose(transformed, (0, 2, 1)), upstream_transformed))
+        kernel_gradient = ops.reshape(ops.concatenate(products[1:]), (16, -1))
+        kernel_gradient = ops.reshape(ops.matmul(_KERNEL.T, kernel_gradient), kernel.shape)
+        inputs_gradient = _convolve(
+            upstream, kernel, dilation_rate, wait_for=kernel_gradient, mirrored=True
+        )
+        return inputs_gradient, kernel_gradient
 
-    return _convolve(inputs, kernel, dilation_rate, inputs), gradient
+    return _convolve(inputs, kernel, dilation_rate, wait_for=inputs), gradient
 
 
 def _convolve(
-    inputs: Any, kernel: Any, dilation_rate: int, after: Any, mirrored: bool = False
-) -> Any:
-    """Convolves; with `mirrored` by the kernel that leads from outputs back to inputs.
+    inputs: Tensor, kernel: Tensor, dilation_rate: int, wait_for: Tensor, mirrored: bool = False
+) -> Tensor:
+    """Convolves after `wait_for` has been computed.
 
-    It is not begun before `after` is known.
+    With `mirrored`, the kernel is mirrored and its channels and filters are swapped, which maps
+    gradients of the outputs to gradients of the inputs.
     """
     batch, height, width, _ = ops.shape(inputs)
-    matrix = _known_after(after) * (_KERNEL[:, ::-1] if mirrored else _KERNEL)
+    matrix = _one_after(wait_for) * (_KERNEL[:, ::-1] if mirrored else _KERNEL)
     taps = ops.reshape(ops.matmul(matrix, ops.reshape(kernel, (9, -1))), (4, 4, *kernel.shape[2:]))
     if mirrored:
         taps = ops.transpose(taps, (0, 1, 3, 2))
     filters = taps.shape[-1]
     products = [taps]
     for row in range(4):
-        transformed = _transform(inputs, _INPUTS, row, dilation_rate, after=products[-1])
+        transformed = _transform(inputs, _INPUTS, row, dilation_rate, wait_for=products[-1])
         products.append(ops.matmul(transformed, taps[row]))
     rows, columns = _tiles(height, dilation_rate), _tiles(width, dilation_rate)
-    # The two outputs of a tile lie `dilation_rate` apart: first along rows, then along columns.
-    # Converters take transpositions of few axes only.
+    # The two outputs of a tile are `dilation_rate` positions apart. They are interleaved along rows
+    # first and along columns afterwards, because converters support transpositions of few axes.
     lines = (batch * rows * dilation_rate, columns, dilation_rate * filters)
     outputs = [
         ops.stack(
@@ -94,57 +107,74 @@ def _convolve(
     return ops.reshape(outputs, (batch, *sides, filters))[:, :height, :width]
 
 
-def _known_after(tensor: Any) -> Any:
-    """Returns a 1 that is not known before the tensor is.
+def _one_after(tensor: Tensor) -> Tensor:
+    """Returns 1.0 with a data dependency on `tensor`, which delays whatever is multiplied by it.
 
-    A graph computes what it can as soon as it can: all transformed kernels before the first
-    layer, all rows of all tiles at once. What is multiplied by this waits for its turn, so that
-    it is not held in the meantime.
+    A graph runs every operation as soon as its inputs exist: it would transform the kernels of
+    all layers before the first layer and all rows of all tiles at once, and keep the results in
+    memory until they are used.
     """
-    first = ops.reshape(tensor, (-1,))[:1]  # nothing where the batch is empty
+    first = ops.reshape(tensor, (-1,))[:1]  # empty if the batch is empty
     return 1 - ops.cast(ops.any(ops.isnan(first)), "float32")
 
 
-def _sum(a: Any, b: Any, c: Any, d: Any) -> tuple[Any, Any]:
-    """Turns the four numbers of a tile's row, or column, into its two outputs."""
+def _sum(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """Transforms the four values of a row or column of a tile into its two outputs."""
     return a + b + c, b - c - d
 
 
-def _tiles(side: Any, dilation_rate: int) -> Any:
-    """Returns how many pairs of outputs cover a side, for each of the interleaved images."""
+def _tiles(side: int | Tensor, dilation_rate: int) -> int | Tensor:
+    """Returns the number of tiles that cover a side of each of the interleaved images."""
     return (side + 2 * dilation_rate - 1) // (2 * dilation_rate)
 
 
-def _transform(images: Any, matrix: np.ndarray, row: int, dilation_rate: int, after: Any) -> Any:
-    """Transforms every tile; returns one row of four numbers: `(4, batch * tiles, channels)`.
+def _transform(
+    images: Tensor, matrix: np.ndarray, row: int, dilation_rate: int, wait_for: Tensor
+) -> Tensor:
+    """Returns one row of the 4 x 4 values of every transformed tile.
 
-    `matrix` is (4, values of a tile's side): four inputs, of which the first is one tap before the
-    tile's first output, or two outputs. It is not begun before `after` is known.
+    Args:
+        images: `(batch, height, width, channels)`.
+        matrix: `_INPUTS` or `_OUTPUTS`, (4, values along a tile's side). The first of four inputs
+            is one tap before the tile's first output.
+        row: Index of the row, 0 to 3.
+        dilation_rate: Distance between the kernel's taps, in positions.
+        wait_for: A tensor that is computed before this operation starts.
+
+    Returns:
+        `(4, batch * tiles, channels)`.
     """
     batch, height, width, channels = ops.shape(images)
-    vertical = _known_after(after) * _tile_matrix(height, matrix[row : row + 1], dilation_rate)[0]
+    vertical = _tile_matrix(height, matrix[row : row + 1], dilation_rate)[0]
+    vertical = _one_after(wait_for) * vertical
     horizontal = _tile_matrix(width, matrix, dilation_rate)
     tiles = ops.matmul(vertical, ops.reshape(images, (batch, height, width * channels)))
     tiles = ops.reshape(tiles, (1, batch * ops.shape(vertical)[0], width, channels))
     return ops.reshape(ops.matmul(horizontal[:, None], tiles), (4, -1, channels))
 
 
-def _tile_matrix(side: Any, matrix: np.ndarray, dilation_rate: int) -> Any:
-    """Returns what transforms all tiles along a side: `(numbers, tiles * dilation_rate, side)`.
+def _tile_matrix(side: int | Tensor, matrix: np.ndarray, dilation_rate: int) -> Tensor:
+    """Returns the matrices that transform all tiles along a side.
 
-    `matrix` is (numbers, values of a tile's side).
+    Dilation splits a line into `dilation_rate` interleaved lines: tile t of line r starts at
+    position `2 * t * dilation_rate + r`. The matrices have no columns for padding.
 
-    Dilation splits a line into as many interleaved ones: tile t of line r begins at position
-    `2 * t * dilation_rate + r`. Columns of positions outside, which are padding, are left out.
+    Args:
+        side: Number of positions, `height` or `width`.
+        matrix: (rows, values along a tile's side).
+        dilation_rate: Distance between the kernel's taps, in positions.
+
+    Returns:
+        `(rows, tiles * dilation_rate, side)`.
     """
     values = matrix.shape[1]
     first = -dilation_rate if values == 4 else 0
-    place = ops.arange(_tiles(side, dilation_rate) * dilation_rate, dtype="int32")
-    start = place // dilation_rate * (2 * dilation_rate) + place % dilation_rate + first
+    tile = ops.arange(_tiles(side, dilation_rate) * dilation_rate, dtype="int32")
+    start = tile // dilation_rate * (2 * dilation_rate) + tile % dilation_rate + first
     position = ops.arange(side, dtype="int32")
     offsets = dilation_rate * np.arange(values, dtype="int32")[:, None, None]
-    # (values, tiles * dilation_rate, side): which value of which tile a position is.
+    # (values, tiles * dilation_rate, side): whether a position is this value of this tile.
     is_value = ops.equal(position[None, None, :] - start[None, :, None], offsets)
     flat = ops.reshape(ops.cast(is_value, "float32"), (values, -1))
-    shape = (matrix.shape[0], ops.shape(place)[0], ops.shape(position)[0])
+    shape = (matrix.shape[0], ops.shape(tile)[0], ops.shape(position)[0])
     return ops.reshape(ops.matmul(matrix, flat), shape)

@@ -175,7 +175,8 @@ def test_a_palette_image_is_read_as_its_indices(make_folder, tmp_path):
     image = Image.fromarray(np.tile(np.arange(3, dtype="uint8"), (4, 4)))
     image.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200])
     image.save(tmp_path / "palette.png")
-    assert Image.open(tmp_path / "palette.png").mode == "P"
+    with Image.open(tmp_path / "palette.png") as image:
+        assert image.mode == "P"
     assert read_label(tmp_path / "palette.png")[0, :3].tolist() == [0, 1, 2]
 
 

@@ -449,7 +449,8 @@ def test_the_command_fails_where_something_is_fatal(broken, tmp_path, capsys):
     for split in ("train", "validation"):
         assert re.search(rf"reading {split}: \d+ in ", shown.err)
     assert len(json.loads(report.read_text())["problems"]) == len(expected)
-    assert Image.open(chart).format == "PNG"
+    with Image.open(chart) as image:
+        assert image.format == "PNG"
 
 
 def listed(root, split="train"):

@@ -1,4 +1,4 @@
-"""Batch norm in one pass is Keras' batch norm."""
+"""Batch norm in one pass equals Keras' batch norm."""
 
 import keras
 import numpy as np
@@ -6,12 +6,13 @@ import pytest
 import tensorflow as tf
 
 from pdanet_tf.layers.batch_norm import BatchNorm
+from pdanet_tf.ops.portable import plain_operations
 
 TOLERANCE = {"float32": 1e-5, "mixed_float16": 4e-3, "mixed_bfloat16": 2e-2, "float64": 1e-12}
 
 
 def call(layer, inputs, training):
-    """Outputs, and gradients by the inputs, gamma and beta."""
+    """Returns the outputs and the gradients of the inputs, gamma and beta."""
     inputs = tf.cast(inputs, layer.compute_dtype)
     watched = [inputs, layer.gamma.value, layer.beta.value]
     with tf.GradientTape() as tape:
@@ -22,7 +23,7 @@ def call(layer, inputs, training):
 
 
 def make_twins(dtype, channels):
-    """Our layer and Keras', of one dtype and the same random variables."""
+    """Returns our layer and Keras', of one dtype and with the same random variables."""
     layers = (
         BatchNorm(dtype=dtype),
         keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype),
@@ -48,6 +49,19 @@ def test_outputs_gradients_and_averages_are_those_of_keras(dtype, training, shap
         assert one.dtype == other.dtype
         one, other = (keras.ops.convert_to_numpy(x).astype("float64") for x in (one, other))
         np.testing.assert_allclose(one, other, atol=TOLERANCE[dtype] * np.abs(other).max(), rtol=0)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_plain_operations_use_keras_computation(monkeypatch, training):
+    ours, theirs = make_twins("float32", 3)
+    inputs = np.random.default_rng(1).standard_normal((2, 5, 7, 3)).astype("float32")
+    for name in ("normalize", "normalize_batch"):
+        monkeypatch.setattr(f"pdanet_tf.layers.batch_norm.{name}", None)
+    with plain_operations():
+        found = ours(inputs, training=training)
+    np.testing.assert_array_equal(found, theirs(inputs, training=training))
+    with pytest.raises(TypeError, match="not callable"):
+        ours(inputs, training=training)
 
 
 def test_frozen_it_normalises_by_the_averages():

@@ -27,7 +27,7 @@ def run_layer_test(layer, shape, expected_shape):
             if gradient is None
         ]
         assert missing == []
-        outputs = layer(inputs)  # training has moved the batch norm's averages
+        outputs = layer(inputs)  # training has changed the averages of batch norm
 
     config = keras.saving.serialize_keras_object(layer)
     twin = keras.saving.deserialize_keras_object(config)
@@ -117,7 +117,8 @@ def test_adaptive_pooling_by_hand():
 
 
 def test_bilinear_resize_by_hand():
-    # Centres of the four lie at -1/4, 1/4, 3/4 and 5/4 of the two; the ends are held.
+    # The four outputs are centred at -1/4, 1/4, 3/4 and 5/4 of the two inputs. Outputs beyond the
+    # first or the last input take its value.
     line = np.array([0.0, 4.0], "float32").reshape(1, 1, 2, 1)
     np.testing.assert_allclose(np.ravel(bilinear_resize(line, (1, 4))), [0.0, 1.0, 3.0, 4.0])
 
@@ -133,7 +134,7 @@ def test_strided_convolution_pads_symmetrically():
     layer = layers.ConvBatchNorm(1, 3, strides=2, activation=None, kernel_initializer="ones")
     image = np.zeros((1, 4, 4, 1), "float32")
     image[0, 0, 0, 0] = 1.0
-    # The first window is centred on pixel (0, 0): only it holds that pixel.
+    # The first window is centred on pixel (0, 0), and no other window contains that pixel.
     response = np.squeeze(layer(image)) * np.sqrt(1 + 1e-5)
     np.testing.assert_allclose(response, [[1, 0], [0, 0]], atol=1e-6)
 
@@ -150,14 +151,14 @@ def dilated_convolution(image, kernel, rate):
 
 
 def conv_batch_norm(image, layer, rate=1):
-    """What a `ConvBatchNorm` computes, by loops."""
+    """Computes a `ConvBatchNorm` with loops."""
     features = dilated_convolution(image, layer.conv.kernel.numpy(), rate)
     gamma, beta, mean, variance = (weight.numpy() for weight in layer.batch_norm.weights)
     return np.maximum((features - mean) / np.sqrt(variance + 1e-5) * gamma + beta, 0)
 
 
 def randomize(weights):
-    """Draws what would otherwise be zeros and ones, too: biases, scales and statistics."""
+    """Draws all variables, also biases, scales and statistics, which start at 0 or 1."""
     rng = np.random.default_rng(0)
     for weight in weights:
         if weight.path.endswith(("gamma", "moving_variance")):
@@ -175,7 +176,7 @@ def test_dilated_convolution_by_loops():
 
 
 def test_atrous_spatial_pyramid_pooling_by_loops():
-    """PDANet's equations 4 and 5: convolutions of several rates side by side, then joined."""
+    """PDANet's equations 4 and 5: parallel convolutions of several rates, concatenated."""
     image = np.random.default_rng(0).standard_normal((6, 5, 2)).astype("float32")
     layer = layers.AtrousSpatialPyramidPooling(4, (2, 3))
     layer.build((None, *image.shape))
@@ -193,7 +194,7 @@ def test_atrous_spatial_pyramid_pooling_by_loops():
 
 @pytest.mark.parametrize("hidden_filters", [None, 4])
 def test_scores_of_several_rates_by_loops(hidden_filters):
-    """PDANet's equation 4 as in DeepLab v2: every rate has scores of its own, which are summed."""
+    """PDANet's equation 4 as in DeepLab v2: the scores of all rates are summed."""
     image = np.random.default_rng(0).standard_normal((6, 5, 2)).astype("float32")
     features = keras.Input(image.shape)
     scores = atrous_head({"C5": features}, 3, 0.5, (1, 3), hidden_filters)
@@ -224,7 +225,7 @@ def test_a_context_module_without_noise_is_the_identity(variant):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float16"])
-def test_masks_in_half_precision_tell_close_features_apart(policy):
+def test_masks_in_half_precision_distinguish_close_features(policy):
     # All four are 1 in half precision.
     features = np.array([[1.0, 1.00001], [1.00003, 1.00002]], "float32").reshape(1, 2, 2, 1)
     pool = layers.MaxPoolingWithMask(dtype=policy)
@@ -239,7 +240,7 @@ def test_masks_in_half_precision_tell_close_features_apart(policy):
 
 @pytest.mark.parametrize("size", [(6, 8), (7, 5), (1, 1)])
 def test_unpooling_puts_every_maximum_back(size):
-    # Every value is different, so that there is one maximum.
+    # All values differ, so every window has one maximum.
     values = np.random.default_rng(0).permutation(2 * size[0] * size[1] * 3) + 1.0
     inputs = values.reshape(2, *size, 3).astype("float32")
     pool = layers.MaxPoolingWithMask()
@@ -250,7 +251,7 @@ def test_unpooling_puts_every_maximum_back(size):
     restored = layers.MaxUnpooling()([pooled, mask])
     np.testing.assert_array_equal(restored, inputs * mask)
     assert np.count_nonzero(restored) == np.size(pooled)
-    # Zeros everywhere: one position of each window is marked, and none of the padding.
+    # With zeros everywhere, one position of each window is marked, and none in the padding.
     _, ties = pool(np.zeros_like(inputs))
     assert np.sum(ties) == np.size(pooled)
 

@@ -730,7 +730,7 @@ def test_bad_arguments(arguments, message):
             "pdanet_resnet18",
             "reductions",
             "Did you mean reduction? Options of its head: dropout, pool_scales, reduction, "
-            "channel_energy, factored_fusion",
+            "channel_energy",
         ),
         ("deeplabv3_resnet18", "rates", "Options of its head: dropout, dilation_rates"),
         ("fcn8s_vgg16", "skips", "Options of its head: dropout"),

@@ -1,4 +1,4 @@
-"""Gradients of our own hold on to nothing."""
+"""Custom gradients do not keep graphs or models in memory."""
 
 import gc
 import weakref

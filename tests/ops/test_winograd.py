@@ -1,11 +1,12 @@
-"""Winograd's convolutions equal plain ones, and are used where they pay."""
+"""Winograd convolutions equal the backend's convolutions and are used where they are faster."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from pdanet_tf.layers import ConvBatchNorm, winograd
+from pdanet_tf.layers import ConvBatchNorm
+from pdanet_tf.ops import convolution, winograd
 from pdanet_tf.ops.portable import plain_operations
 
 
@@ -40,7 +41,7 @@ def test_equal_to_a_plain_convolution_gradients_included(size, dilation):
 
 
 def test_an_empty_batch_stays_empty():
-    # What a replica gets of a last batch that does not reach it.
+    # A replica gets an empty batch if the last batch has fewer images than there are replicas.
     outputs, gradients = outputs_and_gradients(winograd.winograd_conv, tensors(6, 4, batch=0))
     assert outputs.shape == (0, 6, 4, 4)
     assert gradients[0].shape == (0, 6, 4, 5)
@@ -69,13 +70,13 @@ def is_used(monkeypatch, kernel_size=3, filters=256, channels=256, dtype="float3
     used = []
     original = winograd.winograd_conv
     monkeypatch.setattr(
-        winograd, "winograd_conv", lambda *args: used.append(True) or original(*args)
+        convolution, "winograd_conv", lambda *args: used.append(True) or original(*args)
     )
     ConvBatchNorm(filters, kernel_size, dtype=dtype)(np.zeros((1, 4, 4, channels), "float32"))
     return bool(used)
 
 
-def test_it_is_used_where_it_pays(monkeypatch):
+def test_it_is_used_where_it_is_faster(monkeypatch):
     assert is_used(monkeypatch)
     assert not is_used(monkeypatch, channels=128)
     assert not is_used(monkeypatch, filters=128)
