@@ -1,7 +1,7 @@
-"""Scene segmentation in Keras 3: PDANet and the systems it is compared with.
+"""Scene segmentation in Keras 3: PDANet and the models it is compared with.
 
-Everything but training and export runs on every Keras backend, without TensorFlow. Keras is
-imported when it is first needed.
+Training and export require TensorFlow; everything else runs on every Keras backend. Keras is
+imported on first use.
 """
 
 import sys
@@ -70,14 +70,15 @@ def __dir__() -> list[str]:
     return __all__
 
 
-# Keras finds the classes that a `.keras` file names only once their modules are imported.
+# Keras finds the classes of a `.keras` file only after their modules have been imported.
 _SERIALIZABLE = (
     "pdanet_tf.layers",
     "pdanet_tf.losses",
     "pdanet_tf.metrics",
     "pdanet_tf.optimizers",
 )
-# These modules, and what they import: while one of them is being imported, the others wait.
+# The modules above and the modules that they import. While one of them is being imported, the
+# others cannot be imported yet.
 _FOUNDATION = (
     *_SERIALIZABLE,
     "pdanet_tf.ops.attention",
@@ -92,7 +93,7 @@ _imported: set[str] = set()
 
 
 def _register_classes(module: Any) -> None:
-    """Imports the serializable classes as soon as Keras is imported, by whomever."""
+    """Imports the serializable classes as soon as any code has imported Keras."""
     _imported.add(module.__name__)
     if _imported.issuperset(name for name in _FOUNDATION if name in sys.modules):
         for name in _SERIALIZABLE:
@@ -100,7 +101,7 @@ def _register_classes(module: Any) -> None:
 
 
 def _register_ade20k(_: Any) -> None:
-    """Registers "ade20k" with TensorFlow Datasets as soon as that is imported."""
+    """Registers "ade20k" with TensorFlow Datasets as soon as any code has imported it."""
     import_module("pdanet_tf.data.sources.ade20k_tfds")
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and checked reading of JSON."""
+"""Atomic writing of files and folders, and checked reading of JSON."""
 
 import errno
 import glob
@@ -29,13 +29,13 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
     """Yields a path to write to; that file replaces `path` if the block ends without an error.
 
     The temporary file has the name of `path`, because some writers choose the format from it. It
-    is in a temporary folder beside `path`, whose name is unique among threads, processes and
+    is in a temporary folder next to `path`, whose name is unique among threads, processes and
     machines. File and folder are flushed to the disk, so that a power cut leaves either the former
     file or the new one.
 
     Args:
         path: The file.
-        size: About how many bytes it will have, for the message when the disk is full.
+        size: Approximate size in bytes, for the message when the disk is full.
 
     Raises:
         OSError: If the file cannot be written. The message names `path` and the reason; when the
@@ -56,7 +56,8 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yields a new folder to write to, which becomes `path` if the block ends without an error.
 
-    The temporary folder is beside `path`; its name is unique among threads, processes and machines.
+    The temporary folder is next to `path`; its name is unique among threads, processes and
+    machines.
     A process that is killed cannot remove it, so the next call with the same `path` does. Locks of
     the operating system show which folders are still in use; a folder is removed only if its
     process ran on this machine and has ended. Without such locks (Windows, some network file
@@ -85,16 +86,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Locks a temporary folder, which tells `_is_abandoned` that it is in use.
+    """Locks a temporary folder, so that `_is_abandoned` recognises that it is in use.
 
-    The lock is the operating system's: it ends with the process. Without locks nothing is done.
+    The operating system releases the lock when the process ends. Does nothing where the system has
+    no such locks.
     """
     if fcntl is None:
         yield
         return
     descriptor = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        # The name is written when the lock is held: a file without it tells nothing.
+        # Write the name only while the lock is held: a file without it does not count.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(descriptor, socket.gethostname().encode())

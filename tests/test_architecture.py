@@ -34,6 +34,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.ops.batch_norm",  # likewise
     "pdanet_tf.ops.gradients",  # likewise
     "pdanet_tf.optimizers",  # likewise
+    "pdanet_tf.training.batches",
     "pdanet_tf.training.run",
 }
 MODULES = {

@@ -173,6 +173,7 @@ def parameter(name):
 @pytest.mark.parametrize(
     "name", [parameter(name) for name in EXAMPLES if name not in {**EXTRAS, **NOT_RUN}]
 )
+@pytest.mark.usefixtures("restored_registry")
 def test_an_example_runs(name, here):
     names = namespace(EXAMPLES[name][0])
     names.setdefault("model", tiny_model())

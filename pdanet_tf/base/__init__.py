@@ -1,4 +1,4 @@
-"""What every room uses. It imports neither Keras nor TensorFlow."""
+"""Helpers that every package uses. They import neither Keras nor TensorFlow."""
 
 from pdanet_tf.base.lazy import lazy_attributes
 

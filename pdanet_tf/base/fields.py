@@ -1,4 +1,4 @@
-"""The fields of a dataclass, checked against its annotations."""
+"""Checks the fields of dataclasses against their annotations."""
 
 import dataclasses
 import difflib
@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
-_LARGEST = 2**63  # of an integer: what 64 bits hold
+_LARGEST = 2**63  # integers must fit into 64 bits
 _NAMES = {int: "integer", float: "finite number", str: "string", bool: "boolean"}
-_LONGEST = 100  # value in a message, in characters
+_LONGEST = 100  # length of a value in a message, in characters
 
 
 def check_fields(instance: Any) -> None:
-    """Replaces each field of a dataclass by its value converted to the annotated type.
+    """Converts each field of a dataclass to its annotated type, in place.
 
-    It is meant for `__post_init__`, and knows `int`, `float`, `bool`, `str`, tuples of them,
+    Call it in `__post_init__`. It supports `int`, `float`, `bool`, `str`, tuples of them,
     `... | None`, and "one or several in any order", such as `int | tuple[int, ...]`.
 
     Raises:
-        ValueError: If a field has another type; the message names it.
+        ValueError: If a field has another type; the message names the field.
     """
     for name, hint in typing.get_type_hints(type(instance)).items():
         object.__setattr__(instance, name, convert_field(name, getattr(instance, name), hint))
@@ -33,8 +33,8 @@ def check_fields(instance: Any) -> None:
 def convert_field(name: str, value: Any, hint: Any) -> Any:
     """Converts a value to an annotated type.
 
-    Integers are taken for `float`, lists and arrays for tuples, paths for `str`, and NumPy's
-    numbers for Python's. Booleans are no numbers, and text is never parsed.
+    Integers are accepted for `float`, lists and arrays for tuples, paths for `str`, and NumPy's
+    numbers for Python's. Booleans are not accepted as numbers, and strings are never parsed.
 
     For "one or several in any order", such as `int | tuple[int, ...]`, equal sets of values give
     equal results: a sequence of one becomes its element, a longer one is sorted.
@@ -61,7 +61,7 @@ def from_mapping(cls: type, content: Mapping[str, Any]) -> Any:
 
     Raises:
         ValueError: If a name is unknown or missing, or a value is wrong. The message lists all
-            names that are, with the nearest known name for each unknown one.
+            unknown names, with the nearest known name for each, and all missing ones.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = sorted(content.keys() - fields.keys())
@@ -80,7 +80,7 @@ def from_mapping(cls: type, content: Mapping[str, Any]) -> Any:
 
 
 def with_nearest(unknown: Iterable[str], known: Iterable[str]) -> str:
-    """Returns a list of unknown names for a message, each with the known name nearest to it.
+    """Formats unknown names for a message, each with the nearest known name.
 
     Example:
         `with_nearest(["epoch", "xyz"], ["epochs", "seed"])` returns
@@ -98,7 +98,7 @@ def with_nearest(unknown: Iterable[str], known: Iterable[str]) -> str:
 def shorten(value: Any) -> str:
     """Returns the representation of a value on one line of bounded length."""
     if isinstance(value, int) and abs(value) >= _LARGEST:
-        return f"an integer of {value.bit_length()} bits"  # its digits may be too many for Python
+        return f"an integer of {value.bit_length()} bits"  # Python limits the digits it prints
     text = " ".join(repr(value).split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
@@ -154,7 +154,7 @@ def _only(value: Any, *kinds: Any) -> Any:
 
 
 def _describe(hint: Any) -> str:
-    """Returns what is expected, in words."""
+    """Returns a description of the expected type."""
     if isinstance(hint, types.UnionType):
         *others, last = (
             "None" if part is type(None) else _describe(part) for part in typing.get_args(hint)

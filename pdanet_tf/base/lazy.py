@@ -1,4 +1,4 @@
-"""Public names whose modules are imported when the names are first used."""
+"""Public names whose modules are imported on first use."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -9,12 +9,12 @@ from typing import Any
 def lazy_attributes(package: str, homes: Mapping[str, str] | None = None) -> Callable[[str], Any]:
     """Returns a `__getattr__` (PEP 562) for a package.
 
-    It also finds the package's own modules: `pdanet_tf.ops.portable` works after
+    The function also finds modules of the package: `pdanet_tf.ops.portable` works after
     `import pdanet_tf`.
 
     Args:
         package: Name of the package.
-        homes: The module that defines each public name.
+        homes: The name of the module that defines each public name.
     """
 
     def find(name: str) -> Any:

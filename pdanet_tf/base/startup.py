@@ -1,6 +1,6 @@
-"""What a process does before, or as, TensorFlow starts: its memory, and its messages.
+"""Process-wide settings around the start of TensorFlow: the allocator, and the start-up log.
 
-Both concern the whole process, so the command line does them, and `pdanet_tf.train` the first.
+They affect the whole process, so the command line makes them. `pdanet_tf.train` makes the first.
 """
 
 import ctypes
@@ -18,11 +18,11 @@ from typing import IO
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 _M_ARENA_MAX = -8
-# A user who sets one of these has chosen an allocator, or its settings.
+# A user who sets one of these has configured the allocator.
 _ALLOCATOR_VARIABLES = re.compile(r"MALLOC_\w+|GLIBC_TUNABLES")
 _OTHER_ALLOCATORS = re.compile(r"tcmalloc|jemalloc|mimalloc|hoard", re.IGNORECASE)
 
-# How a line of TensorFlow's own log begins, in both formats that it has, and what follows some.
+# The beginnings of lines of TensorFlow's log, in both of its formats, and of continuation lines.
 _LOG_LINE = re.compile(
     rb"[IWE]\d{4} \d\d:\d\d"
     rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] "
@@ -34,22 +34,22 @@ _importing = threading.Lock()
 
 
 def keep_freed_memory(one_arena: bool = False) -> bool:
-    """Has glibc keep the memory that was freed, instead of returning it to the system.
+    """Makes glibc keep freed memory, instead of returning it to the system.
 
     TensorFlow frees its tensors after each operation. It also calls
-    `mallopt(M_TRIM_THRESHOLD, 128 KiB)` when it makes its first `GeneratorDataset`, as
-    `tf.distribute` does: from then on every large tensor comes back as new pages, which the system
-    must clear, for up to half of a training step on a CPU. This function sets M_TRIM_THRESHOLD to
-    "never" and M_MMAP_MAX to 0, for the whole process: what it held at its peak stays with it, for
-    later use, until `malloc_trim` is called. TensorFlow undoes the first of these once, as told
-    above, so a training loop calls this function when it has its first batch.
+    `mallopt(M_TRIM_THRESHOLD, 128 KiB)` when it creates its first `GeneratorDataset`, as
+    `tf.distribute` does. From then on every large tensor is allocated in new pages, which the
+    system must clear; this takes up to half of a training step on a CPU. This function sets
+    M_TRIM_THRESHOLD to "never" and M_MMAP_MAX to 0, for the whole process: the process keeps the
+    memory of its peak for later use, until `malloc_trim` is called. TensorFlow's call undoes the
+    first setting once, so a training loop calls this function again at its first batch.
 
-    Does nothing where glibc is not the allocator (another system, or tcmalloc or jemalloc
-    preloaded), and where the environment sets MALLOC_* or GLIBC_TUNABLES.
+    Does nothing if glibc is not the allocator (another system, or tcmalloc or jemalloc
+    preloaded), or if the environment sets MALLOC_* or GLIBC_TUNABLES.
 
     Args:
-        one_arena: Whether all threads allocate from the same memory (M_ARENA_MAX), so that none
-            keeps what another could use. Takes effect only before the process has other threads.
+        one_arena: Whether all threads allocate from one arena (M_ARENA_MAX), so that they share
+            freed memory. Takes effect only before the process has other threads.
 
     Returns:
         Whether the settings were made.
@@ -71,15 +71,15 @@ def keep_freed_memory(one_arena: bool = False) -> bool:
 
 
 def import_keras_quietly() -> None:
-    """Imports Keras and its backend, without the lines that TensorFlow logs as it starts.
+    """Imports Keras and its backend, and hides the lines that TensorFlow logs as it starts.
 
-    Some of them (oneDNN, the processor's features, a missing CUDA) come whatever
-    TF_CPP_MIN_LOG_LEVEL says, from C++, so file descriptor 2 leads to a temporary file meanwhile.
-    What else was written there is written to standard error afterwards; all of it, if the import
-    fails. TensorFlow's devices are initialised, too, because that logs as well.
+    C++ code writes some of them (oneDNN, the processor's features, a missing CUDA) at every
+    TF_CPP_MIN_LOG_LEVEL, so the function redirects file descriptor 2 to a temporary file during
+    the import. Afterwards it copies all other output to standard error, or everything if the
+    import failed. It also initialises TensorFlow's devices, because that logs as well.
 
-    Does nothing if TensorFlow was imported before. Hides nothing if TF_CPP_MIN_LOG_LEVEL is set
-    to 0 or 1: who does that wants to see the lines.
+    Does nothing if TensorFlow is already imported. Hides nothing if the user has set
+    TF_CPP_MIN_LOG_LEVEL to 0 or 1.
     """
     with _importing:
         if "tensorflow" in sys.modules:
@@ -95,10 +95,10 @@ def import_keras_quietly() -> None:
 
 @contextmanager
 def _without_log_lines() -> Iterator[None]:
-    """Holds back what is written to file descriptor 2, and drops the lines of TensorFlow's log."""
+    """Removes the lines of TensorFlow's log from the output to file descriptor 2."""
     try:
         standard_error = os.dup(2)
-    except OSError:  # it is closed
+    except OSError:  # standard error is closed
         yield
         return
     try:
@@ -114,7 +114,7 @@ def _without_log_lines() -> Iterator[None]:
             finally:
                 _flush_standard_error()
                 os.dup2(standard_error, 2)
-                _write_again(caught, everything=failed)
+                _copy_output(caught, everything=failed)
     finally:
         os.close(standard_error)
 
@@ -124,7 +124,7 @@ def _flush_standard_error() -> None:
         sys.stderr.flush()
 
 
-def _write_again(caught: IO[bytes], everything: bool) -> None:
+def _copy_output(caught: IO[bytes], everything: bool) -> None:
     caught.seek(0)
     for line in caught:
         if everything or not _LOG_LINE.match(line):

@@ -2,7 +2,7 @@
 
 `pdanet-tf train | validate-data | evaluate | predict | export | convert | benchmark | models`
 
-This module imports almost nothing, so that `main` is soon there to handle Ctrl-C.
+This module imports almost nothing, so that `main` handles Ctrl-C from the start.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What every command does."""
+"""The functions of the commands."""
 
 import dataclasses
 import errno
@@ -50,11 +50,11 @@ def _crf(settings: list[str] | None) -> CRFParameters | None:
 
 
 def _take_protocol(model_file: str | None, options: dict[str, Any]) -> pdanet_tf.Protocol | None:
-    """Takes the protocol's options out of a command's.
+    """Removes the options of the protocol from `options`, and returns the protocol.
 
     Returns:
-        The protocol beside the model's file, less what the options set otherwise; None if there
-        is neither a model nor an option.
+        The protocol in the `inference.json` next to the model's file, changed by the options; None
+        if neither a model nor an option is given.
     """
     names = [field.name for field in dataclasses.fields(pdanet_tf.Protocol)]
     given = {name: options.pop(name) for name in names}
@@ -72,7 +72,7 @@ def _take_protocol(model_file: str | None, options: dict[str, Any]) -> pdanet_tf
 def _load(
     model: str, weights: str | None, precision: str | None
 ) -> tuple[keras.Model, InferenceSettings | None]:
-    """Loads a model with the settings of its weights, in the precision that is asked for."""
+    """Loads a model in a given precision, and the settings of its weights."""
     slow = None if keras.distribution.list_devices("gpu") else slow_precision(precision)
     if slow:
         print(f"Note: {slow}", file=sys.stderr)
@@ -93,25 +93,25 @@ def _train(config: str | None = None, **options: Any) -> None:
 
 
 def _read_config(file: str, given: dict[str, Any]) -> pdanet_tf.TrainConfig:
-    """Returns the configuration of a file with the options that were given.
+    """Returns the configuration in a file, changed by the given options.
 
-    The folder of the results must be given: that of the file holds the run that wrote it.
+    `output_dir` must be given, because the folder in the file holds the run that wrote the file.
     """
     if given.get("resume"):
         raise ValueError(
-            "--config starts a new run, and --resume goes on with the one in --output-dir, by its "
+            "--config starts a new run, but --resume continues the run in --output-dir with its "
             "own config.json. Leave one of them out"
         )
     config = pdanet_tf.TrainConfig.load(file)
     if "output_dir" not in given:
         raise ValueError(
-            f"--config requires --output-dir, a folder for the new run ({file} has "
-            f"{config.output_dir})"
+            f"--config requires --output-dir, a folder for the new run. The folder in {file} is "
+            f"{config.output_dir}"
         )
     try:
         return dataclasses.replace(config, **given)
     except ValueError as error:
-        raise ValueError(f"{error}. The options that were not given are those of {file}") from error
+        raise ValueError(f"{error}. All options that are not given come from {file}") from error
 
 
 def _validate_data(split: str | None, json: str | None, chart: str | None, **data: Any) -> int:
@@ -137,7 +137,9 @@ def _evaluate(
 ) -> None:
     check_outputs(json, chart)
     if resume and save_predictions is None:
-        raise ValueError("--resume requires --save-predictions, the folder of those so far")
+        raise ValueError(
+            "--resume requires --save-predictions, the folder of the predictions so far"
+        )
     protocol = _take_protocol(weights or model, options)
     dataset = _open(**options)
     if model is not None:
@@ -151,9 +153,7 @@ def _evaluate(
         )
     else:
         if any((weights, protocol, precision, crf is not None, save_predictions, resume)):
-            raise ValueError(
-                "Options of how a model predicts require --model, and not --predictions"
-            )
+            raise ValueError("Options of inference require --model instead of --predictions")
         if not isinstance(dataset, FolderDataset):
             raise ValueError("--predictions requires a data set in a folder")
         evaluation = evaluate_predictions(str(predictions), dataset)
@@ -161,7 +161,7 @@ def _evaluate(
 
 
 def _show(report: Any, json: str | None, chart: str | None) -> None:
-    """Prints a report's table, and writes its figures and its chart where they are wanted."""
+    """Prints the table of a report, and writes its JSON file and its chart if they are given."""
     Console().print(report.table())
     if json:
         report.save(json)
@@ -202,14 +202,14 @@ def _predict(
     failed = 0
     for file in files:
         try:
-            results.check(file)  # before the work is done
+            results.check(file)  # before the model runs
             prediction = predictor.predict(file)
             labels = prediction.palette_image if palette else prediction.label_image
             results.save(file, "labels", labels)
             results.save(file, "overlay", prediction.overlay)
         except (DataError, OSError) as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
-                raise  # the others would fare no better
+                raise  # the disk is full: the other images would fail as well
             failed += 1
             print_error(error, debug)
             continue
@@ -261,19 +261,19 @@ def _convert(
         stem=stem or found,
     )
     unused = load_torch_state_dict(converted, *states, source=" and ".join(files))
-    with whole_file(Path(output)) as beside:
-        converted.save(beside)
+    with whole_file(Path(output)) as temporary:
+        converted.save(temporary)
     print(f"{output} holds {converted.name}.")
     print(f"Found in the checkpoint: stem {found}.")
     print(
-        f"Assumed, since a checkpoint does not tell: output stride {output_stride}, "
+        f"Assumed, because a checkpoint does not contain it: output stride {output_stride}, "
         f"normalization {normalization}."
     )
-    print(f"Without use: {_summary(unused) or 'nothing'}.")
+    print(f"Not used: {_summary(unused) or 'nothing'}.")
 
 
 def _summary(names: Sequence[str]) -> str:
-    """Lists names of a state dict; those that every batch norm has are counted."""
+    """Lists names of a state dict, with a count in place of the names that every batch norm has."""
     kinds = Counter(
         name if name.endswith(("weight", "bias")) else name.rpartition(".")[2] for name in names
     )

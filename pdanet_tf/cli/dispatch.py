@@ -1,4 +1,4 @@
-"""From the arguments of the command line to the command."""
+"""Parses the arguments of the command line and runs the command."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from pdanet_tf.cli.spelling import spell_as_options
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
-    """Reads the options and runs the command, as `pdanet_tf.cli.main` says."""
+    """Runs a command; see `pdanet_tf.cli.main`."""
     options = vars(make_parser().parse_args(arguments))
     command, debug = options.pop("command"), options.pop("debug", False)
     imports = options.pop("imports", [])
@@ -24,9 +24,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         import_module("pdanet_tf.data.readers").set_pixel_limit()
         import_keras_quietly()
         import_module("pdanet_tf.cli.user_modules").import_user_modules(imports)
-        if command == "predict":  # it continues after an error, so it prints errors itself
+        if command == "predict":  # it continues after errors, so it prints them itself
             options["debug"] = debug
-        if command == "benchmark":  # the processes that it starts need the modules, too
+        if command == "benchmark":  # its worker processes import the modules, too
             options["imports"] = imports
         commands = import_module("pdanet_tf.cli.commands")
         return commands.COMMANDS[command](**options) or 0

@@ -1,4 +1,4 @@
-"""The images that a command is given, and the files of its results."""
+"""The input images and the output files of commands."""
 
 import glob
 import hashlib
@@ -12,17 +12,17 @@ from pdanet_tf.data.sources.folder import IMAGE_ENDINGS
 from pdanet_tf.inference.marked_png import read_mark, save_marked
 
 _KINDS = ("_labels", "_overlay")
-_SOURCE = "pdanet_tf source"  # key of the text in a result that tells its image
+_SOURCE = "pdanet_tf source"  # key of the hash of the input image's path in a result
 
 
 def find_images(arguments: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Returns the image files that arguments stand for, each once, and what else they are.
+    """Returns the image files that the arguments name, without duplicates.
 
-    Results of an earlier call are left out of folders and patterns.
+    Folders and patterns do not include results of an earlier call.
 
     Args:
-        arguments: Files; folders, of which all images are taken, but not those of their
-            sub-folders; and patterns such as `photos/**/*.jpg`.
+        arguments: Files, folders, and patterns such as `photos/**/*.jpg`. A folder stands for its
+            images, without those of its sub-folders.
 
     Returns:
         The files, and a message for each folder or pattern without images.
@@ -63,16 +63,16 @@ def _images_of(paths: Iterable[Path]) -> list[Path]:
 
 
 def check_outputs(json: str | None, chart: str | None) -> None:
-    """Looks at the files that a command will write at its end, before its work begins.
+    """Checks the paths of the files that a command writes at its end.
 
     Raises:
-        ValueError: If one is a folder or of another format, or would replace a file of another
+        ValueError: If one is a folder or has another format, or would replace a file of another
             kind.
     """
     if json is not None:
         path = Path(json)
         if path.is_dir() or (path.exists() and path.suffix.lower() != ".json"):
-            raise ValueError(f"--json {json}: exists, and is no .json file; choose another name")
+            raise ValueError(f"--json {json}: exists, and is not a .json file; choose another name")
     if chart is not None:
         endings = Image.registered_extensions()
         if Path(chart).is_dir() or endings.get(Path(chart).suffix.lower()) not in Image.SAVE:
@@ -80,18 +80,18 @@ def check_outputs(json: str | None, chart: str | None) -> None:
 
 
 class Results:
-    """Files of results in a folder: `NAME_labels.png` and `NAME_overlay.png` for an image NAME.
+    """The result files in a folder: `NAME_labels.png` and `NAME_overlay.png` for an image NAME.
 
-    A result replaces an earlier one of the same image, and no other file: each holds a hash of its
-    image's path.
+    A result replaces an earlier result of the same image, and no other file. To recognise it,
+    each result contains a hash of the path of its image.
 
     Args:
-        folder: The folder. It is made when the first result is written.
+        folder: The folder. It is created when the first result is written.
         images: All images of the call.
-        kinds: What is written of each image, such as "labels".
+        kinds: The kinds of results of each image, such as "labels".
 
     Raises:
-        DataError: If two images have one name, or a result would replace an image.
+        DataError: If two images have the same name, or a result would replace an image.
     """
 
     def __init__(self, folder: Path, images: Sequence[Path], kinds: Sequence[str]) -> None:
@@ -102,7 +102,7 @@ class Results:
             first = owners.setdefault(image.stem, image)
             if first is not image:
                 raise DataError(
-                    f"{first} and {image} have the same name, and their results would go to one "
+                    f"{first} and {image} have the same name, so their results would be the same "
                     "file. Segment them into different folders"
                 )
         inputs = {image.resolve(): image for image in images}
@@ -118,21 +118,21 @@ class Results:
         return self.folder / f"{image.stem}_{kind}.png"
 
     def check(self, image: Path) -> None:
-        """Looks at the files that the results of an image would replace.
+        """Checks the files that the results of an image would replace.
 
         Raises:
-            DataError: If one of them is no earlier result of this image.
+            DataError: If one of them is not an earlier result of this image.
         """
         for path in (self._path(image, kind) for kind in self.kinds):
             if path.exists() and read_mark(path, _SOURCE) != _hash(image):
                 raise DataError(
-                    f"{path}: this file exists, and is no earlier result of {image}. Choose "
+                    f"{path}: this file exists, and is not an earlier result of {image}. Choose "
                     "another folder for the results"
                 )
 
-    def save(self, image: Path, kind: str, picture: Image.Image) -> None:
-        """Writes a result, whole or not at all."""
-        save_marked(picture, self._path(image, kind), _SOURCE, _hash(image))
+    def save(self, image: Path, kind: str, result: Image.Image) -> None:
+        """Writes a result atomically."""
+        save_marked(result, self._path(image, kind), _SOURCE, _hash(image))
 
 
 def _hash(image: Path) -> str:

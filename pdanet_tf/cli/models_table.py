@@ -6,10 +6,10 @@ from pdanet_tf.base.catalog import FAMILIES, model_names
 def print_models() -> None:
     """Prints the names of all models, family by family, with their sizes.
 
-    Families of other packages are listed after their modules were imported, without sizes.
+    Families of other packages are listed once their modules are imported, without sizes.
     """
     width = max(map(len, model_names()))
-    print("Parameters with 150 classes, and the size of the file in float32")
+    print("Number of parameters with 150 classes, and size of the file in float32")
     for name, family in FAMILIES.items():
         print(f"\n{family.title}")
         for backbone, count in family.parameters.items():

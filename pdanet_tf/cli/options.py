@@ -20,7 +20,7 @@ from pdanet_tf.inference.crf import CRFParameters
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.version import __version__
 
-# How `train --help` groups the options. A test holds this to the fields of `TrainConfig`.
+# The groups of options in `train --help`. A test compares them with the fields of `TrainConfig`.
 TRAIN_GROUPS = {
     "the run": ("output_dir", "resume", "seed"),
     "the model": (
@@ -74,14 +74,14 @@ _METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and not the list of all options."""
+    """A parser whose errors are one line, without the list of all options."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Returns the parser; `command` in its result is the name of the command."""
+    """Returns the parser. The attribute `command` of its result is the name of the command."""
     parser = _Parser(
         prog="pdanet-tf", description="Train, score and use models for scene segmentation."
     )
@@ -98,50 +98,59 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_config_options(add("train", "train a model, on GPUs or the CPU"))
 
-    validate = add("validate-data", "read a data set, and say what is wrong with it", imports=False)
+    validate = add("validate-data", "check a data set and report all problems", imports=False)
     _add_data_options(validate, split=None)
-    validate.add_argument("--json", help="file to write all problems and figures to")
-    validate.add_argument("--chart", help="image file for a chart of the classes' frequencies")
+    validate.add_argument("--json", help="JSON file to write the problems and the statistics to")
+    validate.add_argument("--chart", help="image file to draw a chart of the class frequencies to")
 
-    evaluate = add("evaluate", "score a model, or stored predictions, on a data set")
+    evaluate = add("evaluate", "score a model or stored predictions on a data set")
     source = evaluate.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", help=_MODEL_HELP)
-    source.add_argument("--predictions", help="a folder with one PNG per image")
+    source.add_argument(
+        "--predictions", help="folder of stored predictions, one PNG file per image"
+    )
     _add_weights_option(evaluate)
     _add_data_options(evaluate)
     _add_precision_option(evaluate)
     _add_protocol_options(evaluate)
     _add_crf_option(evaluate)
-    evaluate.add_argument("--json", help="file to write the figures to")
-    evaluate.add_argument("--chart", help="image file for a chart of the IoU of each class")
+    evaluate.add_argument("--json", help="JSON file to write the figures to")
+    evaluate.add_argument("--chart", help="image file to draw a chart of the IoU of each class to")
     evaluate.add_argument(
         "--save-predictions",
         metavar="FOLDER",
-        help="folder for the label maps, PNGs in the numbering of the data set's files",
+        help="folder to write label maps to: PNG files with the values of the annotation files",
     )
     evaluate.add_argument(
-        "--resume", action="store_true", help="go on with the predictions in that folder"
+        "--resume",
+        action="store_true",
+        help="continue with the predictions that are already in that folder",
     )
 
     predict = add("predict", "segment images")
     predict.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="an image, a folder of images, or a pattern"
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="an image, a folder of images, or a pattern such as 'photos/**/*.jpg'",
     )
     predict.add_argument("--model", required=True, help=_MODEL_HELP)
     _add_weights_option(predict)
     predict.add_argument(
-        "--output", default="predictions", help="folder of the results (default: predictions)"
+        "--output",
+        default="predictions",
+        help="folder to write the results to (default: predictions)",
     )
     predict.add_argument(
         "--palette",
         action="store_true",
-        help="write label maps as palette PNGs: the same numbers, shown in the classes' colours",
+        help="write label maps as palette PNG files: the same values, shown in the class colours",
     )
     predict.add_argument(
         "--class-colors",
         nargs="+",
         metavar="COLOR",
-        help="the classes' colours, each as '#ff8000' or '255,128,0'; by default the model's",
+        help="class colours, each as '#ff8000' or '255,128,0'; by default those of the model",
     )
     _add_precision_option(predict)
     _add_protocol_options(predict)
@@ -154,11 +163,13 @@ def make_parser() -> argparse.ArgumentParser:
     _add_precision_option(export)
     _add_protocol_options(export)
 
-    convert = add("convert", "turn a checkpoint of the PyTorch code into a .keras file")
+    convert = add("convert", "convert a checkpoint of the PyTorch code to a .keras file")
     convert.add_argument(
-        "--encoder", required=True, help="encoder_epoch_N.pth, or a file that holds both parts"
+        "--encoder", required=True, help="encoder_epoch_N.pth, or a file that contains both parts"
     )
-    convert.add_argument("--decoder", help="decoder_epoch_N.pth, unless --encoder holds both parts")
+    convert.add_argument(
+        "--decoder", help="decoder_epoch_N.pth, unless --encoder contains both parts"
+    )
     convert.add_argument(
         "--model", default="pdanet_resnet18", help="name of the model (default: pdanet_resnet18)"
     )
@@ -170,18 +181,21 @@ def make_parser() -> argparse.ArgumentParser:
         "--normalization",
         choices=NORMALIZATIONS,
         default="torch",
-        help="torch (the default): CSAIL's present checkpoints; caffe: those of PDANet's author",
+        help="normalisation of the pixels: torch (the default) for CSAIL's present checkpoints, "
+        "caffe for those of PDANet's author",
     )
     convert.add_argument(
         "--output-stride",
         type=int,
         choices=OUTPUT_STRIDES,
         default=8,
-        help="stride that the checkpoint was trained at, which it does not tell (default: 8)",
+        help="output stride of training, which a checkpoint does not contain (default: 8)",
     )
-    convert.add_argument("--stem", choices=STEMS, help="of the ResNet (default: the checkpoint's)")
+    convert.add_argument(
+        "--stem", choices=STEMS, help="stem of the ResNet (default: that of the checkpoint)"
+    )
 
-    _add_benchmark_options(add("benchmark", "time models, each in a process of its own"))
+    _add_benchmark_options(add("benchmark", "time models, each in its own process"))
     add("models", "list the models")
     return parser
 
@@ -191,8 +205,8 @@ def _add_debug_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--debug",
         action="store_true",
-        default=argparse.SUPPRESS,  # after the command, it would undo that before it
-        help="print Python's traceback of an error before its message",
+        default=argparse.SUPPRESS,  # False here would undo --debug before the command
+        help="print the traceback of an error before its message",
     )
 
 
@@ -203,7 +217,7 @@ def _add_import_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=argparse.SUPPRESS,
         metavar="MODULE",
-        help="import a Python module first, installed or in the current folder, which registers "
+        help="Python module, installed or in the current folder, to import first; it registers "
         "models with pdanet_tf.register_family; may be given several times",
     )
 
@@ -220,7 +234,7 @@ def _add_benchmark_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=BENCHMARK_TASKS,
         default=["predict"],
-        help="predict (the default): from images to logits at 1/8; train: a step of training",
+        help="predict (the default): from images to logits at 1/8; train: a training step",
     )
     parser.add_argument(
         "--size",
@@ -238,22 +252,24 @@ def _add_benchmark_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=PRECISIONS,
         default=["float32"],
-        help="dtype policies of the layers (default: float32); bfloat16 and float16: predict only",
+        help="dtype policies of the layers (default: float32); bfloat16, float16: predict only",
     )
     parser.add_argument(
         "--backend",
         nargs="+",
         choices=BACKENDS,
         default=["tensorflow"],
-        help="of Keras (default: tensorflow)",
+        help="Keras backends (default: tensorflow)",
     )
-    parser.add_argument("--rounds", type=int, default=10, help="timed steps of each (default: 10)")
-    parser.add_argument("--json", help="file to write the figures to")
-    parser.add_argument("--chart", help="image file for a chart of images per second")
+    parser.add_argument(
+        "--rounds", type=int, default=10, help="number of timed steps of each model (default: 10)"
+    )
+    parser.add_argument("--json", help="JSON file to write the figures to")
+    parser.add_argument("--chart", help="image file to draw a chart of images per second to")
 
 
 def _add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Adds one option for every field of `TrainConfig`. Options not given are left out."""
+    """Adds one option for every field of `TrainConfig`. The result lacks options not given."""
     for title, names in TRAIN_GROUPS.items():
         group = parser.add_argument_group(title)
         for name in names:
@@ -263,13 +279,13 @@ def _add_config_options(parser: argparse.ArgumentParser) -> None:
                 "--config",
                 metavar="FILE",
                 default=argparse.SUPPRESS,
-                help="JSON file of options, such as the config.json of a run, for a new run in "
-                "--output-dir, which must be given; options given here override it",
+                help="JSON file of options for a new run, such as the config.json of another run; "
+                "options given here override it, and --output-dir must be given",
             )
 
 
 def _add_option(parser: Any, name: str, **settings: Any) -> None:
-    """Adds the option for a field of `TrainConfig`; its default is the field's."""
+    """Adds the option for a field of `TrainConfig`, with the default of the field."""
     field = TrainConfig.__dataclass_fields__[name]
     hint = typing.get_type_hints(TrainConfig)[name]
     if isinstance(hint, types.UnionType):  # `int | None`, or `int | tuple[int, ...] | None`
@@ -295,9 +311,9 @@ def _add_option(parser: Any, name: str, **settings: Any) -> None:
 def _add_data_options(parser: argparse.ArgumentParser, split: str | None = "validation") -> None:
     group = parser.add_argument_group("the data")
     group.add_argument(
-        "--dataset", choices=DATASETS, default="synthetic", help="the data set (default: synthetic)"
+        "--dataset", choices=DATASETS, default="synthetic", help="data set (default: synthetic)"
     )
-    group.add_argument("--data-dir", help="its folder")
+    group.add_argument("--data-dir", help="folder of the data set")
     default = f"default: {split}" if split else "default: both"
     group.add_argument("--split", default=split, help=f"train or validation ({default})")
     for name in _DATA_OPTIONS:
@@ -317,40 +333,46 @@ def _add_precision_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="dtype policy of the layers; logits stay float32. mixed_*: float32 weights; bfloat16, "
-        "float16: half-precision weights. By default that of the file: training writes float32",
+        help="dtype policy of the layers; logits are always float32. mixed_*: float32 weights; "
+        "bfloat16, float16: half-precision weights. By default that of the file; training writes "
+        "float32",
     )
 
 
 def _add_protocol_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
-        "how the model sees an image", "By default as it was trained."
+        "preprocessing of the images", "By default the same as in validation during training."
     )
     group.add_argument(
         "--short-edges",
         type=int,
         nargs="+",
-        help="short edges that an image is resized to; without training's, its own",
+        help="short edges in pixels that an image is resized to; the probabilities "
+        "are averaged. By default those of inference.json next to the model, or the image's own",
     )
-    group.add_argument("--max-size", type=int, help="longest edge; without training's, 1000")
+    group.add_argument(
+        "--max-size",
+        type=int,
+        help="upper limit of the long edge in pixels; by default that of inference.json, or 1000",
+    )
     group.add_argument(
         "--flip",
         action=argparse.BooleanOptionalAction,
-        help="average over the image and its mirror image",
+        help="average the probabilities of the image and its mirror image",
     )
     group.add_argument(
         "--crop-size",
         type=int,
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
-        help="slide a window over the image, as for models trained on crops",
+        help="slide a window of this size over the image, as for models trained on crops",
     )
     group.add_argument(
         "--stride",
         type=int,
         nargs=2,
         metavar=("ROWS", "COLUMNS"),
-        help="from one window to the next; by default two thirds of a window",
+        help="step from one window to the next; by default two thirds of the window",
     )
 
 

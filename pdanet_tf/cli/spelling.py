@@ -1,23 +1,22 @@
-"""Messages of Python code in the words of the command line."""
+"""Translates messages of Python code into the terms of the command line."""
 
 import re
 from collections.abc import Iterable
 
-_ITEM = r"'[^']*'|\"[^\"]*\"|[^\s,()]+"  # of a tuple, as Python writes it
+_ITEM = r"'[^']*'|\"[^\"]*\"|[^\s,()]+"  # an item of a tuple, as Python writes it
 
 
 def spell_as_options(message: str, names: Iterable[str]) -> str:
-    """Rewrites the arguments that a message names as options of the command line.
+    """Replaces Python arguments in a message by options of the command line.
 
     `resume=True` becomes `--resume`, `flip=False` becomes `--no-flip`, `epochs=3` becomes
     `--epochs 3`, `crop_size=(3, 4)` becomes `--crop-size 3 4`, `stem=None` becomes `no --stem`, and
-    `output_dir` becomes `--output-dir`. A name of one word is rewritten only before an equals sign:
-    elsewhere it is a word of the sentence. Messages about the content of a JSON file stay as they
-    are.
+    `output_dir` becomes `--output-dir`. A name of one word is replaced only before an equals sign;
+    elsewhere it is an ordinary word. Messages about the content of a JSON file are not changed.
 
     Args:
         message: The message.
-        names: Names of the command's options, in Python's spelling.
+        names: Names of the command's options, as Python spells them.
     """
 
     def spell(match: re.Match[str]) -> str:
@@ -32,7 +31,7 @@ def spell_as_options(message: str, names: Iterable[str]) -> str:
         return {"True": option, "False": f"--no-{option[2:]}", "None": f"no {option}"}[value]
 
     name = "|".join(sorted(names, key=len, reverse=True))
-    # Neither a part of a longer name nor of a path.
+    # Not a part of a longer name or of a path.
     before, behind = r"(?<![\w/.\-])", r"(?![\w/\-]|\.\w)"
     pattern = rf"{before}({name})(?:(=)(True|False|None|\([^()]*\))?|{behind})"
     is_of_a_file = re.match(r"\S+\.json: ", message)

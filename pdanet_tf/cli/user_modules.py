@@ -1,4 +1,4 @@
-"""Modules of the user's, which `--import` names: they register families of models."""
+"""The modules that `--import` names. They register the user's own families of models."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from pdanet_tf.files import one_line
 
 
 def import_user_modules(names: Sequence[str]) -> None:
-    """Imports modules, also those of the current folder.
+    """Imports modules, installed or in the current folder.
 
     Args:
         names: Names of the modules, such as "my_heads" or "my_package.heads".

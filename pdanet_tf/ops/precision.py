@@ -21,7 +21,7 @@ def full_precision(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def dtype_policy(policy: str | None) -> Iterator[None]:
-    """Sets Keras' dtype policy inside the block, and restores the former one afterwards.
+    """Sets Keras' dtype policy inside the block, and restores the previous one afterwards.
 
     Layers that are created without a `dtype` take this policy. Keras keeps it separately for every
     thread, so threads that build models of different policies at the same time do not affect each
@@ -31,25 +31,25 @@ def dtype_policy(policy: str | None) -> Iterator[None]:
     Args:
         policy: A Keras dtype policy, such as `"mixed_bfloat16"`; None keeps the current one.
     """
-    former = keras.config.dtype_policy()
+    previous = keras.config.dtype_policy()
     try:
         if policy is not None:
             keras.config.set_dtype_policy(policy)
         yield
     finally:
-        keras.config.set_dtype_policy(former)
+        keras.config.set_dtype_policy(previous)
 
 
 @contextmanager
 def full_precision_floatx() -> Iterator[None]:
-    """Sets Keras' default dtype to at least float32 inside the block, and restores the former one.
+    """Sets Keras' default dtype to at least float32 in the block, and restores the previous one.
 
     Keras keeps the learning rate's count of steps and the sum of an epoch's losses in the default
     dtype. In float16 such a counter stops at 2048.
     """
-    former = keras.config.floatx()
+    previous = keras.config.floatx()
     try:
-        keras.config.set_floatx(full_precision_dtype(former))
+        keras.config.set_floatx(full_precision_dtype(previous))
         yield
     finally:
-        keras.config.set_floatx(former)
+        keras.config.set_floatx(previous)

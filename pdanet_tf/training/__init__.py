@@ -1,6 +1,6 @@
-"""Training: a configuration in, checkpoints and scores out.
+"""Training: from a configuration to checkpoints and scores.
 
-The function is `pdanet_tf.train`; it needs TensorFlow, and `TrainConfig` does not.
+The function is `pdanet_tf.train`. It requires TensorFlow; `TrainConfig` does not.
 """
 
 from typing import TYPE_CHECKING

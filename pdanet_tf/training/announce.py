@@ -1,4 +1,4 @@
-"""What a training run says: five lines before the first step, and its progress."""
+"""Output of a training run: five lines before the first step, then its progress."""
 
 import os
 import time
@@ -21,9 +21,10 @@ from pdanet_tf.base.processor import describe_processor, slow_precision
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.training.config import TrainConfig
+from pdanet_tf.training.run_folder import RunFolder
 
-_SIZES_READ = 64  # reading the size of every image of a large data set takes long
-_MEAN_IOU = ("mean_iou", "logits_mean_iou")  # the second of a model with two outputs
+_SIZES_READ = 64  # reading the size of every image of a large data set takes too long
+_MEAN_IOU = ("mean_iou", "logits_mean_iou")  # the second is that of a model with two outputs
 
 
 def describe_run(
@@ -34,18 +35,18 @@ def describe_run(
     first_epoch: int,
     has_tensorboard: bool,
 ) -> list[str]:
-    """Returns what a run says as it starts: data, model, devices, steps, and the results' folder.
+    """Describes a run before it starts: data, model, devices, steps, and the folder of results.
 
     Args:
-        config: The run, with everything filled in.
+        config: The run, with the recipe's defaults filled in.
         splits: The data set of each split.
-        model: What is trained.
+        model: The model that is trained.
         devices: TensorFlow's names of the devices.
-        first_epoch: Number of epochs that were done before.
+        first_epoch: Number of epochs that are already complete.
         has_tensorboard: Whether logs for TensorBoard are written.
 
     Returns:
-        The five lines, and a sixth if `config.precision` is slow on this processor.
+        Five lines, and a sixth if `config.precision` is slow on this processor.
     """
     classes = next(iter(splits.values())).num_classes
     data = "; ".join(f"{name} {_describe_images(split)}" for name, split in splits.items())
@@ -57,7 +58,9 @@ def describe_run(
     epochs = quantity(config.epochs, "epoch")
     if first_epoch:
         epochs = f"epochs {first_epoch + 1} to {config.epochs}"
-    logs = "TensorBoard logs" if has_tensorboard else "no TensorBoard logs without that package"
+    logs = (
+        "TensorBoard logs" if has_tensorboard else "no logs, because TensorBoard is not installed"
+    )
     lines = [
         f"Data: {config.dataset}, {quantity(classes, 'class', 'classes')}; {data} (height x width)",
         f"Model: {config.model}, {model.count_params():,} parameters",
@@ -68,6 +71,27 @@ def describe_run(
     ]
     slow = slow_precision(config.precision, training=True) if on_cpu else None
     return [*lines, f"Note: {slow}"] if slow else lines
+
+
+def describe_resuming(
+    folder: RunFolder, done: int, epochs: int, former_rate: float, rate: float
+) -> str:
+    """Describes how a run is resumed.
+
+    Args:
+        folder: The folder of the run.
+        done: Number of complete epochs.
+        epochs: Number of epochs of the whole run.
+        former_rate: The learning rate in the checkpoint.
+        rate: The learning rate of the first step.
+    """
+    text = f"Resuming {folder.path} after epoch {done} of {epochs}."
+    if rate != former_rate:
+        text += (
+            f" For the new number of epochs the learning rate continues at {rate:.3g} instead of "
+            f"{former_rate:.3g}, and decays to 0 at the end."
+        )
+    return text
 
 
 def _describe_images(dataset: SegmentationDataset) -> str:
@@ -89,15 +113,15 @@ def _product(size: Sequence[int]) -> str:
 
 
 class Report(keras.callbacks.Callback):
-    """Prints a line for every epoch; on a terminal also shows a bar of its steps.
+    """Prints one line per epoch. On a terminal it also shows a progress bar of the steps.
 
-    It must come after the callbacks that score and save. Used as a context manager, it puts the
-    terminal in order again when training fails.
+    It must come after the callbacks that score and save. As a context manager it restores the
+    terminal when training fails.
 
     Args:
         epochs: Number of epochs.
-        steps: Steps of each.
-        with_bar: Whether to show the bar, if standard error is a terminal.
+        steps: Number of steps per epoch.
+        with_bar: Whether to show the bar if standard error is a terminal.
     """
 
     def __init__(self, epochs: int, steps: int, with_bar: bool) -> None:
@@ -121,7 +145,7 @@ class Report(keras.callbacks.Callback):
         self._stop()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts the bar."""
+        """Starts the progress bar."""
         self._started = time.monotonic()
         if self.with_bar:
             self._bar = Progress(
@@ -137,7 +161,7 @@ class Report(keras.callbacks.Callback):
             self._bar.start()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Moves the bar, and removes it after the last step: validation shows its own."""
+        """Updates the bar, and removes it after the last step: validation shows its own."""
         if self._bar is None:
             return
         self._bar.update(self._task, completed=batch + 1, description=_describe_logs(logs))
@@ -145,7 +169,7 @@ class Report(keras.callbacks.Callback):
             self._stop()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Prints the line."""
+        """Prints the line of the epoch."""
         seconds = time.monotonic() - self._started
         print(
             f"Epoch {epoch + 1}/{self.epochs}: {_describe_logs(logs)}, {seconds:.0f} s", flush=True

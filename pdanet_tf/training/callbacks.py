@@ -1,11 +1,6 @@
-"""What happens between the steps of a training run."""
+"""Callbacks of a training run."""
 
-import dataclasses
-import json
 import math
-import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +11,10 @@ from pdanet_tf.base.startup import keep_freed_memory
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.scoring import evaluate_predictor
-from pdanet_tf.files import one_line, whole_file
 from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
-from pdanet_tf.training.run_folder import RunFolder
 
 MONITOR = "val_mean_iou"
-_PROGRESS_ENTRY = "pdanet_tf_progress.json"  # in the .keras file, which is a zip archive
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -30,7 +22,7 @@ class NonFiniteLossError(ArithmeticError):
 
 
 class Validation(keras.callbacks.Callback):
-    """Scores the model at the end of every epoch, by the protocol that `evaluate` uses.
+    """Scores the model at the end of every epoch, with the same protocol as `evaluate`.
 
     It adds `val_mean_iou` and `val_pixel_accuracy` to the logs, so it must come before the
     callbacks that read them.
@@ -52,7 +44,7 @@ class Validation(keras.callbacks.Callback):
         self._predictor: Predictor | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Scores."""
+        """Scores the model and adds the scores to the logs."""
         if self._predictor is None:
             self._predictor = Predictor(self.model, self.protocol)
         self.evaluation = evaluate_predictor(self._predictor, self.dataset, self.progress)
@@ -62,37 +54,37 @@ class Validation(keras.callbacks.Callback):
 
 
 class KeepFreedMemory(keras.callbacks.Callback):
-    """Has glibc keep freed memory from the first batch on; see `keep_freed_memory`."""
+    """Makes glibc keep freed memory from the first batch on; see `keep_freed_memory`."""
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Makes the settings, in every epoch: they cost nothing."""
+        """Makes the settings in every epoch, which costs nothing."""
         if batch == 0:
             keep_freed_memory()
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Raises as soon as the loss, or a weight at the end of an epoch, is not a finite number."""
+    """Stops training if the loss of a step, or a weight at the end of an epoch, is not finite."""
 
     def __init__(self, checkpoint: Path) -> None:
         super().__init__()
         self.checkpoint = checkpoint
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the epoch."""
+        """Remembers the epoch, for the message."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks at the loss."""
+        """Checks the loss."""
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
             raise NonFiniteLossError(
                 f"The loss became {loss} at step {batch + 1} of epoch {self._epoch + 1}. "
-                f"The last good checkpoint is {self.checkpoint}. A lower learning_rate may help; "
-                "labels that are no class make the loss NaN too."
+                f"The last good checkpoint is {self.checkpoint}. A lower learning_rate may help. "
+                "Labels that are not a class also make the loss NaN."
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks at the weights, before anyone scores or saves them."""
+        """Checks the weights, before other callbacks score or save them."""
         for weight in self.model.weights:
             if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
                 raise NonFiniteLossError(
@@ -102,140 +94,4 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Training was stopped by Ctrl-C; the message says what was kept and how to go on."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run has come; it is kept inside each checkpoint, so that the two always agree.
-
-    Attributes:
-        origin: What the run was started with, see `run_folder.make_origin`.
-        epochs: Number of epochs that are done.
-        best_score: Highest score so far.
-        best_epochs: Number of epochs after which the model had that score.
-        history: The figures of every epoch that is done.
-    """
-
-    origin: dict[str, Any]
-    epochs: int = 0
-    best_score: float = -math.inf
-    best_epochs: int = 0
-    history: tuple[dict[str, float], ...] = ()
-
-    @classmethod
-    def of(cls, checkpoint: Path) -> "Progress":
-        """Reads the progress from a checkpoint that `Checkpoints` wrote.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If the file is no such checkpoint.
-        """
-        try:
-            with zipfile.ZipFile(checkpoint) as archive:
-                if _PROGRESS_ENTRY not in archive.namelist():
-                    raise ValueError(
-                        "it does not tell how far a run has come, as those that training writes do"
-                    )
-                return cls._from_json(archive.read(_PROGRESS_ENTRY))
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # damaged archives raise errors of many kinds
-            raise ValueError(
-                f"{checkpoint}: not a checkpoint of a run: {one_line(error)}"
-            ) from error
-
-    @classmethod
-    def _from_json(cls, text: bytes) -> "Progress":
-        try:
-            content = json.loads(text)
-            progress = cls(**{**content, "history": tuple(content["history"])})
-            is_sound = {"config", "data"} <= progress.origin.keys() and progress.epochs >= 0
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-            is_sound = False
-        if not is_sound:
-            raise ValueError("what it says of how far the run has come is damaged")
-        return progress
-
-    def after_epoch(self, logs: Mapping[str, Any]) -> "Progress":
-        """Returns the progress after one more epoch, of which Keras' logs tell."""
-        score = float(logs[MONITOR])
-        row = {"epoch": self.epochs, **{name: float(logs[name]) for name in sorted(logs)}}
-        is_better = score > self.best_score
-        is_best = is_better or not self.best_epochs  # the first may be NaN
-        return dataclasses.replace(
-            self,
-            epochs=self.epochs + 1,
-            best_score=score if is_better else self.best_score,
-            best_epochs=self.epochs + 1 if is_best else self.best_epochs,
-            history=(*self.history, row),
-        )
-
-
-class Checkpoints(keras.callbacks.Callback):
-    """Keeps the last state of training, the best model for use, and the history.
-
-    Each file is written whole or not at all, in an order that makes the last state the only one
-    that counts: the best model and the history are derived from it, and made again if the process
-    was killed before they were written.
-
-    Args:
-        folder: Where they are written.
-        for_use: Turns the trained model into the one that is saved as best.
-        progress: How far the run has come.
-    """
-
-    def __init__(
-        self,
-        folder: RunFolder,
-        for_use: Callable[[keras.Model], keras.Model],
-        progress: Progress,
-    ) -> None:
-        super().__init__()
-        self.folder = folder
-        self.for_use = for_use
-        self.progress = progress
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Saves the initial state, so that there is always a good checkpoint; mends the others."""
-        if not self.folder.last.exists():
-            self._save_last()
-        if self.progress.epochs and not self._has_best():
-            # Killed in between, the last state is the best. Where the file was lost, it is the
-            # best that is left.
-            self.progress = dataclasses.replace(
-                self.progress,
-                best_score=self.progress.history[-1][MONITOR],
-                best_epochs=self.progress.epochs,
-            )
-            self._save_best()
-        self.folder.save_history(self.progress.history)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Saves the state, the model if it is the best so far, and the history."""
-        self.progress = self.progress.after_epoch(logs or {})
-        self._save_last()
-        if self.progress.best_epochs == self.progress.epochs:
-            self._save_best()
-        self.folder.save_history(self.progress.history)
-
-    def _has_best(self) -> bool:
-        try:
-            return Progress.of(self.folder.best).epochs == self.progress.best_epochs
-        except (FileNotFoundError, ValueError):
-            return False
-
-    def _save_last(self) -> None:
-        self._save(self.model, self.folder.last)
-
-    def _save_best(self) -> None:
-        self._save(self.for_use(self.model), self.folder.best)
-
-    def _save(self, model: keras.Model, path: Path) -> None:
-        optimizer = getattr(model, "optimizer", None)  # only a compiled model has one
-        variables = [*model.variables, *(optimizer.variables if optimizer else ())]
-        size = sum(math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in variables)
-        with whole_file(path, size) as temporary:
-            model.save(temporary)
-            with zipfile.ZipFile(temporary, "a") as archive:
-                archive.writestr(_PROGRESS_ENTRY, json.dumps(dataclasses.asdict(self.progress)))
+    """Ctrl-C stopped training. The message says what was kept and how to continue."""

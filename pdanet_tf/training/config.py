@@ -1,4 +1,4 @@
-"""Everything that determines a training run."""
+"""The configuration of a training run."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from pdanet_tf.version import __version__
 # Format of `config.json`. Raise it with every change that an older pdanet_tf cannot read, such as
 # a new option. Files without a format (0) are older than this number.
 FORMAT_VERSION = 1
-# What each recipe takes for options that are not given, and which options the others do not have.
+# The defaults of each recipe, for options that are None.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "crop": {"crop_size": (512, 512), "scale_range": (0.5, 2.0), "color_jitter": 0.4},
     "paper": {
@@ -25,7 +25,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "steps_per_epoch": 5000,
     },
 }
-_SYNTHETIC_CROP_SIZE = (96, 128)  # of scenes that are 144 x 192
+_SYNTHETIC_CROP_SIZE = (96, 128)  # the scenes are 144 x 192
+# The options that only one recipe has.
 _OPTIONS_OF = {
     "crop": ("crop_size", "scale_range", "color_jitter"),
     "paper": ("short_edges",),
@@ -41,34 +42,36 @@ def _option(default: Any, text: str) -> Any:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that determines a training run; the command line has an option for each.
+    """The configuration of a training run. The command line has an option for each field.
 
     There are two recipes for the batches:
 
-    - "crop", the modern one: images scaled at random, cropped to one size, flipped and
-      recoloured; see `pdanet_tf.data.batches.pipeline.crop_batches`. XLA compiles its step on a
-      GPU.
-    - "paper", the reference's: whole images, portraits and landscapes apart, at a short edge
-      drawn for each batch; see `pdanet_tf.data.batches.pipeline.paper_batches`. Validation sees
-      images at a short edge of 450, as the reference's.
+    - "crop", the modern recipe: images are scaled at random, cropped to one size, flipped and
+      recoloured; see `pdanet_tf.data.batches.pipeline.crop_batches`. On a GPU, XLA compiles the
+      training step.
+    - "paper", the recipe of the reference: batches of whole images, either all portraits or all
+      landscapes, resized to a short edge that is drawn for each batch; see
+      `pdanet_tf.data.batches.pipeline.paper_batches`. Validation resizes images to a short edge
+      of 450, as the reference does.
 
     `TrainConfig(recipe="paper", dataset="ade20k", data_dir=...)` is the recipe of PDANet's paper:
-    20 epochs of 5000 steps of 8 images, SGD with momentum 0.9 and weight decay 1e-4, a learning
-    rate that falls from 1e-2 as (1 - step / steps) ** 0.9. `max_size` is 1000, as in the paper's
-    table 1; table 2 has 600. Initial weights are random, but for what `weights` and
-    `backbone_weights` say.
+    20 epochs of 5000 steps of 8 images, SGD with momentum 0.9 and weight decay 1e-4, and a
+    learning rate that decays from 1e-2 as (1 - step / steps) ** 0.9. `max_size` is 1000, as in
+    the paper's table 1; table 2 has 600. Initial weights are random, except those that `weights`
+    and `backbone_weights` load.
 
-    Options that are None are chosen by the recipe (see `resolved`), the data set or the model.
+    The recipe (see `resolved`), the data set or the model chooses the value of an option that is
+    None.
 
-    Lists are taken for tuples, paths for text, and NumPy's numbers for Python's.
+    The constructor converts lists to tuples, paths to strings, and NumPy's numbers to Python's.
 
-    With `resume=True` a value that equals the option's default counts as not given, and is taken
-    from the run: `TrainConfig(output_dir=..., resume=True)` suffices. See
+    With `resume=True`, an option that has its default value counts as not given, and the value of
+    the run is used: `TrainConfig(output_dir=..., resume=True)` suffices. See
     `pdanet_tf.training.resume`.
 
     Raises:
-        ValueError: If a value has another type, is out of range, or requires another recipe; the
-            message names it.
+        ValueError: If a value has the wrong type, is out of range, or requires another recipe.
+            The message names the option.
 
     Example:
         ```python
@@ -76,67 +79,87 @@ class TrainConfig:
         ```
     """
 
-    output_dir: str = _option("runs/pdanet", "folder of the run's files")
+    output_dir: str = _option("runs/pdanet", "folder for the files of the run")
     model: str = _option("pdanet_resnet18", "name of the model")
     dataset: str = _option("synthetic", "synthetic, camvid, ade20k or folder")
     data_dir: str | None = _option(None, "folder of the data set")
-    num_classes: int | None = _option(None, "number of classes of the data set 'folder'")
-    class_names: tuple[str, ...] | None = _option(None, "names of the classes of 'folder'")
+    num_classes: int | None = _option(None, "number of classes; for the data set 'folder'")
+    class_names: tuple[str, ...] | None = _option(None, "names of the classes; for 'folder'")
     class_colors: tuple[str, ...] | None = _option(
-        None, "their colours, each as '#ff8000' or '255,128,0'; by default bright ones, far apart"
+        None,
+        "colours of the classes, each as '#ff8000' or '255,128,0'; by default bright colours that "
+        "are easy to tell apart",
     )
-    label_offset: int = _option(0, "for 'folder': 1 where its annotations begin at 1")
+    label_offset: int = _option(
+        0, "value of the first class in the annotation files, such as 1; for 'folder'"
+    )
     ignore_label: int | tuple[int, ...] | None = _option(
         None,
-        "for 'folder': the value or values that mark unlabelled pixels in its annotations; by "
-        "default 255",
+        "value or values that mark unlabelled pixels in the annotation files; by default 255; for "
+        "'folder'",
     )
     epochs: int = _option(20, "number of epochs")
     steps_per_epoch: int | None = _option(
-        None, "steps per epoch; by default every image once, in the paper's recipe 5000"
+        None, "steps per epoch; by default one pass over the images, with recipe paper 5000"
     )
-    batch_size: int = _option(8, "images per step, over all devices")
-    learning_rate: float = _option(1e-2, "initial learning rate; falls to 0 as a polynomial")
-    power: float = _option(0.9, "power of the polynomial")
+    batch_size: int = _option(8, "images per step, summed over all devices")
+    learning_rate: float = _option(1e-2, "initial learning rate; decays to 0 as a polynomial")
+    power: float = _option(0.9, "power of the polynomial decay")
     momentum: float = _option(0.9, "momentum of SGD")
-    nesterov: bool = _option(False, "Nesterov's momentum")
-    weight_decay: float = _option(1e-4, "decay of convolution kernels and attention scales")
+    nesterov: bool = _option(False, "use Nesterov momentum")
+    weight_decay: float = _option(1e-4, "weight decay of convolution kernels and attention scales")
     normalization: str = _option("torch", "normalisation of the pixels: torch or caffe")
-    aux_head: bool = _option(False, "deep supervision of stage C4")
-    aux_weight: float = _option(0.4, "weight of its loss")
-    dropout: float | None = _option(None, "rate of the heads' dropout; by default the model's")
-    stem: str | None = _option(None, "stem of a ResNet: deep or 7x7; by default the model's")
-    output_stride: int | None = _option(None, "stride of the features; by default the model's")
-    recipe: str = _option("crop", "how batches are made: crop or paper")
+    aux_head: bool = _option(False, "train an auxiliary head on stage C4 (deep supervision)")
+    aux_weight: float = _option(0.4, "weight of the auxiliary head's loss")
+    dropout: float | None = _option(None, "dropout rate of the heads; by default that of the model")
+    stem: str | None = _option(None, "stem of a ResNet: deep or 7x7; by default that of the model")
+    output_stride: int | None = _option(
+        None, "stride of the features: 8, 16 or 32; by default that of the model"
+    )
+    recipe: str = _option(
+        "crop", "recipe for the batches: crop (random crops) or paper (whole images)"
+    )
     short_edge: int | None = _option(
         None,
-        "short edge that images are scaled to, before the random scale and in validation; by "
-        "default their own; in the paper's recipe only in validation, by default 450",
+        "short edge in pixels that images are resized to, before the random scale and in "
+        "validation; by default they keep their size. With recipe paper it applies to validation "
+        "only, by default 450",
     )
-    max_size: int = _option(1000, "longest edge in validation, and in the paper's recipe")
+    max_size: int = _option(
+        1000, "upper limit of the long edge in pixels, in validation and with recipe paper"
+    )
     crop_size: tuple[int, int] | None = _option(
-        None, "height and width of the crops; by default 512 512, of synthetic scenes 96 128"
+        None, "height and width of the crops; by default 512 512, for synthetic scenes 96 128"
     )
     scale_range: tuple[float, float] | None = _option(
         None, "lowest and highest random scale; by default 0.5 2"
     )
     color_jitter: float | None = _option(
-        None, "strength of the crops' random colours, from 0 to 1; by default 0.4"
+        None, "strength of the random colour changes of crops, from 0 to 1; by default 0.4"
     )
     short_edges: tuple[int, ...] | None = _option(
-        None, "the paper's recipe: short edges to draw from; by default 300 375 450 525 600"
+        None,
+        "short edges in pixels, from which each batch draws one; by default 300 375 450 525 600; "
+        "for recipe paper",
     )
-    flip: bool = _option(True, "random flips from left to right")
-    backbone_weights: str | None = _option(None, "imagenet: the backbone's initial weights")
-    weights: str | None = _option(None, "file of initial weights")
+    flip: bool = _option(True, "flip images horizontally at random")
+    backbone_weights: str | None = _option(
+        None, "initial weights of the backbone: imagenet; by default random"
+    )
+    weights: str | None = _option(
+        None, "file of initial weights, or the name of a published checkpoint; by default random"
+    )
     precision: str = _option(
         "float32",
-        "float32, mixed_bfloat16 or mixed_float16; on a CPU without bfloat16 (avx512_bf16 or "
-        "amx_bf16 in /proc/cpuinfo) mixed_bfloat16 trains eleven times slower than float32",
+        "dtype policy of the layers: float32, mixed_bfloat16 or mixed_float16. On a CPU without "
+        "bfloat16 (avx512_bf16 or amx_bf16 in /proc/cpuinfo), training in mixed_bfloat16 is eleven "
+        "times slower than in float32",
     )
-    seed: int = _option(0, "seed of everything random")
+    seed: int = _option(0, "seed of all random choices")
     resume: bool = _option(
-        False, "go on with the run in output_dir, by its options; only epochs may be raised"
+        False,
+        "continue the run in output_dir with the options of its config.json; only a larger number "
+        "of epochs and another data_dir may be given",
     )
 
     def __post_init__(self) -> None:
@@ -184,7 +207,7 @@ class TrainConfig:
             lowest, highest = self.scale_range
             if lowest <= 0 or highest <= 0:
                 raise ValueError(
-                    "scale_range must be two scales above 0. "
+                    "scale_range must be two scales greater than 0. "
                     f"Received: scale_range={self.scale_range}"
                 )
             if lowest > highest:
@@ -195,9 +218,7 @@ class TrainConfig:
         for name in ("crop_size", "short_edges"):
             sides = getattr(self, name)
             if sides is not None and (not sides or min(sides) < 1):
-                raise ValueError(
-                    f"{name} must be whole numbers of at least 1. Received: {name}={sides}"
-                )
+                raise ValueError(f"{name} must be integers of at least 1. Received: {name}={sides}")
         names = self.class_names or ()
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
@@ -214,12 +235,12 @@ class TrainConfig:
                 value = getattr(self, name)
                 if recipe != self.recipe and value is not None:
                     raise ValueError(
-                        f"{name} goes with recipe={recipe!r}. Received: {name}={value} with "
+                        f"{name} requires recipe={recipe!r}. Received: {name}={value} with "
                         f"recipe={self.recipe!r}"
                     )
 
     def resolved(self) -> "TrainConfig":
-        """Returns the same run, with everything filled in that the recipe chooses."""
+        """Returns the configuration with the recipe's defaults in place of None."""
         defaults = dict(_DEFAULTS[self.recipe])
         if "crop_size" in defaults and self.dataset == "synthetic":
             defaults["crop_size"] = _SYNTHETIC_CROP_SIZE

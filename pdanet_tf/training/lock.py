@@ -1,4 +1,4 @@
-"""One process per output folder."""
+"""Locks the folder of a run, so that only one process trains there."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ from pdanet_tf.files import describe_reason, plain_error
 fcntl: ModuleType | None
 try:
     import fcntl
-except ImportError:  # there is none on Windows, where folders are not locked
+except ImportError:  # Windows lacks it; folders are not locked there
     fcntl = None
 
 _LOCK_FILE = ".lock"
@@ -24,10 +24,10 @@ _HELD = (errno.EAGAIN, errno.EACCES)
 
 
 def refuse_workers(environment: Mapping[str, str]) -> None:
-    """Raises if TF_CONFIG makes this process one of several.
+    """Checks that the environment variable TF_CONFIG names no other workers.
 
     Raises:
-        ValueError: If it names more than one task, or is no JSON object.
+        ValueError: If it names more than one task, or is not a JSON object.
     """
     text = environment.get("TF_CONFIG") or "{}"
     try:
@@ -48,14 +48,14 @@ def refuse_workers(environment: Mapping[str, str]) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes and threads from training in a folder, which is made if it is missing.
+    """Locks a folder against training by other processes and threads.
 
-    The lock is the operating system's: it ends with the process, however that ends. A folder that
-    was made here and is still empty is removed at the end.
+    Creates the folder if it does not exist, and removes it at the end if it is still empty. The
+    operating system holds the lock, and releases it when the process ends, for whatever reason.
 
     Raises:
         FileExistsError: If another process or thread trains in the folder.
-        OSError: If the folder cannot be made or written to; the message names it.
+        OSError: If the folder cannot be created or written to; the message names it.
     """
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
@@ -72,7 +72,7 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         finally:
             if descriptor is not None:
-                # Before the lock is given up: another process may hold the file afterwards.
+                # Before the lock is released: afterwards another process may hold the file.
                 (folder / _LOCK_FILE).unlink(missing_ok=True)
                 os.close(descriptor)
     finally:
@@ -82,7 +82,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _acquire(folder: Path) -> int | None:
-    """Locks a folder's lock file; returns its descriptor, or None where there are no locks."""
+    """Locks the lock file of a folder; returns its descriptor, or None if locks do not work."""
     file = folder / _LOCK_FILE
     while True:
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,8 +94,8 @@ def _acquire(folder: Path) -> int | None:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is(descriptor, file):
-                _sign(descriptor)
+            if _is_at(descriptor, file):
+                _write_owner(descriptor)
                 return descriptor
         except OSError as error:
             owner = os.pread(descriptor, 300, 0).decode("utf-8", "replace").strip()
@@ -114,17 +114,17 @@ def _acquire(folder: Path) -> int | None:
         os.close(descriptor)  # the former owner has removed the file
 
 
-def _is(descriptor: int, file: Path) -> bool:
-    """Tells whether an open file is still the one of that name."""
+def _is_at(descriptor: int, file: Path) -> bool:
+    """Returns whether an open file is still the one at that path."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(file))
     except FileNotFoundError:
         return False
 
 
-def _sign(descriptor: int) -> None:
-    """Writes who holds the lock, for the message that others get."""
+def _write_owner(descriptor: int) -> None:
+    """Writes the owner of the lock into its file, for the message that other processes show."""
     owner = f"process {os.getpid()} on {socket.gethostname()}\n"
-    with contextlib.suppress(OSError):  # the lock holds without, too: on a full disk
+    with contextlib.suppress(OSError):  # on a full disk; the lock works without this text
         os.ftruncate(descriptor, 0)
         os.write(descriptor, owner.encode())

@@ -17,9 +17,9 @@ from pdanet_tf.files import remove_leftovers, write_atomically
 from pdanet_tf.inference.settings import SETTINGS_FILE
 from pdanet_tf.training.config import TrainConfig
 
-# What a run may be resumed with otherwise than it was started.
+# Options that may differ when a run is resumed.
 _FREE = ("output_dir", "data_dir", "resume", "epochs")
-# What `describe_data` gives hashes of the names of.
+# Entries of `describe_data` that are hashes, and the split whose names they represent.
 _HASHED = {f"hash of the {split} images' names": split for split in ("training", "validation")}
 
 
@@ -28,11 +28,11 @@ class RunFolder:
 
     Attributes:
         path: The folder.
-        best: The model with the highest validation score, for use.
+        best: The model with the highest validation score, for inference.
         last: The last state of training, for resuming.
-        history: The figures of every epoch.
-        config: The run's `TrainConfig`.
-        summary: Scores, versions and devices, at the end.
+        history: The metrics of every epoch.
+        config: The `TrainConfig` of the run.
+        summary: Scores, versions and devices, written at the end.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -44,7 +44,7 @@ class RunFolder:
         self.summary = self.path / "summary.json"
 
     def remove_leftovers(self) -> None:
-        """Removes temporary files of a process that was killed; the folder must be locked."""
+        """Removes temporary files of a killed process; the caller must have locked the folder."""
         settings = self.path / SETTINGS_FILE
         for file in (self.best, self.last, self.history, self.config, self.summary, settings):
             remove_leftovers(file)
@@ -55,7 +55,7 @@ class RunFolder:
         dataclasses.replace(config, data_dir=data_dir, resume=False).save(self.config)
 
     def save_history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Writes `history.csv`, with a row for each epoch; without rows there is no such file."""
+        """Writes `history.csv` with one row per epoch, or removes it if there are no rows."""
         if not rows:
             self.history.unlink(missing_ok=True)
             return
@@ -76,14 +76,14 @@ class RunFolder:
             )
 
     def resumed_config(self, given: Mapping[str, Any]) -> TrainConfig:
-        """Returns the configuration with which the folder's run goes on.
+        """Returns the configuration for resuming the run.
 
         Args:
-            given: Options that were asked for; those that are None count as not given.
+            given: Options that the caller asks for. An option that is None counts as not given.
 
         Raises:
-            ValueError: If `config.json` is damaged, or the options are not the run's; all that
-                differ are named, in the order of `TrainConfig`.
+            ValueError: If `config.json` is damaged, or options differ from those of the run. The
+                message lists all differences, in the order of `TrainConfig`.
         """
         former = TrainConfig.load(self.config).resolved()
         hints = typing.get_type_hints(TrainConfig)
@@ -103,12 +103,12 @@ class RunFolder:
         epochs = asked.get("epochs", former.epochs)
         if epochs < former.epochs:
             different.append(
-                f"epochs={former.epochs}, not epochs={epochs} (more are possible, not fewer)"
+                f"epochs={former.epochs}, not epochs={epochs} (it can only be increased)"
             )
         if different:
             raise ValueError(
                 f"The run in {self.path} was started with {'; '.join(different)}. Leave these "
-                "options out to go on with it, or choose another output_dir."
+                "options out to continue it, or choose another output_dir."
             )
         return dataclasses.replace(
             former,
@@ -120,9 +120,9 @@ class RunFolder:
 
 
 def describe_config(config: TrainConfig) -> dict[str, Any]:
-    """Returns a configuration ready for JSON, which holds in every working directory.
+    """Returns a configuration ready for JSON, which is valid in every working directory.
 
-    The folder of the data is an absolute path, so that a run can be resumed from anywhere.
+    The folder of the data is an absolute path, so that the run can be resumed from anywhere.
     """
     content = config.to_dict()
     if config.data_dir is not None:
@@ -131,10 +131,10 @@ def describe_config(config: TrainConfig) -> dict[str, Any]:
 
 
 def describe_data(train: SegmentationDataset, validation: SegmentationDataset) -> dict[str, Any]:
-    """Returns what a run's schedule, batches and scores depend on, ready for JSON.
+    """Returns the facts about the data that batches and scores depend on, ready for JSON.
 
-    The images are represented by their number and a hash of their names, in order; what the files
-    hold is not compared.
+    The images are represented by their number and a hash of their names, in order. The content of
+    the files is not compared.
     """
     return {
         "classes": list(train.classes.names),
@@ -154,16 +154,16 @@ def _hash_names(dataset: SegmentationDataset) -> str:
 def check_same_run(
     folder: RunFolder, origin: Mapping[str, Any], config: TrainConfig, data: Mapping[str, Any]
 ) -> None:
-    """Raises if a checkpoint belongs to another run, or to other data.
+    """Checks that a checkpoint belongs to the run and to the data.
 
     Args:
-        folder: The run's folder.
-        origin: What the checkpoint was made with, see `make_origin`.
-        config: What `config.json` says.
-        data: What `describe_data` says now.
+        folder: The folder of the run.
+        origin: The origin of the checkpoint, see `make_origin`.
+        config: The content of `config.json`.
+        data: What `describe_data` returns now.
 
     Raises:
-        ValueError: If anything differs; the message names all of it.
+        ValueError: If anything differs; the message lists all differences.
     """
     current = make_origin(config, data)
     different = _differences(origin["config"], current["config"])
@@ -176,19 +176,19 @@ def check_same_run(
     if different:
         raise ValueError(
             f"The run in {folder.path} was started on other data: {different}. Restore the data, "
-            f"or start another run in another folder, from weights={str(folder.best)!r} if it "
-            "should begin with what this one has learnt."
+            "or start a new run in another folder; to begin with the weights of this run, add "
+            f"weights={str(folder.best)!r}."
         )
 
 
 def make_origin(config: TrainConfig, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a checkpoint tells of its run: the options that are fixed, and the data."""
+    """Returns the origin of a checkpoint: the options that cannot change, and the data."""
     options = {name: value for name, value in config.to_dict().items() if name not in _FREE}
     return json.loads(json.dumps({"config": options, "data": dict(data)}))
 
 
 def _data_differences(former: Any, current: Mapping[str, Any]) -> str:
-    """Says how the data of `describe_data` differ, without hashes."""
+    """Describes how results of `describe_data` differ, without showing hashes."""
     former = former if isinstance(former, dict) else {}
     found = []
     for name, value in current.items():
@@ -197,16 +197,16 @@ def _data_differences(former: Any, current: Mapping[str, Any]) -> str:
         if name in _HASHED:
             found.append(f"the names of the {_HASHED[name]} images differ")
         elif isinstance(value, int) and name.endswith(" images"):
-            found.append(f"there were {former.get(name)} {name} and are {value} now")
+            found.append(f"there were {former.get(name)} {name}, now there are {value}")
         else:
-            found.append(f"its {name} was {shorten(former.get(name))} and is {shorten(value)} now")
+            found.append(f"its {name} was {shorten(former.get(name))}, now it is {shorten(value)}")
     return "; ".join(found)
 
 
 def _differences(former: Any, current: Mapping[str, Any]) -> str:
     former = former if isinstance(former, dict) else {}
     return "; ".join(
-        f"{name} was {shorten(former.get(name))}, and is {shorten(value)}"
+        f"{name} was {shorten(former.get(name))}, now it is {shorten(value)}"
         for name, value in current.items()
         if former.get(name) != value
     )

@@ -1,4 +1,4 @@
-"""What a process does as it starts: its memory, TensorFlow's log, and what the processor has."""
+"""The start of a process: the allocator, TensorFlow's log, and the processor's features."""
 
 import ctypes
 import os
@@ -133,7 +133,7 @@ AVX2 = frozenset({"sse", "avx", "avx2", "fma"})
 AVX512 = AVX2 | {"avx512f", "avx512_bf16"}
 
 
-def test_a_precision_without_arithmetic_of_its_own_is_told():
+def test_a_precision_that_the_processor_lacks_is_reported():
     text = slow_precision("mixed_bfloat16", training=True, flags=AVX2)
     assert text.startswith("mixed_bfloat16: training was eleven times slower than in float32")
     assert "AVX2, without bfloat16 and float16" in text
@@ -156,7 +156,7 @@ def test_flags_are_read_as_linux_writes_them(tmp_path):
 
 
 def test_commands_say_nothing_that_they_were_not_asked_for(tmp_path, make_folder):
-    """Standard error of commands in a process of their own: empty, whatever TensorFlow logs."""
+    """Commands in a process of their own leave standard error empty, although TensorFlow logs."""
     script = """
 import sys
 from pdanet_tf.cli import main

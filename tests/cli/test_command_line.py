@@ -1,4 +1,4 @@
-"""What the command line makes of its options, and of messages."""
+"""Options and messages of the command line."""
 
 import dataclasses
 import itertools
@@ -84,9 +84,7 @@ def test_models_are_listed_by_family_without_tensorflow():
         (["--json", "best.keras"], "--json best.keras: exists"),
     ],
 )
-def test_files_to_write_are_looked_at_before_the_work(
-    options, message, tmp_path, monkeypatch, capsys
-):
+def test_output_files_are_checked_before_the_work(options, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "best.keras").write_text("a model")
     for command in (["validate-data"], ["evaluate", "--model", "best.keras"], ["benchmark"]):

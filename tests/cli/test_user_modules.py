@@ -12,8 +12,7 @@ from pdanet_tf.training.callbacks import StopOnNonFinite
 
 MODULE = '''
 import keras
-from pdanet_tf.models.registry import register_family
-from pdanet_tf.models.segmentation import classify, segmentation_model
+import pdanet_tf
 
 def tiny(normalization="torch", name="tiny"):
     image = keras.Input((None, None, 3))
@@ -21,12 +20,12 @@ def tiny(normalization="torch", name="tiny"):
     return keras.Model(image, {"C5": features}, name=name)
 
 def my_head(stages, num_classes, dropout):
-    return classify(stages["C5"], num_classes, dropout)
+    return keras.layers.Conv2D(num_classes, 1, name="classifier")(stages["C5"])
 
-@register_family({"tiny": tiny}, my_head)
+@pdanet_tf.register_family({"tiny": tiny}, my_head)
 def my_heads(backbone, dropout=0.1, **options):
     """My heads: one layer."""
-    return segmentation_model("my_heads", backbone, my_head, dropout=dropout, **options)
+    return pdanet_tf.segmentation_model("my_heads", backbone, my_head, dropout=dropout, **options)
 '''
 
 
@@ -70,7 +69,7 @@ def test_a_module_that_cannot_be_imported_is_one_line(name, content, message, fo
 
 
 def test_the_real_command_trains_a_model_of_the_users(folder, make_folder, monkeypatch, capsys):
-    """In a process of its own, as the user runs it; the run goes on with the same option only."""
+    """The command in a process of its own. Resuming the run requires the same option."""
     command = [sys.executable, "-m", "pdanet_tf.cli", "train", "--import", "my_heads"]
     command += ["--model", "my_heads_tiny", "--output-dir", "run", "--epochs", "1"]
     command += ["--steps-per-epoch", "1", "--batch-size", "2", "--crop-size", "16", "16"]

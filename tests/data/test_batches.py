@@ -148,19 +148,19 @@ class Factors:
     ],
 )
 def test_jitter_by_hand(factors, expected):
-    picture = Image.fromarray(np.array([[(100, 50, 150), (60, 120, 0)]], "uint8"))
-    found = np.asarray(jitter_colors(picture, 0.4, Factors(**factors)))
+    image = Image.fromarray(np.array([[(100, 50, 150), (60, 120, 0)]], "uint8"))
+    found = np.asarray(jitter_colors(image, 0.4, Factors(**factors)))
     np.testing.assert_allclose(found[0].astype(int), expected, atol=1)
 
 
 def test_a_turned_hue_keeps_luma_and_comes_back_after_the_whole_circle():
     pixels = np.random.default_rng(0).integers(80, 176, (4, 5, 3)).astype("uint8")
-    picture = Image.fromarray(pixels)
+    image = Image.fromarray(pixels)
     third, half, whole = (
-        jitter_colors(picture, 0.4, Factors(turn=turn)) for turn in (1 / 3, 1 / 2, 1.0)
+        jitter_colors(image, 0.4, Factors(turn=turn)) for turn in (1 / 3, 1 / 2, 1.0)
     )
     np.testing.assert_allclose(np.asarray(whole).astype(int), pixels, atol=1)
-    lumas = [np.asarray(turned.convert("L")).astype(int) for turned in (picture, third, half)]
+    lumas = [np.asarray(turned.convert("L")).astype(int) for turned in (image, third, half)]
     np.testing.assert_allclose(lumas[1], lumas[0], atol=1)
     np.testing.assert_allclose(lumas[2], lumas[0], atol=1)
     # Half a circle takes every colour to the other side of gray.
@@ -223,27 +223,27 @@ def literal_batches(root, batch_size, seed, mean):
         rng = np.random.default_rng((seed, 1, step))
         short_edge = EDGES[rng.integers(len(EDGES))]
         flips = rng.random(batch_size) < 0.5
-        pictures, labels = [], []
+        scaled, labels = [], []
         for index, flip in zip(indices, flips, strict=True):
-            picture = Image.open(root / "images" / "train" / f"{index}.png")
+            image = Image.open(root / "images" / "train" / f"{index}.png")
             label = Image.open(root / "annotations" / "train" / f"{index}.png")
             if flip:
-                picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+                image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
                 label = label.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            scale = min(short_edge / min(picture.size), 70 / max(picture.size))
-            size = (int(picture.width * scale), int(picture.height * scale))
-            pictures.append(picture.resize(size, Image.Resampling.BILINEAR))
+            scale = min(short_edge / min(image.size), 70 / max(image.size))
+            size = (int(image.width * scale), int(image.height * scale))
+            scaled.append(image.resize(size, Image.Resampling.BILINEAR))
             label = label.resize(size, Image.Resampling.NEAREST)
             rounded = Image.new("L", tuple(-(-side // 8) * 8 for side in size), 0)
             rounded.paste(label, (0, 0))
             size = (rounded.width // 8, rounded.height // 8)
             labels.append(rounded.resize(size, Image.Resampling.NEAREST))
-        height = -(-max(picture.height for picture in pictures) // 8) * 8
-        width = -(-max(picture.width for picture in pictures) // 8) * 8
+        height = -(-max(image.height for image in scaled) // 8) * 8
+        width = -(-max(image.width for image in scaled) // 8) * 8
         images = np.zeros((batch_size, height, width, 3), "float32")
         targets = np.zeros((batch_size, height // 8, width // 8), "uint8")
-        for row, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-            images[row, : picture.height, : picture.width] = np.float32(picture) - mean
+        for row, (image, label) in enumerate(zip(scaled, labels, strict=True)):
+            images[row, : image.height, : image.width] = np.float32(image) - mean
             targets[row, : label.height, : label.width] = np.asarray(label)
         yield images, (targets - 1).astype("uint8").astype("int32")
 
@@ -332,7 +332,7 @@ def test_whole_images_have_labels_from_any_start(awkward):
         np.testing.assert_array_equal(found, fine[:, 3::16, 3::16])
 
 
-def test_labels_are_thinned_out_from_the_middle_of_their_cell():
+def test_labels_are_subsampled_from_the_middle_of_their_cell():
     label = np.arange(20 * 30).reshape(20, 30)
     rows, columns = np.arange(20)[::-1], np.arange(30)
     np.testing.assert_array_equal(subsample_label(label, rows, columns, 8), label[::-1][4::8, 4::8])
@@ -349,7 +349,7 @@ def test_whole_images_fill_two_replicas(awkward, two_replicas):
         np.testing.assert_array_equal(np.concatenate(halves[1]), label)
 
 
-def test_sizes_are_told_without_reading(awkward):
+def test_sizes_are_known_without_decoding(awkward):
     assert tuple(awkward.size(index) for index in range(len(AWKWARD))) == AWKWARD
     path = awkward.root / "images" / "train" / "0.png"
     path.write_bytes(path.read_bytes()[:100])  # the header
@@ -361,7 +361,7 @@ def test_sizes_are_told_without_reading(awkward):
     assert SegmentationDataset.size(scenes, 7) == (20, 30)
 
 
-def test_an_image_that_changes_under_way_is_told(awkward):
+def test_an_image_that_changes_during_a_run_is_reported(awkward):
     batches = whole_images_of(awkward)
     for kind, mode in (("images", "RGB"), ("annotations", "L")):
         for path in (awkward.root / kind / "train").iterdir():

@@ -107,7 +107,7 @@ def test_wide_numbers_are_read_as_stored():
         label_of(tiff(32, 1, np.zeros(4, "<f4").tobytes(), 4, sample_format=3))
 
 
-def test_the_kind_of_pixels_tells_packed_grey():
+def test_the_mode_shows_packed_grey():
     modes = [image_mode(EncodedFile("label", png(bits, [0, 1] * 4))) for bits in (1, 2, 4, 8)]
     assert modes == ["1", "L;2", "L;4", "L"]
 
@@ -132,7 +132,7 @@ def test_annotations_in_a_lossy_format_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("bits", "dark"), [(8, True), (11, True), (12, True), (14, True), (15, False), (16, False)]
 )
-def test_unused_bits_of_16_are_told(bits, dark, tmp_path):
+def test_unused_bits_of_16_are_reported(bits, dark, tmp_path):
     ramp = np.linspace(0, 2**bits - 1, 40 * 40).astype(">u2").reshape(40, 40)
     Image.fromarray(ramp.astype("uint16")).save(tmp_path / "grey.png")
     header = struct.pack(">IIBBBBB", 40, 40, 16, 2, 0, 0, 0)

@@ -48,7 +48,7 @@ def found(report, *kinds):
 
 @pytest.fixture
 def broken(make_folder):
-    """A folder with every kind of defect, and what is to be said of it."""
+    """A folder with every kind of defect, and the problems that it must report."""
     root = make_folder(count=26, size=SIZE, highest=4)
     images, labels = root / "images" / "train", root / "annotations" / "train"
 
@@ -335,7 +335,7 @@ def test_what_is_fatal_in_validation_stops_training_too(
 
 
 class Drawn(SegmentationDataset):
-    """A data set of somebody's own, one label map per image."""
+    """A custom data set with one label map per image."""
 
     def __init__(self, classes, *labels):
         super().__init__(classes)
@@ -499,7 +499,7 @@ def test_names_that_are_not_utf_8_can_be_read_and_printed(make_folder, capsys):
         FolderDataset(root, "train", SIX).check()
 
 
-def test_what_lies_in_a_folder_instead_is_said(make_folder):
+def test_files_that_are_not_read_are_reported(make_folder):
     root = make_folder(count=3, size=SIZE)
     images, labels = root / "images" / "train", root / "annotations" / "train"
     (images / "a.png").mkdir()
@@ -543,7 +543,7 @@ def test_what_lies_in_a_folder_instead_is_said(make_folder):
     assert "Expected a folder called images" in missing.advice
 
 
-def test_a_file_that_goes_away_is_told_and_the_others_are_examined(make_folder):
+def test_a_file_that_disappears_is_reported_and_the_others_are_examined(make_folder):
     root = make_folder(count=4, size=SIZE)
     splits = {"train": FolderDataset(root, "train", SIX)}
     (root / "images" / "train" / "scene_1.jpg").unlink()
@@ -623,7 +623,7 @@ def test_a_long_list_is_cut_in_words_and_whole_in_json(make_folder):
     assert len(found(report, "not an image")) == 8
 
 
-def test_the_command_is_content_with_a_sound_set(make_folder, capsys):
+def test_the_command_succeeds_on_a_sound_data_set(make_folder, capsys):
     root = make_folder(count=2, size=SIZE)
     options = ("--dataset", "folder", "--data-dir", root, "--num-classes", 3)
     assert run(*options) == 0

@@ -179,7 +179,7 @@ def test_training_takes_the_labels_where_prediction_places_the_cells(
         given.update(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pdanet_tf.training.run.crop_batches", batches)
+    monkeypatch.setattr("pdanet_tf.training.batches.crop_batches", batches)
     model = {"model": "fcn_resnet18", **options}
     config = pdanet_tf.TrainConfig(
         output_dir=str(tmp_path / "run"),

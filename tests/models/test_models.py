@@ -1001,7 +1001,7 @@ class TestPyTorchFiles:
         assert cli.main(command) == 0
         told = capsys.readouterr().out
         assert "Found in the checkpoint: stem deep." in told
-        assert "Assumed, since" in told
+        assert "Assumed, because" in told
         assert "output stride 8, normalization torch." in told
         values = golden.values("fcn_deepsup")
         converted = keras.saving.load_model(output)

@@ -112,8 +112,3 @@ def test_what_cannot_be_registered(own):
     for backbones in (own.tiny_backbone, ["resnet18"], {"tiny": "resnet18"}):
         with pytest.raises(ValueError, match="backbones must be a mapping from names"):
             pdanet_tf.register_family(backbones, own.myhead_head)
-
-
-def test_a_source_of_weights_that_nothing_reads():
-    with pytest.raises(ValueError, match=r"library must be one of .*library='timm'"):
-        pdanet_tf.backbones.registry.WeightsSource("timm", "resnet18")

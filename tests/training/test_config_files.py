@@ -107,7 +107,8 @@ def test_a_file_is_run_with_the_options_that_are_given(tmp_path, monkeypatch, ca
         return line.removeprefix("pdanet-tf: error: ")
 
     assert error() == (
-        f"--config requires --output-dir, a folder for the new run ({file} has runs/first)"
+        "--config requires --output-dir, a folder for the new run. The folder in "
+        f"{file} is runs/first"
     )
     assert error("--resume", "--output-dir", "runs/first").startswith("--config starts a new run")
     assert error("--output-dir", "x", "--recipe", "paper").startswith("--crop-size ")

@@ -1,4 +1,4 @@
-"""A run that was stopped, in whatever way, goes on as if it had not been."""
+"""A run that was interrupted, killed or out of disk space resumes with the same results."""
 
 import csv
 import dataclasses
@@ -24,7 +24,8 @@ from pdanet_tf.data import FolderDataset
 from pdanet_tf.files import whole_file, whole_folder, write_atomically
 from pdanet_tf.inference.settings import InferenceSettings
 from pdanet_tf.training import TrainConfig, TrainingInterrupted, resume
-from pdanet_tf.training.callbacks import Progress, StopOnNonFinite
+from pdanet_tf.training.callbacks import StopOnNonFinite
+from pdanet_tf.training.checkpoints import Progress
 from pdanet_tf.training.lock import locked, refuse_workers
 from pdanet_tf.training.run_folder import RunFolder, check_same_run, make_origin
 from tests.support.folders import write_folder
@@ -46,7 +47,7 @@ def tiny_model(name, num_classes, upsample, **options):
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_models():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pdanet_tf.training.run.build_model", tiny_model)
+        patch.setattr("pdanet_tf.training.model.build_model", tiny_model)
         yield
 
 
@@ -74,7 +75,7 @@ def make_config(data, output_dir, **options):
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
-    """A run that nobody stopped; it is not to be changed."""
+    """An uninterrupted run. Tests must not change it."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     train(make_config(data, folder), verbose=0)
     return folder
@@ -101,14 +102,14 @@ def assert_same_run(ours, theirs):
 
 
 class KilledError(BaseException):
-    """Stands for a kill: what it leaves is put back by `kill_at`."""
+    """Simulates a kill. `kill_at` restores the files that a killed process leaves."""
 
 
 def kill_at(monkeypatch, moment, name, count):
-    """Stops the process before or after a file is put in its place for the `count`-th time.
+    """Raises before or after a file is moved to its path for the `count`-th time.
 
     Returns:
-        A function that puts back the temporary files, which a killed process leaves.
+        A function that restores the temporary files, which a killed process leaves.
     """
     replace, left, seen = os.replace, {}, []
 
@@ -175,7 +176,7 @@ def test_a_lost_best_model_is_replaced_by_the_last(run):
     resume(run, verbose=0)
     for best, last in zip(weights(run / "best.keras"), weights(run / "last.keras"), strict=True):
         np.testing.assert_array_equal(best, last)
-    assert Progress.of(run / "best.keras").best_epochs == EPOCHS
+    assert Progress.read(run / "best.keras").best_epochs == EPOCHS
 
 
 def test_the_history_is_written_from_the_checkpoint(run, whole):
@@ -195,8 +196,8 @@ def test_a_run_can_be_continued_for_more_epochs(run, tmp_path, capsys):
     said = " ".join(capsys.readouterr().err.split())
     rate = 1e-2 * (1 - 2 / 4) ** 0.9
     assert (
-        f"after epoch 2 of 4. For the new number of epochs the learning rate goes on at {rate:.3g}"
-        in said
+        "after epoch 2 of 4. For the new number of epochs the learning rate continues at "
+        f"{rate:.3g} instead of" in said
     )
     assert (run / "history.csv").read_text().startswith(former)
     assert TrainConfig.load(run / "config.json").epochs == 4
@@ -219,12 +220,12 @@ def interrupt(self, epoch, logs=None):
 
 
 def test_options_that_differ_are_named_all_at_once(run):
-    with pytest.raises(ValueError, match="more are possible") as raised:
+    with pytest.raises(ValueError, match="can only be increased") as raised:
         resume(run, learning_rate=0.5, epochs=1, seed=3, model="fcn_resnet18", crop_size=[16, 32])
     assert str(raised.value).startswith(
         f"The run in {run} was started with learning_rate=0.01, not learning_rate=0.5; "
         "crop_size=(16, 24), not crop_size=(16, 32); seed=0, not seed=3; "
-        "epochs=2, not epochs=1 (more are possible, not fewer). "
+        "epochs=2, not epochs=1 (it can only be increased). "
     )
     with pytest.raises(ValueError, match=re.escape("batch_size=2, not batch_size=3;")):
         train(TrainConfig(output_dir=str(run), resume=True, batch_size=3, seed=1))
@@ -268,7 +269,7 @@ def test_the_spelling_of_ignore_label_does_not_matter(tmp_path, stored, value, s
 
 def test_a_run_is_not_resumed_on_other_data(run, data, tmp_path, monkeypatch):
     moved = shutil.copytree(data, tmp_path / "moved")
-    before = Progress.of(run / "last.keras")
+    before = Progress.read(run / "last.keras")
     resume(run, verbose=0, data_dir=str(moved))
     assert TrainConfig.load(run / "config.json").data_dir == str(moved)
     for kind, ending in (("images", "jpg"), ("annotations", "png")):
@@ -278,14 +279,14 @@ def test_a_run_is_not_resumed_on_other_data(run, data, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="started on other data") as raised:
         resume(run, verbose=0)
     assert (
-        "on other data: there were 3 training images and are 4 now; the names of the training "
+        "on other data: there were 3 training images, now there are 4; the names of the training "
         "images differ; the names of the validation images differ. Restore"
     ) in str(raised.value)
     assert f"weights='{run}/best.keras'" in str(raised.value)
-    assert Progress.of(run / "last.keras") == before
+    assert Progress.read(run / "last.keras") == before
 
 
-def test_a_run_goes_on_from_another_working_directory(data, tmp_path, monkeypatch):
+def test_a_run_is_resumed_from_another_working_directory(data, tmp_path, monkeypatch):
     monkeypatch.chdir(data.parent)
     result = train(make_config(data.name, tmp_path / "run", epochs=1), verbose=0)
     assert TrainConfig.load(tmp_path / "run" / "config.json").data_dir == str(data)
@@ -310,22 +311,22 @@ def replace_entry(source, target, name, content):
             copy.writestr(name, content)
 
 
-def test_files_of_another_run_are_told_from_the_runs_own(run, data, tmp_path):
+def test_files_of_another_run_are_refused(run, data, tmp_path):
     last = (run / "last.keras").read_bytes()
     shutil.copy(run / "best.keras", run / "last.keras")  # no optimizer
     with pytest.raises(
-        ValueError, match=r"last\.keras: the checkpoint cannot be loaded: .*, as best\.keras does"
+        ValueError, match=r"last\.keras: the checkpoint cannot be loaded: .*, like best\.keras, "
     ):
         resume(run, verbose=0)
     for entry, message in (
         ("config.json", "cannot be loaded: the file is damaged"),
-        ("pdanet_tf_progress.json", "run: what it says of how far the run has come is damaged"),
+        ("pdanet_tf_progress.json", "run: the progress of the run in it is damaged"),
     ):
         replace_entry(run / "best.keras", run / "last.keras", entry, "[1, 2]")
         with pytest.raises(ValueError, match=rf"last\.keras: .*{message}$"):
             resume(run, verbose=0)
     replace_entry(run / "best.keras", run / "last.keras", "pdanet_tf_progress.json", None)
-    with pytest.raises(ValueError, match="it does not tell how far a run has come"):
+    with pytest.raises(ValueError, match="it lacks the progress of the run"):
         resume(run, verbose=0)
     for content in (b"garbage", last[: len(last) // 2], b""):
         (run / "last.keras").write_bytes(content)
@@ -340,7 +341,7 @@ def test_files_of_another_run_are_told_from_the_runs_own(run, data, tmp_path):
     content = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**content, "seed": 5, "power": 1}))
     with pytest.raises(
-        ValueError, match=r"different runs: power was 0\.9, and is 1\.0; seed was 0"
+        ValueError, match=r"different runs: power was 0\.9, now it is 1\.0; seed was 0"
     ):
         resume(run, verbose=0)
     (run / "last.keras").unlink()
@@ -400,7 +401,7 @@ def test_several_workers_are_refused(data, tmp_path, monkeypatch):
             refuse_workers({"TF_CONFIG": wrong})
 
 
-def test_an_interrupt_says_how_to_go_on(run, data, tmp_path, monkeypatch, capsys):
+def test_an_interrupt_says_how_to_continue(run, data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(StopOnNonFinite, "on_epoch_begin", interrupt)
     command = ["train", "--resume", "--output-dir", str(run), "--epochs", "3"]
     assert cli.main(command) == 130
@@ -415,7 +416,7 @@ def test_an_interrupt_says_how_to_go_on(run, data, tmp_path, monkeypatch, capsys
     assert not (tmp_path / "new").exists()
 
 
-def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(data, whole, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_the_last_checkpoint(data, whole, tmp_path, monkeypatch):
     config = make_config(data, tmp_path / "run")
     save, saved = keras.Model.save, []
 
@@ -435,19 +436,19 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(data, whole, tmp_pat
         str(raised.value),
     )
     monkeypatch.undo()
-    assert Progress.of(tmp_path / "run" / "last.keras").epochs == 0
+    assert Progress.read(tmp_path / "run" / "last.keras").epochs == 0
     resume(config.output_dir, verbose=0)
     assert_same_run(tmp_path / "run", whole)
 
 
-def test_logs_that_find_the_disk_full_are_told(run, monkeypatch):
+def test_logs_that_fill_the_disk_are_reported(run, monkeypatch):
     def fail(self, epoch, logs=None):
         raise tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device")
 
     monkeypatch.setattr(keras.callbacks.TensorBoard, "on_epoch_end", fail)
     with pytest.raises(OSError, match=r"No space left .* logs in .*logs could not be written"):
         resume(run, verbose=0, epochs=3)
-    assert Progress.of(run / "last.keras").epochs == 3
+    assert Progress.read(run / "last.keras").epochs == 3
 
 
 def test_a_file_over_the_limit_names_itself_and_its_size(tmp_path):
@@ -642,7 +643,9 @@ def test_a_config_of_another_kind_is_named(content, tmp_path):
 def test_settings_of_another_kind_are_named(change, whole, tmp_path):
     content = json.loads((whole / "inference.json").read_text())
     (tmp_path / "inference.json").write_text(json.dumps({**content, **change}))
-    with pytest.raises(ValueError, match=r"inference\.json: not what training") as raised:
+    with pytest.raises(
+        ValueError, match=r"inference\.json: not the settings that training writes: "
+    ) as raised:
         InferenceSettings.load_for(tmp_path / "best.keras")
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 500
@@ -687,7 +690,7 @@ def message_of(function):
 
 def test_mutated_files_are_read_or_named(run, whole):
     rng = np.random.default_rng(11)
-    folder, progress = RunFolder(run), Progress.of(run / "last.keras")
+    folder, progress = RunFolder(run), Progress.read(run / "last.keras")
 
     def read_config():
         config = folder.resumed_config({})
@@ -716,11 +719,11 @@ def test_mutated_files_are_read_or_named(run, whole):
 
 
 def test_a_checkpoint_tells_its_run(whole):
-    progress = Progress.of(whole / "last.keras")
+    progress = Progress.read(whole / "last.keras")
     assert (progress.epochs, len(progress.history)) == (EPOCHS, EPOCHS)
     assert progress.origin["config"]["crop_size"] == [16, 24]
     assert progress.origin["data"]["training images"] == 3
-    best = Progress.of(whole / "best.keras")
+    best = Progress.read(whole / "best.keras")
     assert best.epochs == progress.best_epochs
     assert best.best_score == progress.best_score
     assert dataclasses.asdict(best)["origin"] == progress.origin

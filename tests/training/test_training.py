@@ -16,8 +16,9 @@ from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.optimizers import SGD
 from pdanet_tf.training import NonFiniteLossError, TrainConfig
 from pdanet_tf.training.announce import describe_run
-from pdanet_tf.training.callbacks import Progress, StopOnNonFinite
-from pdanet_tf.training.run import _Run
+from pdanet_tf.training.callbacks import StopOnNonFinite
+from pdanet_tf.training.checkpoints import Progress
+from pdanet_tf.training.model import compiled_model, inference_model
 
 
 @pytest.fixture
@@ -158,7 +159,7 @@ def test_weights_that_are_not_finite_are_not_saved(config, tmp_path):
         patch.setattr(StopOnNonFinite, "on_epoch_end", spoil)
         with pytest.raises(NonFiniteLossError, match="not finite after epoch 2"):
             train(config, verbose=0)
-    assert Progress.of(tmp_path / "run" / "last.keras").epochs == 1
+    assert Progress.read(tmp_path / "run" / "last.keras").epochs == 1
     assert len(history(config)) == 1
 
 
@@ -247,18 +248,19 @@ def test_options_of_the_backbone_reach_the_model(config, monkeypatch):
         "pdanet_tf.models.build.load_imagenet_weights",
         lambda backbone, source: loaded.append(source.name),
     )
-    run = _Run(config(backbone_weights="imagenet", output_stride=16))
-    model = run._for_use(run._compiled_model())
+    data = SyntheticDataset("train")
+    options = config(backbone_weights="imagenet", output_stride=16)
+    model = inference_model(options, data.num_classes, compiled_model(options, data, 1))
     # Once, at the start; the model for use has the stem that these weights brought.
     assert loaded == ["resnet_18_imagenet"]
     backbone = model.get_layer("resnet18")
     assert not any("stem_conv3" in layer.name for layer in backbone.layers)
     assert backbone.compute_output_shape((1, 64, 64, 3))["C5"] == (1, 4, 4, 512)
-    deep = _Run(config(backbone_weights="imagenet", stem="deep"))._compiled_model()
+    deep = compiled_model(config(backbone_weights="imagenet", stem="deep"), data, 1)
     assert any("stem_conv3" in layer.name for layer in deep.get_layer("resnet18").layers)
 
 
-def test_bad_data_met_while_training_is_told_as_such(config, monkeypatch, tmp_path):
+def test_bad_data_found_while_training_raise_a_data_error(config, monkeypatch, tmp_path):
     monkeypatch.setattr(FolderDataset, "check", lambda self: None)
     config = config()
     for path in (tmp_path / "dataset" / "images" / "train").iterdir():
@@ -378,12 +380,12 @@ def test_help(command, capsys):
     assert f"pdanet-tf {command}" in capsys.readouterr().out
 
 
-def test_what_a_run_says_in_a_file(config, tmp_path, capsys):
+def test_output_of_a_run_into_a_file(config, tmp_path, capsys):
     """Without a terminal: five lines, one per epoch, no control characters."""
     found = []
 
     def look(epoch, logs):  # a callback of the user's finds the epoch's files written
-        found.append((Progress.of(tmp_path / "run" / "last.keras").epochs, logs["val_mean_iou"]))
+        found.append((Progress.read(tmp_path / "run" / "last.keras").epochs, logs["val_mean_iou"]))
 
     look = keras.callbacks.LambdaCallback(on_epoch_end=look)
     train(config(class_names=("one", "two", "three")), callbacks=[look])
@@ -411,7 +413,7 @@ def test_what_a_run_says_in_a_file(config, tmp_path, capsys):
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", told.out)
 
 
-def test_a_slow_precision_is_told_before_training(config, monkeypatch):
+def test_a_slow_precision_is_reported_before_training(config, monkeypatch):
     monkeypatch.setattr("pdanet_tf.base.processor.processor_flags", lambda: frozenset({"avx2"}))
     inputs = keras.Input((1,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))

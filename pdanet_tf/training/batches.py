@@ -1,0 +1,76 @@
+"""The training batches of a run."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from pdanet_tf.data import SegmentationDataset
+from pdanet_tf.data.batches.pipeline import (
+    check_crop_arguments,
+    check_paper_arguments,
+    crop_batches,
+    paper_batches,
+)
+from pdanet_tf.layers import pixel_mean
+from pdanet_tf.models.inspection import logits_of, split_upsampling
+from pdanet_tf.training.config import TrainConfig
+
+
+def check_batches(config: TrainConfig, dataset: SegmentationDataset) -> None:
+    """Checks the options of the batches.
+
+    Raises:
+        ValueError: If one of them does not fit the data set.
+    """
+    check = check_paper_arguments if config.recipe == "paper" else check_crop_arguments
+    check(dataset, config.batch_size, **_recipe_options(config))
+
+
+def make_batches(
+    config: TrainConfig, dataset: SegmentationDataset, model: keras.Model, start_step: int
+) -> tf.data.Dataset:
+    """Returns endless batches of images and of labels at the stride of the model's logits.
+
+    Args:
+        config: The run.
+        dataset: The training split.
+        model: The model that is trained.
+        start_step: Number of steps that are already complete.
+    """
+    _, grid = split_upsampling(model)
+    options: dict[str, Any] = {
+        **_recipe_options(config),
+        "flip": config.flip,
+        "label_stride": _label_stride(model),
+        # The label of a cell is that of the pixel at which inference places the cell.
+        "label_start": None if grid is None else int(grid.first + 0.5),
+        "pad_color": pixel_mean(config.normalization),
+        "seed": config.seed,
+        "start_step": start_step,
+    }
+    if config.recipe == "paper":
+        batches = paper_batches(dataset, config.batch_size, **options)
+    else:
+        options["short_edge"] = config.short_edge
+        batches = crop_batches(dataset, config.batch_size, **options)
+    if config.aux_head:
+        batches = batches.map(lambda x, y: (x, {"logits": y, "aux_logits": y}))
+    return batches
+
+
+def _recipe_options(config: TrainConfig) -> dict[str, Any]:
+    """Returns the options of the recipe that must fit the data set."""
+    names = (
+        ("short_edges", "max_size")
+        if config.recipe == "paper"
+        else ("crop_size", "scale_range", "color_jitter")
+    )
+    return {name: getattr(config, name) for name in names}
+
+
+def _label_stride(model: keras.Model) -> int:
+    """Returns the stride of the model's logits, at which the loss is computed."""
+    side = 256  # large enough for the logits of every model
+    shape = logits_of(model.compute_output_shape((1, side, side, 3)))
+    return -(-side // shape[1])

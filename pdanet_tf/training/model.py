@@ -1,0 +1,139 @@
+"""The model of a run: compiled for training, and converted for inference."""
+
+from typing import Any
+
+import keras
+
+from pdanet_tf.data import SegmentationDataset
+from pdanet_tf.losses import SegmentationCrossEntropy
+from pdanet_tf.metrics import MeanIoU, PixelAccuracy
+from pdanet_tf.models.build import build_model, resolve_backbone_options
+from pdanet_tf.optimizers import SGD
+from pdanet_tf.training.config import TrainConfig
+from pdanet_tf.weights.assign import assign_weights
+
+
+def compiled_model(config: TrainConfig, dataset: SegmentationDataset, steps: int) -> keras.Model:
+    """Builds and compiles the model for training.
+
+    Args:
+        config: The run.
+        dataset: The training split.
+        steps: Number of steps per epoch.
+    """
+    model = _build(
+        config,
+        dataset.num_classes,
+        config.precision,
+        upsample=False,
+        aux_head=config.aux_head,
+        weights=config.weights,
+        backbone_weights=config.backbone_weights,
+    )
+    num_classes, void_label = dataset.num_classes, dataset.void_label
+    loss: Any = SegmentationCrossEntropy(void_label)
+    metrics: Any = [MeanIoU(num_classes, void_label), PixelAccuracy(num_classes, void_label)]
+    loss_weights = None
+    if config.aux_head:
+        loss = {"logits": loss, "aux_logits": SegmentationCrossEntropy(void_label)}
+        loss_weights = {"logits": 1.0, "aux_logits": config.aux_weight}
+        metrics = {"logits": metrics}
+    optimizer: Any = SGD(
+        learning_rate_schedule(config, steps),
+        config.momentum,
+        config.nesterov,
+        config.weight_decay,
+    )
+    if config.precision == "mixed_float16":
+        # Keras would wrap the optimizer itself, but not when it loads the file again.
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    # The caller decides on XLA, which depends on the devices.
+    model.compile(optimizer, loss, loss_weights=loss_weights, metrics=metrics, jit_compile=False)
+    return model
+
+
+def inference_model(config: TrainConfig, num_classes: int, trained: keras.Model) -> keras.Model:
+    """Returns a trained model in the form for inference: float32, logits at the image's size."""
+    model = _build(config, num_classes, "float32", upsample=True, aux_head=False)
+    paths = {weight.path for weight in model.weights}
+    arrays = {w.path: keras.ops.convert_to_numpy(w) for w in trained.weights if w.path in paths}
+    assign_weights(model, arrays, source="the trained model")
+    return model
+
+
+def _build(
+    config: TrainConfig,
+    num_classes: int,
+    dtype: str,
+    upsample: bool,
+    aux_head: bool,
+    **initial: Any,
+) -> keras.Model:
+    """Builds a model; `initial` has the arguments for its initial weights."""
+    options = backbone_options(config)
+    if config.dropout is not None:
+        options["dropout"] = config.dropout
+    return build_model(
+        config.model,
+        num_classes=num_classes,
+        upsample=upsample,
+        aux_head=aux_head,
+        normalization=config.normalization,
+        dtype=dtype,
+        **initial,
+        **options,
+    )
+
+
+def backbone_options(config: TrainConfig) -> dict[str, Any]:
+    """Returns the options of the backbone, also for a model without ImageNet weights.
+
+    Raises:
+        ValueError: If there is no such model, or its backbone has no such option.
+    """
+    return resolve_backbone_options(
+        config.model,
+        output_stride=config.output_stride,
+        stem=config.stem,
+        backbone_weights=config.backbone_weights,
+    )
+
+
+def learning_rate_schedule(
+    config: TrainConfig, steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the polynomial decay of the learning rate over all epochs of `steps` steps."""
+    return keras.optimizers.schedules.PolynomialDecay(
+        config.learning_rate,
+        decay_steps=config.epochs * steps,
+        end_learning_rate=0.0,
+        power=config.power,
+    )
+
+
+def check_batch_norm(model: keras.Model, config: TrainConfig, replicas: int) -> None:
+    """Checks that batch norm never normalises over a single value.
+
+    Raises:
+        ValueError: If it would, with `config.batch_size` images on `replicas` devices.
+    """
+    single = any(getattr(layer, "normalizes_single_values", False) for layer in model.layers)
+    if config.batch_size // replicas < 2 and single:
+        raise ValueError(
+            f"{config.model} requires at least 2 images per device: the batch norm after global "
+            "average pooling would normalise over a single value and return a constant. Received: "
+            f"batch_size={config.batch_size} on {replicas} device(s)"
+        )
+
+
+def seed_dropout(model: keras.Model, seed: int, step: int) -> None:
+    """Sets the random generators of all dropout layers, whose states are not saved.
+
+    Args:
+        model: The model.
+        seed: Seed of the run.
+        step: Number of complete steps, which the generators count.
+    """
+    states = [v for v in model.variables if v.name == "seed_generator_state"]
+    for index, state in enumerate(states):
+        state.assign([seed + index, step])
