@@ -1,12 +1,9 @@
 """Every registered model passes the same tests; a model that is not listed here fails one."""
 
-import contextlib
 import gc
 import itertools
 import pathlib
-import pickle
 import re
-import sys
 import tempfile
 
 import keras
@@ -15,7 +12,6 @@ import pytest
 import tensorflow as tf
 
 import pdanet_tf
-from pdanet_tf import cli
 from pdanet_tf.backbones import Backbone
 from pdanet_tf.base.catalog import FAMILIES as FAMILIES_IN_WORDS
 from pdanet_tf.base.catalog import model_names
@@ -25,6 +21,7 @@ from pdanet_tf.models.build import resolve_backbone_options
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.ops.resize import bilinear_resize
 from tests.support import golden_models as golden
+from tests.support.models import blank, build, pictures, zero_kernels
 
 BASIC, BOTTLENECK = 1, 4  # output channels of a block divided by its inner ones
 
@@ -210,27 +207,6 @@ STRIDES = {"deeplabv3plus": 4, "fcn16s": 16, "fcn32s": 32, "segnet": 1}
 RATES = {"deeplabv2": (1, 2, 3, 4), "deeplabv3": (1, 2, 3), "deeplabv3plus": (1, 2, 3)}
 
 
-def build(name, **options):
-    return pdanet_tf.build_model(name, **{"num_classes": 5, **options})
-
-
-@contextlib.contextmanager
-def zero_kernels():
-    """Builds with kernels of zeros, which is quick, for tests that do not depend on kernels."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            keras.initializers.VarianceScaling,
-            "__call__",
-            lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype),
-        )
-        yield
-
-
-def blank(name, **options):
-    with zero_kernels():
-        return build(name, **options)
-
-
 @pytest.fixture(scope="module")
 def model(request):
     """A model with deep supervision, for all tests that do not change its trained variables.
@@ -258,10 +234,6 @@ def folder():
     """A folder that is removed after the test: some models have files of half a gigabyte."""
     with tempfile.TemporaryDirectory() as folder:
         yield pathlib.Path(folder)
-
-
-def pictures(*shape):
-    return np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype("uint8")
 
 
 def assert_close(found, expected, tolerance=1e-4):
@@ -791,331 +763,3 @@ def test_an_unknown_name_suggests_the_nearest(name, nearest):
 def test_an_image_without_three_channels():
     with pytest.raises(ValueError, match="shape"):
         blank("fcn_resnet18")(np.zeros((1, 16, 16, 4), "float32"))
-
-
-def test_weights_that_do_not_fit_name_the_layer_and_both_shapes(tmp_path):
-    blank("fcn_resnet18").save(tmp_path / "five.keras")
-    with pytest.raises(ValueError, match="classifier/kernel") as caught:
-        blank("fcn_resnet18", num_classes=7, weights=tmp_path / "five.keras")
-    assert "expected (1, 1, 128, 7), found (1, 1, 128, 5)" in str(caught.value)
-    assert "five.keras" in str(caught.value)
-    assert "has 5 classes, the model 7: build it with num_classes=5\n" in str(caught.value)
-    blank("fcn_resnet18").save_weights(tmp_path / "five.weights.h5")
-    with pytest.raises(ValueError, match="classifier") as caught:
-        blank("fcn_resnet18", num_classes=7, weights=tmp_path / "five.weights.h5")
-    assert "(1, 1, 128, 7)" in str(caught.value)
-    assert "(1, 1, 128, 5)" in str(caught.value)
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.keras"):
-        blank("fcn_resnet18", weights=tmp_path / "nowhere.keras")
-    (tmp_path / "weights.pkl").touch()
-    with pytest.raises(ValueError, match=r"weights\.pkl"):
-        blank("fcn_resnet18", weights=tmp_path / "weights.pkl")
-
-
-def test_of_weights_of_another_model_the_first_are_listed(tmp_path):
-    blank("segnet_basic").save(tmp_path / "segnet.keras")
-    with pytest.raises(ValueError, match="nothing was loaded:\n") as caught:
-        blank("fcn_resnet18", weights=tmp_path / "segnet.keras")
-    _, *lines = str(caught.value).splitlines()
-    assert len(lines) == 2 * 11 + 1  # the classifiers' kernels differ, too
-    assert [line for line in lines if "more" in line] == [
-        "  ... and 110 more",
-        "  ... and 30 more",
-    ]
-
-
-def test_paths_that_are_no_files(tmp_path, monkeypatch):
-    (tmp_path / "run").mkdir()
-    with pytest.raises(IsADirectoryError, match=r"run is a folder, not a weights file$"):
-        blank("segnet_basic", weights=tmp_path / "run")
-    (tmp_path / "run/best.keras").touch()
-    with pytest.raises(IsADirectoryError, match=r"did you mean .*run/best\.keras\?"):
-        pdanet_tf.Predictor(tmp_path / "run")
-    with pytest.raises(FileNotFoundError, match="is an architecture, without weights"):
-        pdanet_tf.Predictor("pdanet_resnet18")
-
-    def refuse(path, *_):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr("builtins.open", refuse)  # the superuser could read any file
-    for name in ("best.keras", "best.weights.h5"):
-        (tmp_path / name).touch()
-        with pytest.raises(PermissionError, match=name):
-            blank("segnet_basic", weights=tmp_path / name)
-
-
-def test_weights_of_another_normalization(tmp_path):
-    blank("fcn_resnet18", normalization="caffe").save(tmp_path / "caffe.keras")
-    with pytest.raises(ValueError, match="normalization='caffe'"):
-        blank("fcn_resnet18", weights=tmp_path / "caffe.keras")
-    blank("fcn_resnet18", normalization="caffe", weights=tmp_path / "caffe.keras")
-
-
-def test_files_that_are_no_models(tmp_path):
-    for name in ("a.keras", "a.weights.h5"):
-        (tmp_path / name).write_text("garbage")
-        with pytest.raises(ValueError, match=name):
-            blank("fcn_resnet18", weights=tmp_path / name)
-
-
-def test_state_dicts_that_do_not_fit_are_listed_at_once_and_load_nothing():
-    model = pdanet_tf.build_model("fcn_resnet18", num_classes=150)
-    before = model.get_weights()
-    layout = golden.layout("fcn")
-    encoder = {name: np.zeros(shape) for name, shape in layout["encoder"].items()}
-    decoder = {name: np.zeros(shape) for name, shape in layout["decoder"].items()}
-    del encoder["layer1.0.conv1.weight"]
-    decoder["conv_last.weight"] = np.zeros((21, 128, 1, 1))
-    decoder["surprise.weight"] = np.zeros(3)
-    with pytest.raises(ValueError, match="nothing was loaded") as caught:
-        pdanet_tf.convert.load_torch_state_dict(model, encoder, decoder)
-    message = str(caught.value)
-    assert "missing: c2_block1_conv1/conv/kernel (3, 3, 128, 64)" in message
-    assert "unexpected: decoder.surprise.weight (3,)" in message
-    assert "classifier/kernel: expected (1, 1, 128, 150), found (1, 1, 128, 21)" in message
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
-
-
-def test_unused_names_of_a_checkpoint_are_reported():
-    model = pdanet_tf.build_model("danet_resnet18", num_classes=150)
-    layout = golden.layout("danet")
-    encoder = {name: np.ones(shape) for name, shape in layout["encoder"].items()}
-    decoder = {name: np.ones(shape) for name, shape in layout["decoder"].items()}
-    encoder["bn1.num_batches_tracked"] = np.array(7)
-    unused = pdanet_tf.convert.load_torch_state_dict(model, encoder, decoder)
-    assert sorted(unused) == [
-        *(f"decoder.dam.0.conv{n}.1.{part}" for n in (6, 7) for part in ("bias", "weight")),
-        "encoder.bn1.num_batches_tracked",
-    ]
-
-
-def genuine_state(name):
-    """A checkpoint as the reference writes it, with the extra buffers of each batch norm."""
-    parts = {part: golden.draw(shapes) for part, shapes in golden.layout(name).items()}
-    for state in parts.values():
-        for key in [key for key in state if key.endswith(".running_mean")]:
-            norm = key.removesuffix(".running_mean")
-            state[f"{norm}.num_batches_tracked"] = np.array(7)
-            state[f"{norm}._tmp_running_mean"] = 1000 * state[key]
-            state[f"{norm}._tmp_running_var"] = 1000 * state[f"{norm}.running_var"]
-            state[f"{norm}._running_iter"] = np.array([1000.0], "float32")
-    return parts
-
-
-def test_a_checkpoint_is_read_whatever_wraps_it():
-    parts = genuine_state("fcn_deepsup")
-    expected = {w.path: w.numpy() for w in golden.reference_model("fcn_deepsup").weights}
-    whole = {
-        f"{part}.{key}": array for part, state in parts.items() for key, array in state.items()
-    }
-    wrapped = [
-        (parts["encoder"], parts["decoder"]),
-        *(
-            tuple({f"{prefix}{key}": array for key, array in state.items()} for state in states)
-            for prefix, states in (
-                ("module.", parts.values()),
-                ("_orig_mod.module.", parts.values()),
-                ("", [whole]),
-                ("module.", [whole]),
-            )
-        ),
-        ({**whole, "crit.weight": np.ones(150)}, None),
-    ]
-    for states in wrapped:
-        model = blank("fcn_resnet18", num_classes=150, aux_head=True)
-        unused = pdanet_tf.convert.load_torch_state_dict(model, *states)
-        assert len(unused) == 4 * (3 + 16 + 4 + 2) + ("crit.weight" in states[0])
-        assert len(model.weights) == len(expected)
-        for found in model.weights:
-            np.testing.assert_array_equal(found, expected[found.path])
-    without = blank("fcn_resnet18", num_classes=150)
-    unused = pdanet_tf.convert.load_torch_state_dict(without, *wrapped[0])
-    assert [name for name in unused if name.endswith("deepsup.bias")] == [
-        "decoder.conv_last_deepsup.bias"
-    ]
-    for found in without.weights:
-        np.testing.assert_array_equal(found, expected[found.path])
-    both = {**wrapped[1][0], **wrapped[0][0]}
-    with pytest.raises(ValueError, match=r"with and without 'module\.'"):
-        pdanet_tf.convert.load_torch_state_dict(without, both, wrapped[0][1])
-
-
-def test_the_stem_of_a_checkpoint_is_told():
-    parts = genuine_state("fcn")
-    assert pdanet_tf.convert.torch_stem(parts["encoder"]) == "deep"
-    assert pdanet_tf.convert.torch_stem({"module.conv1.weight": np.ones((64, 3, 7, 7))}) == "7x7"
-    for neither in (parts["decoder"], {"conv1.weight": np.ones((64, 3, 5, 5))}):
-        assert pdanet_tf.convert.torch_stem(neither) is None
-    model = blank("fcn_resnet18", num_classes=150, stem="7x7")
-    with pytest.raises(ValueError, match=r"in a\.pth .*stem='deep'.* has stem='7x7'") as caught:
-        pdanet_tf.convert.load_torch_state_dict(model, *parts.values(), source="a.pth")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "path"),
-    [
-        ("bn1.running_mean", np.nan, "stem_conv1/batch_norm/moving_mean"),
-        ("layer1.0.conv1.weight", -np.inf, "c2_block1_conv1/conv/kernel"),
-        ("bn2.running_var", -1e-3, "stem_conv2/batch_norm/moving_variance"),
-    ],
-)
-def test_weights_that_make_every_logit_nan(name, value, path):
-    parts = genuine_state("fcn")
-    parts["encoder"][name].flat[-1] = value
-    model = blank("fcn_resnet18", num_classes=150)
-    before = model.get_weights()
-    with pytest.raises(ValueError, match=rf"a\.pth: .*finite.*{path}"):
-        pdanet_tf.convert.load_torch_state_dict(model, *parts.values(), source="a.pth")
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
-
-
-class TestPyTorchFiles:
-    """Checkpoints as PyTorch writes them; requires PyTorch."""
-
-    @pytest.fixture
-    def write(self, torch, tmp_path):
-        def write(content, name="file.pth", **options):
-            torch.save(content, tmp_path / name, **options)
-            return str(tmp_path / name)
-
-        write.tensors = lambda arrays: {
-            name: torch.from_numpy(np.array(array)) for name, array in arrays.items()
-        }
-        return write
-
-    @pytest.mark.parametrize("new_format", [True, False])
-    def test_convert(self, write, tmp_path, new_format, capsys):
-        shapes, files = golden.layout("fcn_deepsup"), []
-        for part in ("encoder", "decoder"):
-            state = write.tensors(golden.draw(shapes[part]))
-            name = f"{part}_epoch_20.pth"
-            files += [
-                f"--{part}",
-                write(state, name, _use_new_zipfile_serialization=new_format),
-            ]
-        output = str(tmp_path / "converted.keras")
-        command = ["convert", *files, "--model", "fcn_resnet18", "--output", output]
-        assert cli.main(command) == 0
-        told = capsys.readouterr().out
-        assert "Found in the checkpoint: stem deep." in told
-        assert "Assumed, because" in told
-        assert "output stride 8, normalization torch." in told
-        values = golden.values("fcn_deepsup")
-        converted = keras.saving.load_model(output)
-        bare = golden.reference_model("fcn_deepsup")
-        bare.set_weights(converted.get_weights())
-        logits = bare(golden.images(values))["logits"]
-        found = keras.ops.log_softmax(logits, axis=-1)
-        assert np.abs(found - values["log_probs"]).max() < 1e-4
-        assert cli.main(command) == 1
-        assert "already exists" in capsys.readouterr().err
-        wrong = [*command[:-1], str(tmp_path / "wrong.keras"), "--model", "danet_resnet18"]
-        assert cli.main(wrong) == 1
-        message = capsys.readouterr().err
-        assert "missing: dual_attention" in message
-        assert "encoder_epoch_20.pth and " in message
-        assert not (tmp_path / "wrong.keras").exists()
-        assert cli.main([*command[:-1], str(tmp_path / "wrong.keras"), "--stem", "7x7"]) == 1
-        assert "Build the model with --stem 'deep'" in capsys.readouterr().err
-        assert not (tmp_path / "wrong.keras").exists()
-
-    def test_convert_one_file_at_another_output_stride(self, write, tmp_path, capsys):
-        parts = genuine_state("fcn")
-        file = write({part: write.tensors(state) for part, state in parts.items()})
-        output = tmp_path / "converted.keras"
-        command = ["convert", f"--encoder={file}", "--model=fcn_resnet18", f"--output={output}"]
-        assert cli.main([*command, "--output-stride=16", "--normalization=caffe"]) == 0
-        told = capsys.readouterr().out
-        assert "output stride 16, normalization caffe." in told
-        assert "_running_iter (24)" in told
-        expected = blank("fcn_resnet18", num_classes=150, output_stride=16, normalization="caffe")
-        pdanet_tf.convert.load_torch_state_dict(expected, *parts.values())
-        images = pictures(1, 40, 56)
-        converted = keras.saving.load_model(output)
-        np.testing.assert_allclose(converted(images), expected(images), atol=1e-5)
-
-    def test_a_backbone_of_torchvision(self, write):
-        backbone = pdanet_tf.backbones.resnet18(stem="7x7")
-        names = pdanet_tf.convert.torch_names(backbone)
-        state = {}
-        for weight in backbone.weights:
-            shape = weight.shape
-            if len(shape) == 4:
-                shape = (shape[3], shape[2], *shape[:2])
-            name = names[weight.path].removeprefix("encoder.")
-            state[name] = np.full(shape, 0.5, "float32")
-        # As in torchvision: no projection in the first stage, and a classifier.
-        assert "layer1.0.downsample.0.weight" not in state
-        assert "layer2.0.downsample.0.weight" in state
-        state["fc.weight"], state["fc.bias"] = np.zeros((1000, 512)), np.zeros(1000)
-        state["bn1.num_batches_tracked"] = np.array(3)
-        read = pdanet_tf.convert.read_torch_file(write(write.tensors(state)))
-        unused = pdanet_tf.convert.load_torch_backbone(backbone, read)
-        assert len(unused) == 3
-        assert all(np.all(weight == 0.5) for weight in backbone.get_weights())
-
-    @pytest.mark.filterwarnings("ignore:Sparse CSR")
-    def test_tensors_of_other_kinds(self, write):
-        import torch
-
-        values = torch.tensor([[0.0, 1.5], [0.0, -2.0], [0.25, 0.0]])
-        read = pdanet_tf.convert.read_torch_file(
-            write(
-                {
-                    "half": values.half(),
-                    "bfloat16": values.bfloat16(),
-                    "float8": values.to(torch.float8_e4m3fn),
-                    "sparse": values.to_sparse(),
-                    "compressed": values.to_sparse_csr(),
-                    "transposed": values.T.contiguous().T,
-                    "slice": torch.cat([values, values], 1)[:, 2:],
-                    "parameter": torch.nn.Parameter(values),
-                }
-            )
-        )
-        assert len(read) == 8
-        for name, array in read.items():
-            assert array.dtype == "float32", name
-            np.testing.assert_array_equal(array, values.numpy(), err_msg=name)
-
-    def test_what_is_refused(self, write, tmp_path):
-        import torch
-
-        class Evil:
-            def __reduce__(self):
-                return (pathlib.Path.touch, (tmp_path / "executed",))
-
-        read = pdanet_tf.convert.read_torch_file
-        evil = tmp_path / "evil.pth"
-        evil.write_bytes(pickle.dumps({"weight": Evil()}))
-        for file, message in (
-            (write({"weight": Evil()}, "zip.pth"), r"zip\.pth.*refused"),
-            (evil, r"evil\.pth.*refused"),
-            (write({"epoch": 3}, "number.pth"), "epoch"),
-            (write([1, 2], "list.pth"), "list"),
-            (
-                write({"a": torch.ones(2, device="meta")}, "meta.pth"),
-                r"meta\.pth: a cannot be read",
-            ),
-            (write({"a": torch.tensor([np.nan])}, "nan.pth"), r"nan\.pth: .*finite.* a:"),
-            (write({"a": torch.ones(2) * 1j}, "complex.pth"), "expected real.*complex64 in a"),
-            (write({"a": torch.ones(2) > 0}, "bool.pth"), "expected real.*bool in a"),
-            (write({"state_dict": {}}, "empty.pth"), r"empty\.pth: .*Received: nothing"),
-        ):
-            with pytest.raises(ValueError, match=message) as caught:
-                read(file)
-            assert "\n" not in str(caught.value)
-            assert "weights_only" not in str(caught.value)
-            assert not re.search(r"\(\d+\)", str(caught.value))  # an opcode of pickle
-        assert not (tmp_path / "executed").exists()
-        with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
-            read(tmp_path / "nowhere.pth")
-
-
-def test_without_pytorch_the_extra_is_named(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ImportError, match="the extra 'torch'"):
-        pdanet_tf.convert.read_torch_file(tmp_path / "file.pth")
