@@ -438,6 +438,6 @@ def test_bars_on_a_terminal_leave_only_lines(config, monkeypatch, capsys):
     train(config(epochs=1))
     told = capsys.readouterr()
     assert "Epoch 1/1" in told.err
-    assert "evaluating" in told.err
+    assert "Evaluating" in told.err
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", told.err)  # no colours
     assert told.out.count("\n") == 6
