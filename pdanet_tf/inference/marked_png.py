@@ -27,9 +27,9 @@ def save_marked(image: Image.Image, path: Path, key: str, mark: str) -> None:
 
 
 def read_mark(path: Path, key: str) -> str | None:
-    """Returns the mark of a file; None if it has no such mark, or is not a readable image."""
+    """Returns the mark of a file; None if it has no such mark, or is not a readable PNG."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=["PNG"]) as image:
             return image.info.get(key)
     except Exception:  # Pillow raises errors of many kinds for files that are not images
         return None
