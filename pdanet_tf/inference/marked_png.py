@@ -1,7 +1,9 @@
 """PNG files that hold a hash of what they were made from, in a text chunk."""
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -33,3 +35,17 @@ def read_mark(path: Path, key: str) -> str | None:
             return image.info.get(key)
     except Exception:  # Pillow raises errors of many kinds for files that are not images
         return None
+
+
+def hash_pixels(image: Image.Image) -> str:
+    """Returns a hash of the values of an image, the same before saving and after reading as PNG.
+
+    Args:
+        image: The image, with 8 or 16 bits per channel. Of a palette image the indices are hashed.
+    """
+    values = np.asarray(image)
+    if values.dtype != "uint8":
+        values = values.astype("uint16")  # some versions of Pillow read 16 bits as 32
+    digest = hashlib.sha256(str(values.shape).encode())
+    digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
