@@ -34,7 +34,7 @@ def test_protocol_sizes():
     assert Protocol((300, 375)).sizes((600, 300)) == [(600, 304), (752, 376)]
     assert Protocol().sizes((2, 3)) == [(8, 8)]
     for bad in ({"short_edges": ()}, {"short_edges": (0,)}, {"max_size": 0}):
-        with pytest.raises(ValueError, match="at least 1"):
+        with pytest.raises(ValueError, match="from 1 to 65,535 pixels"):
             Protocol(**bad)
 
 
