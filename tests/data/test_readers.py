@@ -278,7 +278,7 @@ def test_a_folder_a_missing_file_and_one_that_may_not_be_read(tmp_path, monkeypa
     (tmp_path / "link.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "sound.png").write_bytes(png(8, [0, 1]))
 
-    def refuse(*_):
+    def refuse(*_, **_options):
         raise PermissionError(13, "Permission denied")
 
     for name, message in (
