@@ -126,6 +126,7 @@ def test_no_assert_in_the_package():
 def test_every_public_name_can_be_had():
     for name in pdanet_tf.__all__:
         assert hasattr(pdanet_tf, name), name
+    assert {"layers", "losses", "build_model"} <= {*dir(pdanet_tf)}
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = pdanet_tf.nonsense
 

@@ -155,7 +155,7 @@ def _load_architecture(
     if loaded.name != name:
         raise ValueError(
             f"{weights} holds a model of another architecture: expected {name!r}, found "
-            f"{loaded.name!r}. To use it as it is, give the file alone as model"
+            f"{loaded.name!r}. To use that model, give the file as model, without weights"
         )
     find_logits(loaded, str(weights))
     return loaded

@@ -88,8 +88,8 @@ def describe_resuming(
     text = f"Resuming {folder.path} after epoch {done} of {epochs}."
     if rate != former_rate:
         text += (
-            f" For the new number of epochs the learning rate continues at {rate:.3g} instead of "
-            f"{former_rate:.3g}, and decays to 0 at the end."
+            f" The number of epochs has changed. The learning rate continues at {rate:.3g} instead "
+            f"of {former_rate:.3g}, and decays to 0 at the new end."
         )
     return text
 

@@ -121,9 +121,8 @@ class TrainConfig:
     )
     short_edge: int | None = _option(
         None,
-        "short edge in pixels that images are resized to, before the random scale and in "
-        "validation; by default they keep their size. With recipe paper it applies to validation "
-        "only, by default 450",
+        "short edge in pixels that images are resized to, in validation and (recipe crop) before "
+        "the random scale; by default images keep their size, with recipe paper it is 450",
     )
     max_size: int = _option(
         1000, "upper limit of the long edge in pixels, in validation and with recipe paper"
@@ -151,15 +150,15 @@ class TrainConfig:
     )
     precision: str = _option(
         "float32",
-        "dtype policy of the layers: float32, mixed_bfloat16 or mixed_float16. On a CPU without "
-        "bfloat16 (avx512_bf16 or amx_bf16 in /proc/cpuinfo), training in mixed_bfloat16 is eleven "
-        "times slower than in float32",
+        "dtype policy of the layers: float32, mixed_bfloat16 or mixed_float16. Training in "
+        "mixed_bfloat16 is eleven times slower than in float32 on a CPU without bfloat16, which is "
+        "one that lists neither avx512_bf16 nor amx_bf16 in /proc/cpuinfo",
     )
     seed: int = _option(0, "seed of all random choices")
     resume: bool = _option(
         False,
-        "continue the run in output_dir with the options of its config.json; only a larger number "
-        "of epochs and another data_dir may be given",
+        "continue the run in output_dir with the options of its config.json; the only options that "
+        "may change are epochs, to a larger number, and data_dir",
     )
 
     def __post_init__(self) -> None:
@@ -277,7 +276,10 @@ class TrainConfig:
             raise FileNotFoundError(f"{path} does not exist")
         content = read_json(path)
         try:
-            version = convert_field("version", content.pop("version", 0), int)
+            # Files of before the format was written have none; they differ in nothing else.
+            version = convert_field("version", content.pop("version", FORMAT_VERSION), int)
+            if version < 1:
+                raise ValueError(f"version must be at least 1. Received: version={version}")
             if version > FORMAT_VERSION:
                 raise ValueError(
                     f"a newer pdanet_tf wrote this file, in format {version}; pdanet_tf "

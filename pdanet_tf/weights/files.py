@@ -80,6 +80,7 @@ def _reason(error: Exception) -> str:
             f"{unknown[0]}. Import the module that defines and registers it first (command line: "
             "--import MODULE)."
         )
+    message = message.partition("Example error message")[0]  # lists of Python objects follow
     return " ".join(message.split())[:_LONGEST_REASON] or type(error).__name__
 
 
