@@ -174,7 +174,8 @@ def _batches(
     batches = (
         positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size, drop_remainder=True)
-        # One batch is ready while the next is being made; batches of whole images are large.
+        # Two batches: one is ready while the next is made. More would take much memory, because
+        # batches of whole images are large.
         .prefetch(2)
     )
     options = tf.data.Options()
@@ -191,7 +192,7 @@ def _read_padded(
     position: np.int64,
 ) -> tuple[np.ndarray, np.ndarray]:
     image, label, (height, width) = recipe.sample(int(position))
-    # Assigning to a slice converts to float32 on the way, which saves passes over the image.
+    # Assigning to a slice also converts to float32, which saves passes over the image.
     padded = np.empty((height, width, 3), "float32")
     padded_label = np.empty((-(-height // label_stride), -(-width // label_stride)), "int32")
     _fill(padded, image, background)
