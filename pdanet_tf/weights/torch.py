@@ -94,7 +94,7 @@ def load_torch_state_dict(
 
     Returns:
         The unused names, all of known kinds: the two convolutions of the author's dual attention
-        whose outputs he discards, the counters and duplicates of batch norm, the classifier of a
+        whose outputs are discarded, the counters and duplicates of batch norm, the classifier of a
         classification backbone, the weights of a loss, and deep supervision if the model has none.
 
     Raises:

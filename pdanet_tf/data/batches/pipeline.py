@@ -113,7 +113,8 @@ def paper_batches(
         dataset: Images and label maps. The size of every image is read at the start.
         batch_size: Number of images per batch.
         short_edges: The short edges from which that of each batch is drawn.
-        max_size: Largest long edge; an image that would exceed it gets a shorter short edge.
+        max_size: Upper limit of the long edge in pixels; an image that would exceed it gets a
+            shorter short edge.
         flip: Whether to flip images from left to right with a probability of 0.5.
         label_stride: Stride of the labels in both directions: 8 for logits at 1/8.
         label_start: As in `crop_batches`.
