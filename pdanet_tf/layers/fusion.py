@@ -35,9 +35,9 @@ class PyramidFusion(ConvBatchNorm):
     """3 x 3 convolution over features and a pyramid upsampled to them, batch norm, ReLU.
 
     The result equals the convolution of `join_pyramid(features, levels)`, but neither the upsampled
-    levels nor their concatenation is computed. A tap of the kernel mixes channels and upsampling
-    mixes positions; both are linear, so they commute. With K[y, x] the kernel's tap (y, x) for a
-    level p,
+    levels nor their concatenation is computed. A tap of the kernel mixes only channels and
+    upsampling mixes only positions, so their order can be exchanged. With K[y, x] the kernel's tap
+    (y, x) for a level p,
 
         conv3x3(upsample(p)) = sum over taps of  U[y] p K[y, x] U[x]^T,
 

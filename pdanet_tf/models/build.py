@@ -147,12 +147,12 @@ def resolve_backbone_options(
 ) -> dict[str, Any]:
     """Returns the options that `build_model` builds the backbone of a model with.
 
-    ImageNet weights bring a stem of their own. A model that is built with the returned options,
-    but without `backbone_weights`, has the same layers.
+    ImageNet weights determine the stem. A model that is built with the returned options, but
+    without `backbone_weights`, has the same layers.
 
     Args:
         name: Name of the model.
-        output_stride: See `build_model`, as for all that follow.
+        output_stride: See `build_model`.
         stem: See `build_model`.
         backbone_weights: See `build_model`.
 

@@ -26,7 +26,7 @@ class ModelEntry:
         head: The function from the backbone's stages to logits.
         backbone: The backbone.
         backbone_name: Name of the backbone.
-        options: Options of the family that belong to the name.
+        options: Options that the family is called with for this name.
         output_stride: The only output stride of the network of this name; None if users of
             `build_model` choose it.
     """

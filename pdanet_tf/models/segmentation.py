@@ -49,13 +49,13 @@ def segmentation_model(
         head: A function `(stages, num_classes, dropout, **head_options)` from the stages to logits
             `(batch, height, width, num_classes)`.
         needed_stages: Stages that the head uses.
-        num_classes: See `build_model`, as for the following arguments.
+        num_classes: See `build_model`.
         input_shape: See `build_model`.
         include_preprocessing: See `build_model`.
         normalization: See `build_model`.
         upsample: See `build_model`.
         aux_head: See `build_model`.
-        dropout: Rate of the spatial dropout before every classifier.
+        dropout: Rate of the dropout in the head, where it has one, and in the auxiliary head.
         **head_options: Options of the head.
 
     Returns:
@@ -89,7 +89,7 @@ def segmentation_model(
     needed = {*needed_stages, "C4"} if aux_head else {*needed_stages}
     pixel_mean(normalization)  # raises if there is none
     used_strides(backbone, needed)  # raises if they do not fit
-    # `split_pixel_model` finds out from this name what the model takes.
+    # The name tells `split_pixel_model` whether the model takes pixels or normalised images.
     name = "image" if include_preprocessing else NORMALIZED_IMAGE
     images = keras.Input(input_shape, dtype="float32", name=name)
     x = images

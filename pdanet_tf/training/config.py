@@ -14,7 +14,7 @@ from pdanet_tf.files import one_line, read_json, write_atomically
 from pdanet_tf.version import __version__
 
 # Format of `config.json`. Raise it with every change that an older pdanet_tf cannot read, such as
-# a new option. Files without a format (0) are older than this number.
+# a new option. Files without a format were written before there was one, and count as format 0.
 FORMAT_VERSION = 1
 # The defaults of each recipe, for options that are None.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -60,8 +60,8 @@ class TrainConfig:
     the paper's table 1; table 2 has 600. Initial weights are random, except those that `weights`
     and `backbone_weights` load.
 
-    The recipe (see `resolved`), the data set or the model chooses the value of an option that is
-    None.
+    If an option is None, its value comes from the recipe (see `resolved`), the data set or the
+    model.
 
     The constructor converts lists to tuples, paths to strings, and NumPy's numbers to Python's.
 

@@ -55,8 +55,8 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
 def _nothing_left_out() -> Iterator[None]:
     """Raises if Keras loads a file inside the block that lacks weights of some layers.
 
-    Keras would leave these layers at their random weights, with a warning. If Keras raises an error
-    after the warning, that error passes, because it says more.
+    Keras would leave these layers at their random weights, with a warning. If Keras also raises an
+    error after the warning, that error is raised, because it says more.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,8 +1,8 @@
-"""Files that others have published, and where they lie.
+"""Checkpoints that others have published, and their addresses.
 
 A file's hash is given here if it is publicly recorded. The hashes of the other files are not known:
 they are downloaded with a warning that states their hash. Like all files of weights, they are read
-without executing anything, and mapped strictly name to name.
+without executing anything, and mapped strictly by name.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ class PublishedFile:
     """A file on the network.
 
     Attributes:
-        url: Where it lies. The last two parts of its path are those of its path in the cache.
+        url: Its address. The last two parts of the path are also its path below the cache folder.
         sha256: Its hash in hexadecimal digits; None if it is not known.
     """
 
@@ -103,7 +103,7 @@ CHECKPOINTS = {
 
 
 def fetch(file: PublishedFile) -> Path:
-    """Downloads a file, unless it is in the cache already: in Keras' folder, `~/.keras/pdanet_tf`.
+    """Downloads a file to the cache, `~/.keras/pdanet_tf`, unless it is already there.
 
     Returns:
         Its path in the cache.
