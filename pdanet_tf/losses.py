@@ -130,4 +130,5 @@ class SegmentationCrossEntropy(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
-        return {**super().get_config(), "ignore_label": self.ignore_label}
+        # Keras leaves out the dtype.
+        return {**super().get_config(), "dtype": self.dtype, "ignore_label": self.ignore_label}

@@ -9,10 +9,10 @@ from PIL import Image
 
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.sources.folder import IMAGE_ENDINGS
-from pdanet_tf.inference.marked_png import read_mark, save_marked
+from pdanet_tf.inference.marked_png import hash_pixels, read_mark, save_marked
 
 _KINDS = ("_labels", "_overlay")
-_SOURCE = "pdanet_tf source"  # key of the hash of the input image's path in a result
+_SOURCE = "pdanet_tf source"  # key of the hashes in a result, see `_mark`
 
 
 def find_images(arguments: Iterable[str]) -> tuple[list[Path], list[str]]:
@@ -82,8 +82,9 @@ def check_outputs(json: str | None, chart: str | None) -> None:
 class Results:
     """The result files in a folder: `NAME_labels.png` and `NAME_overlay.png` for an image NAME.
 
-    A result replaces an earlier result of the same image, and no other file. To recognise it,
-    each result contains a hash of the path of its image.
+    A result replaces an earlier result of the same image, and no other file, nor one whose pixels
+    have been changed since. To recognise it, each result contains a hash of the path of its image
+    and one of its own pixels.
 
     Args:
         folder: The folder. It is created when the first result is written.
@@ -121,19 +122,31 @@ class Results:
         """Checks the files that the results of an image would replace.
 
         Raises:
-            DataError: If one of them is not an earlier result of this image.
+            DataError: If one of them is not an earlier result of this image, or has other pixels
+                than when it was written.
         """
         for path in (self._path(image, kind) for kind in self.kinds):
-            if path.exists() and read_mark(path, _SOURCE) != _hash(image):
+            if path.exists() and not _is_result(path, image):
                 raise DataError(
-                    f"{path}: this file exists, and is not an earlier result of {image}. Choose "
-                    "another folder for the results"
+                    f"{path}: this file exists, and is not an earlier result of {image}, or has "
+                    "been changed since. Choose another folder for the results, or remove the file"
                 )
 
     def save(self, image: Path, kind: str, result: Image.Image) -> None:
         """Writes a result atomically."""
-        save_marked(result, self._path(image, kind), _SOURCE, _hash(image))
+        save_marked(result, self._path(image, kind), _SOURCE, _mark(image, result))
 
 
-def _hash(image: Path) -> str:
-    return hashlib.sha256(str(image.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
+def _mark(image: Path, result: Image.Image) -> str:
+    """Returns a hash of the path of an image and one of the pixels of its result."""
+    path = str(image.resolve()).encode("utf-8", "surrogateescape")
+    return f"{hashlib.sha256(path).hexdigest()} {hash_pixels(result)}"
+
+
+def _is_result(path: Path, image: Path) -> bool:
+    """Returns whether a file is a result of an image, and unchanged."""
+    try:
+        with Image.open(path, formats=["PNG"]) as result:
+            return result.info.get(_SOURCE) == _mark(image, result)
+    except Exception:  # Pillow raises errors of many kinds for files that are not images
+        return False

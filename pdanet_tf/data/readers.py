@@ -17,6 +17,10 @@ from pdanet_tf.data.problems import DataError, Problem
 PathLike = str | os.PathLike[str]
 # Pillow's modes with one value per pixel; of a palette image ("P") the indices are read.
 _INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
+# The formats that are read. Pillow knows many more: for EPS it starts Ghostscript, a program that
+# executes the file, and it recognises a format by the content, whatever the file is called.
+# A JPEG of several images ("MPO") counts as JPEG.
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP")
 # Formats that store the values of an annotation exactly, and whose values Pillow returns.
 _LABEL_FORMATS = ("PNG", "BMP", "DIB", "TIFF", "GIF")
 _LOSSY = ("jpeg", "tiff_jpeg", "webp")  # lossy compressions of TIFF
@@ -67,7 +71,7 @@ FileLike = PathLike | EncodedFile
 
 
 def read_image(path: FileLike, honour_orientation: bool = False) -> np.ndarray:
-    """Reads an image of any format that Pillow supports.
+    """Reads an image: BMP, GIF (its first frame), JPEG, PNG, TIFF or WebP, whatever its name is.
 
     Channels of 16 bits (and grey of 12 bits in a TIFF) are scaled from their whole range to 8
     bits. An image that uses only 11 or 12 of its 16 bits is therefore nearly black;
@@ -394,7 +398,7 @@ def _open(path: FileLike) -> Image.Image:
     if empty:
         raise DataError(Problem(str(path), "not an image", "the file is empty", _REPLACE))
     try:
-        image = Image.open(source)
+        image = Image.open(source, formats=IMAGE_FORMATS)
     except Exception as error:  # Pillow raises errors of any kind
         raise DataError(_open_problem(path, error)) from error
     if not (image.width and image.height):
@@ -429,8 +433,9 @@ def _open_problem(path: FileLike, error: Exception) -> Problem:
     if isinstance(error, PermissionError):
         text = "there is no permission to read this file"
         return Problem(str(path), "no permission", text, "Change its permissions")
-    # The message of an UnidentifiedImageError adds nothing.
-    if not isinstance(error, UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):  # whose own message adds nothing
+        text += "; expected BMP, GIF, JPEG, PNG, TIFF or WebP"
+    else:
         text += f": {_describe(error)}"
     return Problem(str(path), "not an image", text, _REPLACE)
 

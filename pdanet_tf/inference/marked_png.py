@@ -1,7 +1,9 @@
 """PNG files with a text chunk that identifies their source."""
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -27,9 +29,23 @@ def save_marked(image: Image.Image, path: Path, key: str, mark: str) -> None:
 
 
 def read_mark(path: Path, key: str) -> str | None:
-    """Returns the mark of a file; None if it has no such mark, or is not a readable image."""
+    """Returns the mark of a file; None if it has no such mark, or is not a readable PNG."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=["PNG"]) as image:
             return image.info.get(key)
     except Exception:  # Pillow raises errors of many kinds for files that are not images
         return None
+
+
+def hash_pixels(image: Image.Image) -> str:
+    """Returns a hash of the values of an image, the same before saving and after reading as PNG.
+
+    Args:
+        image: The image, with 8 or 16 bits per channel. Of a palette image the indices are hashed.
+    """
+    values = np.asarray(image)
+    if values.dtype != "uint8":
+        values = values.astype("uint16")  # some versions of Pillow read 16 bits as 32
+    digest = hashlib.sha256(str(values.shape).encode())
+    digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()

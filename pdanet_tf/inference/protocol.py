@@ -3,7 +3,12 @@
 import itertools
 from dataclasses import dataclass
 
-from pdanet_tf.base.fields import check_fields
+from PIL import Image
+
+from pdanet_tf.base.fields import check_fields, shorten
+from pdanet_tf.data.problems import DataError
+
+_LARGEST = 65_535  # largest side of a JPEG
 
 
 @dataclass(frozen=True)
@@ -14,6 +19,10 @@ class Protocol:
     its long side would exceed `max_size`. Then both sides are rounded up to multiples of 8. The
     probabilities are averaged over the sizes. This is the protocol of the reference, which uses
     450, or 300, 375, 450, 525 and 600.
+
+    The settings of a model may come from a stranger, and must not ask for any amount of memory:
+    no side may exceed 65,535 pixels, and an image may not be resized to more pixels than the
+    reader accepts, see `pdanet_tf.data.read_image`.
 
     Attributes:
         short_edges: Short edges in pixels, or None for the image's own size.
@@ -38,14 +47,18 @@ class Protocol:
     def __post_init__(self) -> None:
         check_fields(self)
         edges = self.short_edges
-        if (edges is not None and (not edges or min(edges) < 1)) or self.max_size < 1:
+        sides = (self.max_size,) if edges is None else (*edges, self.max_size)
+        if edges == () or not all(1 <= side <= _LARGEST for side in sides):
             raise ValueError(
-                "short_edges and max_size must be at least 1. "
-                f"Received: short_edges={edges}, max_size={self.max_size}"
+                f"short_edges and max_size must be from 1 to {_LARGEST:,} pixels. "
+                f"Received: short_edges={shorten(edges)}, max_size={self.max_size}"
             )
         crop, stride = self.crop_size, self.stride
-        if crop is not None and (min(crop) < 8 or any(side % 8 for side in crop)):
-            raise ValueError(f"crop_size must be multiples of 8. Received: crop_size={crop}")
+        if crop is not None and not all(8 <= side <= _LARGEST and side % 8 == 0 for side in crop):
+            raise ValueError(
+                f"crop_size must be multiples of 8, up to {_LARGEST:,} pixels. "
+                f"Received: crop_size={crop}"
+            )
         if stride is not None and crop is None:
             raise ValueError(f"stride requires crop_size. Received: stride={stride}")
         if stride is not None and not all(
@@ -57,8 +70,22 @@ class Protocol:
             )
 
     def sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
-        """Returns every (height, width) to which an image of the given size is resized."""
-        return [self._size(size, edge) for edge in self.short_edges or (min(size),)]
+        """Returns every (height, width) to which an image of the given size is resized.
+
+        Raises:
+            DataError: If they have more pixels in all than 2 x `PIL.Image.MAX_IMAGE_PIXELS`.
+        """
+        sizes = [self._size(size, edge) for edge in self.short_edges or (min(size),)]
+        pixels = sum(height * width for height, width in sizes)
+        limit = Image.MAX_IMAGE_PIXELS
+        if limit is not None and pixels > 2 * limit:
+            raise DataError(
+                f"short_edges={shorten(self.short_edges)} and max_size={self.max_size} resize an "
+                f"image of {size[0]} x {size[1]} pixels (height x width) to {pixels:,} pixels, "
+                f"more than the limit of {2 * limit:,}, which protects the memory. Choose smaller "
+                "ones, or raise PIL.Image.MAX_IMAGE_PIXELS (command line: PDANET_TF_MAX_PIXELS)"
+            )
+        return sizes
 
     def _size(self, size: tuple[int, int], short_edge: int) -> tuple[int, int]:
         scale = min(short_edge / min(size), self.max_size / max(size))

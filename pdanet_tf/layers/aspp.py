@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from pdanet_tf.base.types import Shape, Tensor
+from pdanet_tf.layers.arguments import check_all_positive, check_positive
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.initializers import head_beta
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling
@@ -30,7 +31,8 @@ class AtrousSpatialPyramidPooling(keras.layers.Layer):
         Input `(batch, height, width, channels)`, output `(batch, height, width, filters)`.
 
     Raises:
-        ValueError: If there are no rates, or one is below 1.
+        ValueError: If `dilation_rates` is not a sequence of integers, is empty, or holds a number
+            below 1; or if `filters` is below 1.
     """
 
     # The batch norm of the image's average has one value per image and channel.
@@ -40,13 +42,8 @@ class AtrousSpatialPyramidPooling(keras.layers.Layer):
         self, filters: int = 256, dilation_rates: Sequence[int] = (6, 12, 18), **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if not dilation_rates or min(dilation_rates) < 1:
-            raise ValueError(
-                "dilation_rates must hold at least one rate, and none below 1. "
-                f"Received: dilation_rates={tuple(dilation_rates)}"
-            )
-        self.filters = filters
-        self.dilation_rates = tuple(dilation_rates)
+        self.filters = check_positive("filters", filters)
+        self.dilation_rates = check_all_positive("dilation_rates", dilation_rates)
         self.pool = AdaptiveAveragePooling(1, dtype=self.dtype_policy, name="pool")
         self.branches = [
             self._conv(1, "branch_0"),

@@ -11,6 +11,7 @@ from keras import ops
 
 from pdanet_tf.base.shapes import channels_of
 from pdanet_tf.base.types import Shape, Tensor
+from pdanet_tf.layers.arguments import check_positive
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.heads import Classifier
 from pdanet_tf.layers.initializers import head_beta, head_kernel
@@ -64,9 +65,7 @@ class PositionAttention(_ResidualAttention):
 
     def __init__(self, reduction: int = 8, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if reduction < 1:
-            raise ValueError(f"reduction must be at least 1. Received: reduction={reduction}")
-        self.reduction = reduction
+        self.reduction = check_positive("reduction", reduction)
 
     def build(self, input_shape: Shape) -> None:
         """Creates the projections to query, key and value."""

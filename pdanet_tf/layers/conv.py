@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from pdanet_tf.base.types import Shape, Tensor
+from pdanet_tf.layers.arguments import check_positive
 from pdanet_tf.layers.batch_norm import BatchNorm
 from pdanet_tf.layers.initializers import head_kernel
 from pdanet_tf.ops.convolution import same_conv
@@ -32,6 +33,10 @@ class ConvBatchNorm(keras.layers.Layer):
     Shapes:
         Input `(batch, height, width, channels)`, output
         `(batch, ceil(height / strides), ceil(width / strides), filters)`.
+
+    Raises:
+        ValueError: If a number is below 1, or `kernel_size` is even: its padding would not be
+            symmetric.
     """
 
     def __init__(
@@ -46,10 +51,12 @@ class ConvBatchNorm(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.filters = filters
-        self.kernel_size = kernel_size
-        self.strides = strides
-        self.dilation_rate = dilation_rate
+        self.filters = check_positive("filters", filters)
+        self.kernel_size = check_positive("kernel_size", kernel_size)
+        self.strides = check_positive("strides", strides)
+        self.dilation_rate = check_positive("dilation_rate", dilation_rate)
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd. Received: kernel_size={kernel_size}")
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer) or head_kernel()
         self.beta_initializer = keras.initializers.get(beta_initializer)

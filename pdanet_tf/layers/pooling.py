@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from pdanet_tf.base.types import Shape, Tensor
+from pdanet_tf.layers.arguments import check_positive
 from pdanet_tf.ops.precision import full_precision_dtype
 
 
@@ -31,9 +32,7 @@ class AdaptiveAveragePooling(keras.layers.Layer):
 
     def __init__(self, output_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if output_size < 1:
-            raise ValueError(f"output_size must be at least 1. Received: output_size={output_size}")
-        self.output_size = output_size
+        self.output_size = check_positive("output_size", output_size)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Averages rows, then columns."""
@@ -75,11 +74,14 @@ class DenseMaxPooling(keras.layers.Layer):
 
     Shapes:
         Input and output `(batch, height, width, channels)`.
+
+    Raises:
+        ValueError: If `dilation_rate` is below 1.
     """
 
     def __init__(self, dilation_rate: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dilation_rate = dilation_rate
+        self.dilation_rate = check_positive("dilation_rate", dilation_rate)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Takes the maximum over rows, then over columns."""

@@ -8,6 +8,7 @@ from keras import ops
 
 from pdanet_tf.base.shapes import channels_of
 from pdanet_tf.base.types import Shape, Tensor
+from pdanet_tf.layers.arguments import check_all_positive, check_positive
 from pdanet_tf.layers.attention import DualAttention
 from pdanet_tf.layers.batch_norm import BatchNorm
 from pdanet_tf.layers.conv import ConvBatchNorm
@@ -37,7 +38,8 @@ class PyramidPooling(keras.layers.Layer):
         list of one `(batch, n, n, filters)` for each scale n.
 
     Raises:
-        ValueError: If `pool_scales` is empty or holds a number below 1.
+        ValueError: If `pool_scales` is not a sequence of integers, is empty, or holds a number
+            below 1; or if `filters` is below 1.
     """
 
     def __init__(
@@ -48,10 +50,8 @@ class PyramidPooling(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not pool_scales:
-            raise ValueError("pool_scales must hold at least one scale. Received: pool_scales=()")
-        self.filters = filters
-        self.pool_scales = tuple(pool_scales)
+        self.filters = check_positive("filters", filters)
+        self.pool_scales = check_all_positive("pool_scales", pool_scales)
         self.upsample = upsample
         self.pools = [
             AdaptiveAveragePooling(scale, dtype=self.dtype_policy) for scale in self.pool_scales

@@ -7,7 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from pdanet_tf.base.fields import convert_field
 from pdanet_tf.base.types import Shape, Tensor
+from pdanet_tf.layers.arguments import check_positive
 from pdanet_tf.ops.grid import CellGrid
 from pdanet_tf.ops.resize import bilinear_resize
 
@@ -29,11 +31,15 @@ class BilinearResizeLike(keras.layers.Layer):
         Inputs `[images, like]` with images `(batch, height, width, channels)` and like
         `(batch, like_height, like_width, any)`; output
         `(batch, like_height, like_width, channels)`, in the dtype of the first input.
+
+    Raises:
+        ValueError: If `stride` is below 1, or `first` is not a finite number.
     """
 
     def __init__(self, stride: int | None = None, first: float = 0.0, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.grid = None if stride is None else CellGrid(stride, first)
+        first = convert_field("first", first, float)
+        self.grid = None if stride is None else CellGrid(check_positive("stride", stride), first)
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         """Resizes the first input to the size of the second."""

@@ -12,6 +12,7 @@ import keras
 from pdanet_tf.backbones.registry import RESNETS, VGG16
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import AtrousSpatialPyramidPooling, Classifier, ConvBatchNorm, ScoreSum
+from pdanet_tf.layers.arguments import check_all_positive
 from pdanet_tf.layers.initializers import head_beta, head_kernel
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import (
@@ -43,16 +44,21 @@ def atrous_head(
     Args:
         stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
         num_classes: Number of classes.
-        dropout: Rate of the dropout after both hidden layers.
+        dropout: Rate of the dropout after both hidden layers. Without hidden layers the head has
+            no dropout, as in the paper.
         dilation_rates: Rate of each branch.
         hidden_filters: Width of VGG's layers fc6 (3 x 3, dilated) and fc7 (1 x 1) in each branch;
             None for branches of a single dilated 3 x 3 convolution, as on ResNets.
 
     Returns:
         Logits, `(batch, height, width, num_classes)`.
+
+    Raises:
+        ValueError: If `dilation_rates` is not a sequence of integers, is empty, or holds a number
+            below 1.
     """
     scores = []
-    for index, rate in enumerate(dilation_rates):
+    for index, rate in enumerate(check_all_positive("dilation_rates", dilation_rates)):
         x, name = stages["C5"], f"branch_{index}"
         dilated = {"kernel_size": 3, "dilation_rate": rate}
         classifier = dilated
@@ -100,7 +106,11 @@ def deeplabv2(
     dropout: float = 0.5,
     **options: Any,
 ) -> keras.Model:
-    """DeepLab v2: atrous spatial pyramid pooling, the scores of four rates summed."""
+    """DeepLab v2: atrous spatial pyramid pooling, the scores of four rates summed.
+
+    On ResNet101 only the auxiliary head has dropout, so `dropout` is its rate and changes nothing
+    without `aux_head`.
+    """
     return segmentation_model(
         "deeplabv2",
         backbone,
@@ -163,7 +173,7 @@ def deeplabv3(
     backbone: keras.Model, dilation_rates: Sequence[int] | None = None, **options: Any
 ) -> keras.Model:
     """DeepLab v3: atrous spatial pyramid pooling with the image's average."""
-    rates = dilation_rates or _rates(backbone)
+    rates = _rates(backbone) if dilation_rates is None else dilation_rates
     return segmentation_model(
         "deeplabv3", backbone, deeplabv3_head, dilation_rates=rates, **options
     )
@@ -177,7 +187,7 @@ def deeplabv3plus(
     strides = used_strides(backbone, ("C2", "C5"))
     if strides["C2"] >= strides["C5"]:
         raise strides_error(backbone, strides, "C2, whose details are added, must be finer than C5")
-    rates = dilation_rates or _rates(backbone)
+    rates = _rates(backbone) if dilation_rates is None else dilation_rates
     return segmentation_model(
         "deeplabv3plus",
         backbone,

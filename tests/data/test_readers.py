@@ -237,7 +237,11 @@ def _long_text():
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (b"no image", "not an image that can be read. Replace or remove the file"),
+        (
+            b"no image",
+            "not an image that can be read; expected BMP, GIF, JPEG, PNG, TIFF or WebP. Replace or "
+            "remove the file",
+        ),
         (_cut_phys(), "Truncated pHYs chunk"),
         (_long_text(), "too large"),
         (png(8, list(range(200)))[:-100], "cannot be read"),
@@ -253,6 +257,20 @@ def test_what_cannot_be_read_is_named(content, message, tmp_path):
                 read(source)
             assert str(caught.value).startswith(f"{name}: ")
             assert message in str(caught.value)
+
+
+def test_the_formats_that_are_read(tmp_path):
+    image = Image.fromarray(noise())
+    path = tmp_path / "image.any"
+    for name in ("BMP", "DIB", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP"):
+        more = {"save_all": True, "append_images": [image]} if name == "MPO" else {}
+        image.save(path, name, **more)
+        assert read_image(path).shape == noise().shape, name
+    for name in ("EPS", "PPM", "TGA", "ICO", "PDF"):
+        image.save(path, name)
+        for read in READERS:
+            with pytest.raises(DataError, match=r"image\.any: .*expected BMP, GIF, JPEG, PNG"):
+                read(path)
 
 
 def test_a_folder_a_missing_file_and_one_that_may_not_be_read(tmp_path, monkeypatch):

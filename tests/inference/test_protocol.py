@@ -1,12 +1,14 @@
 """The protocol, compared with a twin in plain NumPy on images of odd sizes."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 import pdanet_tf
-from pdanet_tf.data import load_dataset
+from pdanet_tf.data import DataError, load_dataset
 from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings
@@ -132,6 +134,12 @@ def test_the_whole_protocol_is_kept_beside_a_model(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"short_edges": ()}, r"from 1 to 65,535 pixels. Received: short_edges=\(\)"),
+        ({"short_edges": (0,)}, r"from 1 to 65,535 pixels. Received: short_edges=\(0,\)"),
+        ({"short_edges": (450, 2**40), "max_size": 1000}, r"short_edges=\(450, 1099511627776\)"),
+        ({"max_size": 0}, "max_size=0"),
+        ({"max_size": 65_536}, "from 1 to 65,535 pixels.*max_size=65536"),
+        ({"crop_size": (2**40, 8)}, r"up to 65,535 pixels.*crop_size=\(1099511627776, 8\)"),
         ({"crop_size": (20, 24)}, "multiples of 8"),
         ({"crop_size": (0, 24)}, "multiples of 8"),
         ({"stride": (8, 8)}, "stride requires crop_size"),
@@ -142,3 +150,22 @@ def test_the_whole_protocol_is_kept_beside_a_model(tmp_path):
 def test_protocols_that_are_none(arguments, message):
     with pytest.raises(ValueError, match=message):
         Protocol(**arguments)
+
+
+def test_settings_cannot_ask_for_any_amount_of_memory(tmp_path, monkeypatch):
+    settings = InferenceSettings(pdanet_tf.data.Classes.numbered(3), Protocol())
+    settings.save(tmp_path)
+    path = tmp_path / "inference.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "short_edges": [2**40], "max_size": 2**50}))
+    with pytest.raises(ValueError, match=r"inference\.json: .*from 1 to 65,535 pixels"):
+        InferenceSettings.load_for(tmp_path / "model.keras")
+    # The largest ones are accepted, and refused for an image that would become too large.
+    protocol = Protocol(short_edges=(65_535, 8), max_size=65_535)
+    assert protocol.sizes((1, 30_000)) == [(8, 65_536), (8, 65_536)]
+    with pytest.raises(
+        DataError, match=r"3 x 4 pixels .* to 3,221,\d{3},\d{3} pixels.* limit of 178,956,970"
+    ):
+        protocol.sizes((3, 4))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert protocol.sizes((3, 4)) == [(49152, 65536), (8, 16)]

@@ -695,6 +695,31 @@ def test_bad_arguments(arguments, message):
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "deeplab_largefov_vgg16",
+        "deeplabv2_vgg16",
+        "deeplabv2_resnet101",
+        "deeplabv3_resnet18",
+        "deeplabv3plus_resnet18",
+    ],
+)
+@pytest.mark.parametrize("rates", [(), (6, 0), "12", 6])
+def test_bad_dilation_rates(name, rates):
+    stages = backbone({"C2": 4, "C5": 16})
+    with pytest.raises(ValueError, match=r"^dilation_rates must .*Received: dilation_rates="):
+        pdanet_tf.build_model(name, num_classes=2, backbone=stages, dilation_rates=rates)
+
+
+@pytest.mark.parametrize("name", ["pspnet_resnet18", "pdanet_resnet18"])
+@pytest.mark.parametrize("scales", [(), (1, 0), "12", 6])
+def test_bad_pool_scales(name, scales):
+    stages = backbone({"C5": 16})
+    with pytest.raises(ValueError, match=r"^pool_scales must .*Received: pool_scales="):
+        pdanet_tf.build_model(name, num_classes=2, backbone=stages, pool_scales=scales)
+
+
+@pytest.mark.parametrize(
     ("name", "option", "message"),
     [
         ("fcn_resnet18", "reduction", "no option 'reduction'. Options of its head: dropout"),

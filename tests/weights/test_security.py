@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import sys
 import zipfile
@@ -9,8 +10,19 @@ from pathlib import Path
 
 import h5py
 import pytest
+from PIL import EpsImagePlugin, Image
 
 import pdanet_tf
+from pdanet_tf.cli.images import find_images
+from pdanet_tf.data import DataError, read_image, read_label
+from pdanet_tf.data.readers import (
+    EncodedFile,
+    image_mode,
+    image_size,
+    inspect_image,
+    is_sideways,
+)
+from pdanet_tf.inference.marked_png import read_mark
 from pdanet_tf.weights.files import load_keras_file
 
 MODEL = "segnet_basic"
@@ -110,6 +122,49 @@ def test_weights_in_another_file_are_not_read(model, point_to, tmp_path):
     rewrite(tmp_path / "attack.keras", "model.weights.h5", redirect_content)
     with pytest.raises(ValueError, match=r"attack\.keras.*Not allowed"):
         load_keras_file(tmp_path / "attack.keras")
+
+
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 8 8
+%%EndComments
+showpage
+%%EOF
+"""
+
+
+def test_an_image_file_starts_no_program(tmp_path, monkeypatch):
+    """Pillow starts Ghostscript for a file that begins as EPS, whatever its name is."""
+    programs, mark = tmp_path / "programs", tmp_path / "executed"
+    programs.mkdir()
+    (programs / "gs").write_text(f"#!/bin/sh\n: > '{mark}'\n")
+    (programs / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # where Pillow remembers its search
+    path = tmp_path / "a_labels.jpg"
+    path.write_bytes(EPS)
+    with pytest.raises(OSError), Image.open(path) as image:  # noqa: PT011 - of the false program
+        image.load()
+    assert mark.exists()
+    mark.unlink()
+    for source in (path, EncodedFile("in a zip", EPS)):
+        for read in (read_image, read_label, inspect_image, image_size, image_mode, is_sideways):
+            with pytest.raises(DataError, match="expected BMP, GIF, JPEG, PNG, TIFF or WebP"):
+                read(source)
+    assert read_mark(path, "source") is None
+    assert find_images([str(tmp_path)]) == ([path], [])
+    assert not mark.exists()
+
+
+def test_every_image_is_opened_with_a_list_of_formats():
+    unlimited = [
+        f"{path}:{node.lineno}"
+        for path in Path(pdanet_tf.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and re.search(r"\bImage\.open$", ast.unparse(node.func))
+        and "formats" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert not unlimited
 
 
 def test_the_package_neither_unpickles_nor_evaluates_text():
