@@ -66,6 +66,8 @@ class PyramidFusion(ConvBatchNorm):
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(filters, 3, beta_initializer=head_beta(), **kwargs)
 
+    # The overrides below take a list of shapes, where `ConvBatchNorm` takes one shape. The class is
+    # a subclass all the same, for its convolution, batch norm, folding and serialisation.
     def build(self, input_shape: Sequence[Shape]) -> None:  # type: ignore[override]
         """Creates the kernel over all channels, and the batch norm's variables."""
         if len(input_shape) < 2 or not all(

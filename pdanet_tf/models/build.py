@@ -13,9 +13,9 @@ from pdanet_tf.base.catalog import FAMILIES
 from pdanet_tf.base.fields import convert_field
 from pdanet_tf.models.registry import ModelEntry, find_model
 from pdanet_tf.ops.precision import dtype_policy
-from pdanet_tf.weights.files import check_published, load_published, load_weights
+from pdanet_tf.weights.files import load_weights
 from pdanet_tf.weights.imagenet import load_imagenet_weights, weights_source
-from pdanet_tf.weights.published import CHECKPOINTS
+from pdanet_tf.weights.published import CHECKPOINTS, check_published, load_published
 
 
 def build_model(

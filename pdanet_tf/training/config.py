@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pdanet_tf.base.choices import check_precision
+from pdanet_tf.base.choices import DATASETS, OUTPUT_STRIDES, check_precision
 from pdanet_tf.base.fields import check_fields, convert_field, from_mapping, shorten
 from pdanet_tf.base.ignore_labels import ignored_values
 from pdanet_tf.files import one_line, read_json, write_atomically
@@ -33,7 +33,6 @@ _OPTIONS_OF = {
 }
 RECIPES = tuple(_DEFAULTS)
 _LONGEST_REASON = 350  # characters of a message about a file
-_OUTPUT_STRIDES = (8, 16, 32)
 
 
 def _option(default: Any, text: str) -> Any:
@@ -81,7 +80,7 @@ class TrainConfig:
 
     output_dir: str = _option("runs/pdanet", "folder for the files of the run")
     model: str = _option("pdanet_resnet18", "name of the model")
-    dataset: str = _option("synthetic", "synthetic, camvid, ade20k or folder")
+    dataset: str = _option("synthetic", " or ".join((", ".join(DATASETS[:-1]), DATASETS[-1])))
     data_dir: str | None = _option(None, "folder of the data set")
     num_classes: int | None = _option(None, "number of classes; for the data set 'folder'")
     class_names: tuple[str, ...] | None = _option(None, "names of the classes; for 'folder'")
@@ -197,9 +196,9 @@ class TrainConfig:
             raise ValueError(
                 f"dropout must be at least 0 and below 1. Received: dropout={self.dropout}"
             )
-        if self.output_stride is not None and self.output_stride not in _OUTPUT_STRIDES:
+        if self.output_stride is not None and self.output_stride not in OUTPUT_STRIDES:
             raise ValueError(
-                f"output_stride must be one of {_OUTPUT_STRIDES}. "
+                f"output_stride must be one of {OUTPUT_STRIDES}. "
                 f"Received: output_stride={self.output_stride}"
             )
         if self.scale_range is not None:
