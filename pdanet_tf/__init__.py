@@ -6,6 +6,7 @@ imported on first use.
 
 import sys
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -67,7 +68,8 @@ __getattr__ = lazy_attributes(
 
 
 def __dir__() -> list[str]:
-    return __all__
+    modules = (module.name for module in iter_modules(__path__) if module.name != "base")
+    return sorted({*__all__, *modules})
 
 
 # Keras finds the classes of a `.keras` file only after their modules have been imported.

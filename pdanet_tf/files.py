@@ -20,6 +20,7 @@ except ImportError:  # Windows does not have it
     fcntl = None
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file
+_JSON_TYPES = {list: "an array", str: "a string", bool: "true or false", type(None): "null"}
 _ENDING = ".tmp"
 _LOCK_FILE = ".lock"  # in the temporary folder of `whole_folder`
 
@@ -219,15 +220,27 @@ def read_json(path: Path) -> dict[str, Any]:
             the file.
     """
     try:
-        content = json.loads(path.read_bytes().decode("utf-8"))
+        # Editors on Windows begin UTF-8 files with a byte order mark.
+        content = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_unique_names)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON in UTF-8: {one_line(error)}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object, found {type(content).__name__}")
+        found = _JSON_TYPES.get(type(content), "a number")
+        raise ValueError(f"{path}: expected a JSON object, found {found}")
     return content
 
 
-def one_line(error: Exception, length: int = 200) -> str:
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Builds an object; Python would keep the last of several values of one name."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"more than one value for {', '.join(map(repr, twice))}")
+    return content
+
+
+def one_line(error: BaseException, length: int = 200) -> str:
     """Returns the message of an error, shortened to one line of at most `length` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= length else f"{text[: length - 3]}..."

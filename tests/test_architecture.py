@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import pdanet_tf
-
-PACKAGE = Path(pdanet_tf.__file__).parent
+# The files are read, not imported: a circular import would stop pytest before any rule is checked.
+PACKAGE = Path(__file__).parents[1] / "pdanet_tf"
 # From the ground up: a package may import from itself and from those of lower storeys.
 STOREYS = (
     ("pdanet_tf.base", "pdanet_tf.files", "pdanet_tf.version"),
@@ -25,8 +24,12 @@ STOREYS = (
     ("pdanet_tf",),
     ("pdanet_tf.cli",),
 )
-# Where TensorFlow is the point.
+# Where TensorFlow is the point. What counts is a statement `import tensorflow...` or `from
+# tensorflow...`, and a call of `import_module` or `__import__` with such a name as a constant,
+# anywhere in the file. Not counted are other packages that import TensorFlow themselves, such as
+# `tensorflow_datasets` (in `pdanet_tf.data`), and names that are known only at run time.
 NEEDS_TENSORFLOW = {
+    "pdanet_tf.base.startup",  # in a function that imports it without its log
     "pdanet_tf.benchmark.flops",  # inside functions, on the TensorFlow backend
     "pdanet_tf.data.batches.pipeline",
     "pdanet_tf.export.saved_model",
@@ -46,13 +49,40 @@ MODULES = {
 
 
 def imports(path):
-    """Every module that a file imports, wherever in the file."""
+    """Every module that a file imports, wherever in the file, also by a constant string."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            assert node.level == 0, (
+                f"{path.name}, line {node.lineno}: write the whole name of the module, "
+                "not a relative import"
+            )
             yield node.module
+        elif isinstance(node, ast.Call) and re.fullmatch(
+            r"(.*\.)?(import_module|__import__)", ast.unparse(node.func)
+        ):
+            names = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "name")]
+            yield from (
+                name.value
+                for name in names
+                if isinstance(name, ast.Constant) and isinstance(name.value, str)
+            )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import tensorflow as tf",
+        "def f():\n    from tensorflow import nn",
+        "import_module('tensorflow').config",
+        "importlib.import_module(name='tensorflow')",
+        "__import__('tensorflow')",
+    ],
+)
+def test_imports_are_found_however_they_are_written(code, tmp_path):
+    (tmp_path / "module.py").write_text(code)
+    assert [*imports(tmp_path / "module.py")] == ["tensorflow"]
 
 
 def package(module):
@@ -61,15 +91,51 @@ def package(module):
 
 
 def storey(module):
-    (found,) = (index for index, names in enumerate(STOREYS) if package(module) in names)
-    return found
+    """Returns how far up in `STOREYS` the package of a module is, from 0."""
+    found = [index for index, names in enumerate(STOREYS) if package(module) in names]
+    assert found, (
+        f"{package(module)} has no storey: add it to STOREYS in tests/test_architecture.py, above "
+        "all that it imports, and to the picture in CONTRIBUTING.md"
+    )
+    return found[0]
+
+
+def test_every_package_has_one_storey():
+    for module in MODULES:
+        assert storey(module) >= 0
+    listed = [name for names in STOREYS for name in names]
+    assert sorted(listed) == sorted({package(module) for module in MODULES})
+
+
+def wrong_direction(module, imported):
+    """Returns what is wrong with an import, and what to do about it; None if nothing is."""
+    if imported.split(".")[0] != "pdanet_tf" or package(imported) == package(module):
+        return None
+    if storey(imported) < storey(module):
+        return None
+    place = "beside" if storey(imported) == storey(module) else "above"
+    return (
+        f"{package(module)} may not import {package(imported)}, which is {place} it in STOREYS: "
+        f"{module} imports {imported}. Move what both use to a package below both, or pass it in "
+        "as an argument"
+    )
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_downwards(module):
     for imported in imports(MODULES[module]):
-        if imported.split(".")[0] == "pdanet_tf" and package(imported) != package(module):
-            assert storey(imported) < storey(module), f"{module} imports {imported}"
+        fault = wrong_direction(module, imported)
+        assert fault is None, fault
+
+
+def test_the_message_about_a_wrong_direction():
+    assert wrong_direction("pdanet_tf.models.fcn", "pdanet_tf.layers.conv") is None
+    fault = wrong_direction("pdanet_tf.layers.conv", "pdanet_tf.models.build")
+    assert re.match(r"pdanet_tf\.layers may not import pdanet_tf\.models, which is above", fault)
+    fault = wrong_direction("pdanet_tf.layers.conv", "pdanet_tf.data.load")
+    assert "pdanet_tf.data, which is beside it" in fault
+    with pytest.raises(AssertionError, match=r"pdanet_tf\.new has no storey: add it to STOREYS"):
+        wrong_direction("pdanet_tf.layers.conv", "pdanet_tf.new")
 
 
 def definitions(module):
@@ -83,21 +149,41 @@ def definitions(module):
             yield node.target.id
 
 
+def wrong_home(module, home, name):
+    """Returns what is wrong with `from home import name`, and what to do; None if nothing is."""
+    if f"{home}.{name}" in MODULES:
+        return None
+    if home not in MODULES:
+        return f"{module} imports from {home}, which does not exist"
+    if name in listed_names(module):
+        if home.startswith(f"{module}."):
+            return None
+        return f"{module} lists {name} in __all__, but {home} is not one of its own modules"
+    if MODULES[home].name == "__init__.py" or name in definitions(home):
+        return None
+    homes = [other for other in MODULES if name in definitions(other)]
+    advice = f"import it from {' or '.join(homes)}" if homes else "no module defines it"
+    return f"{module} imports {name} from {home}, which does not define it: {advice}"
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_names_are_imported_from_where_they_are_defined(module):
     """A package lists its own names; no other module hands on what it does not define."""
     if module == "pdanet_tf.convert":  # the public name of `pdanet_tf.weights.torch`
         return
     for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
-        if not isinstance(node, ast.ImportFrom) or not node.module.startswith("pdanet_tf"):
-            continue
-        for alias in node.names:
-            if f"{node.module}.{alias.name}" in MODULES:  # a module
-                continue
-            if alias.name in listed_names(module):
-                assert node.module.startswith(f"{module}."), f"{module} lists {alias.name}"
-            if MODULES[node.module].name != "__init__.py":
-                assert alias.name in definitions(node.module), f"{module}: {alias.name}"
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("pdanet_tf"):
+            for alias in node.names:
+                fault = wrong_home(module, node.module, alias.name)
+                assert fault is None, fault
+
+
+def test_the_message_about_a_name_from_another_module():
+    assert wrong_home("pdanet_tf.models.fcn", "pdanet_tf.layers.conv", "ConvBatchNorm") is None
+    assert wrong_home("pdanet_tf.models.fcn", "pdanet_tf.models.build", "segmentation_model") == (
+        "pdanet_tf.models.fcn imports segmentation_model from pdanet_tf.models.build, which does "
+        "not define it: import it from pdanet_tf.models.segmentation"
+    )
 
 
 def listed_names(module):
@@ -114,18 +200,31 @@ def test_tensorflow_is_imported_only_where_it_is_the_point():
         for module, path in MODULES.items()
         if any(name.split(".")[0] == "tensorflow" for name in imports(path))
     }
-    assert found == NEEDS_TENSORFLOW
+    new, gone = sorted(found - NEEDS_TENSORFLOW), sorted(NEEDS_TENSORFLOW - found)
+    assert not new, (
+        f"TensorFlow is imported in {', '.join(new)}: use keras.ops; where TensorFlow is the "
+        "point, add the module to NEEDS_TENSORFLOW in tests/test_architecture.py"
+    )
+    assert not gone, (
+        f"TensorFlow is no longer imported in {', '.join(gone)}: remove it from NEEDS_TENSORFLOW "
+        "in tests/test_architecture.py"
+    )
 
 
 def test_no_assert_in_the_package():
     for module, path in MODULES.items():
-        nodes = ast.walk(ast.parse(path.read_text("utf-8")))
-        assert not any(isinstance(node, ast.Assert) for node in nodes), module
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            assert not isinstance(node, ast.Assert), (
+                f"{module}, line {node.lineno}: raise an error in place of `assert`"
+            )
 
 
 def test_every_public_name_can_be_had():
+    import pdanet_tf
+
     for name in pdanet_tf.__all__:
         assert hasattr(pdanet_tf, name), name
+    assert {"layers", "losses", "build_model"} <= {*dir(pdanet_tf)}
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = pdanet_tf.nonsense
 

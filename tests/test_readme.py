@@ -2,15 +2,21 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import pdanet_tf
 from pdanet_tf.base.catalog import FAMILIES
 from pdanet_tf.cli.options import make_parser
+from pdanet_tf.inference.predictor import Predictor
+from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.models import registry
 from pdanet_tf.weights.published import CHECKPOINTS
 from tests.test_architecture import STOREYS
@@ -89,7 +95,7 @@ def registered(monkeypatch):
 
 @pytest.mark.usefixtures("registered")
 def test_a_head_and_a_backbone_of_the_users_own():
-    head, backbone, _ = blocks("python", CONTRIBUTING)
+    head, backbone, _ = blocks("python", CONTRIBUTING)  # the third has a test of its own
     assert len([line for line in head.splitlines() if line]) <= 10
     exec(head, {"__name__": "my_head"})
     model = pdanet_tf.build_model("linear_resnet18", 3, output_stride=32, aux_head=True)
@@ -102,6 +108,44 @@ def test_a_head_and_a_backbone_of_the_users_own():
     exec(backbone, names)
     assert names["model"].name == "fcn_own"
     assert names["model"](images).shape == (1, 33, 47, 5)
+
+
+def test_the_serving_signature_is_pasted_and_answers(tmp_path):
+    path = ROOT / "pdanet_tf" / "export" / "saved_model.py"
+    _, pasted, _ = re.split(r"^    \.\.\.  # .*\n", blocks("python", CONTRIBUTING)[2], flags=re.M)
+    source, (place, *_) = path.read_text("utf-8"), pasted.splitlines(keepends=True)
+    assert source.count(place) == 1
+    source = source.replace(place, pasted)
+    for command in (["format", "--check"], ["check"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(path), "-"]
+        done = subprocess.run(ruff, input=source, capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stdout + done.stderr
+    module = {"__name__": "pasted"}
+    exec(source, module)
+    keras.utils.set_random_seed(2)  # some draws of the weights give one class everywhere
+    names = {}
+    exec(blocks("python", CONTRIBUTING)[1], names)
+    folder = module["export_saved_model"](names["model"], tmp_path / "1", Protocol())
+    signatures = tf.saved_model.load(str(folder)).signatures
+    assert {*signatures} == {"serving_default", "label_images"}
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 56, 3)).astype("uint8")
+    found = signatures["label_images"](images=tf.constant(images))["label_maps"]
+    predictor = Predictor(names["model"], Protocol())
+    expected = np.stack([predictor.label_map(image) for image in images])
+    assert found.dtype == tf.int32
+    assert len(np.unique(expected)) > 1
+    assert np.mean(found.numpy() == expected) > 0.999
+
+
+def test_the_commands_of_contributing_name_what_exists():
+    lines = [line for block in blocks("sh", CONTRIBUTING) for line in block.splitlines()]
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in re.findall(r"^make (\S+)", "\n".join(lines), re.MULTILINE):
+        assert f"\n{target}:" in makefile, target
+    for path in re.findall(r"\btests(?:/[\w.]+)+", "\n".join(lines)):
+        assert (ROOT / path).exists(), path
+    for module in re.findall(r"-m (benchmarks\.\w+)", "\n".join(lines)):
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
 
 
 def test_the_layout_that_contributing_draws_is_the_tested_one():

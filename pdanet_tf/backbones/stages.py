@@ -1,4 +1,4 @@
-"""Models of other packages as backbones, strides of stages, and where the cells of features lie."""
+"""Models of other packages as backbones; strides of stages; positions of features in the image."""
 
 from collections.abc import Callable
 from typing import Any

@@ -26,7 +26,7 @@ def download(url: str, path: Path, known_hash: str | None = None, advice: str = 
         OSError: If the file cannot be downloaded or stored.
         ValueError: If the downloaded file has another hash; it is not kept.
     """
-    import pooch  # type: ignore[import-untyped]
+    import pooch
 
     cache = pooch.create(
         path.parent,

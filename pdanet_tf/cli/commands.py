@@ -31,6 +31,8 @@ from pdanet_tf.models import with_dtype_policy
 from pdanet_tf.models.inspection import count_classes
 from pdanet_tf.weights.torch import load_torch_state_dict, read_torch_file, torch_stem
 
+_WIDTH_OF_FILES = 200  # characters per line of a table that is not shown on a terminal
+
 
 def _crf(settings: list[str] | None) -> CRFParameters | None:
     """Returns the parameters that `--crf NAME=VALUE ...` asks for."""
@@ -88,7 +90,7 @@ def _train(config: str | None = None, **options: Any) -> None:
         result = pdanet_tf.training.resume(folder, **options)
     else:
         result = pdanet_tf.train(pdanet_tf.TrainConfig(**options))
-    Console().print(result.evaluation.table())
+    _console().print(result.evaluation.table())
     print(f"The best model is {result.best}")
 
 
@@ -153,16 +155,26 @@ def _evaluate(
         )
     else:
         if any((weights, protocol, precision, crf is not None, save_predictions, resume)):
-            raise ValueError("Options of inference require --model instead of --predictions")
+            raise ValueError(
+                "Options of inference require --model; --predictions scores stored label maps"
+            )
         if not isinstance(dataset, FolderDataset):
             raise ValueError("--predictions requires a data set in a folder")
         evaluation = evaluate_predictions(str(predictions), dataset)
     _show(evaluation, json, chart)
 
 
+def _console() -> Console:
+    """Returns a console on which tables are not cut: files and pipes have no width."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDTH_OF_FILES)
+    return console
+
+
 def _show(report: Any, json: str | None, chart: str | None) -> None:
     """Prints the table of a report, and writes its JSON file and its chart if they are given."""
-    Console().print(report.table())
+    _console().print(report.table())
     if json:
         report.save(json)
     if chart:

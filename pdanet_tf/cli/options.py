@@ -303,6 +303,8 @@ def _add_option(parser: Any, name: str, **settings: Any) -> None:
         parts = typing.get_args(hint)
         count = "+" if parts[-1] is ... else len(parts)
         settings |= {"type": parts[0], "nargs": count, "metavar": _METAVARS.get((name, count))}
+        if count == "+":  # the option may be repeated
+            settings["action"] = "extend"
     else:
         settings["type"] = hint
     parser.add_argument(f"--{field.name.replace('_', '-')}", **settings)
@@ -325,7 +327,7 @@ def _add_weights_option(parser: argparse.ArgumentParser) -> None:
         "--weights",
         metavar="CHECKPOINT",
         help="weights for the architecture that --model names: a published checkpoint, a .keras "
-        "file, or a .weights.h5 file of a model built with the default options",
+        "file, or a .weights.h5 file of a model that build_model built with its default options",
     )
 
 
@@ -333,15 +335,16 @@ def _add_precision_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="dtype policy of the layers; logits are always float32. mixed_*: float32 weights; "
-        "bfloat16, float16: half-precision weights. By default that of the file; training writes "
-        "float32",
+        help="dtype policy of the layers. The mixed policies keep float32 weights; bfloat16 and "
+        "float16 store the weights in half precision. Logits are always float32. By default the "
+        "policy is that of the model file; training writes float32 files",
     )
 
 
 def _add_protocol_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
-        "preprocessing of the images", "By default the same as in validation during training."
+        "preprocessing of the images",
+        "By default images are preprocessed as in the validation of the training run.",
     )
     group.add_argument(
         "--short-edges",

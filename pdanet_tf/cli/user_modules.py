@@ -28,7 +28,7 @@ def import_user_modules(names: Sequence[str]) -> None:
             )
         try:
             import_module(name)
-        except Exception as error:  # a module can raise anything
+        except (Exception, SystemExit) as error:  # a module can raise anything
             is_missing = isinstance(error, ModuleNotFoundError) and error.name == name
             reason = (
                 f"there is no such module, neither in the current folder ({folder}) nor installed"

@@ -79,10 +79,10 @@ def load_dataset(
         )
     if name == "synthetic":
         if data_dir is not None:
+            others = " or ".join(repr(other) for other in DATASETS if other != name)
             raise ValueError(
                 f"The data set {name!r} is drawn from a seed and has no folder. Received: "
-                f"data_dir={str(data_dir)!r}; set dataset='folder' (or 'camvid', 'ade20k') to "
-                "read one"
+                f"data_dir={str(data_dir)!r}; set dataset={others} to read one"
             )
         return SyntheticDataset(split)
     if name == "ade20k":
@@ -91,10 +91,15 @@ def load_dataset(
         raise ValueError(f"The data set {name!r} requires its folder: set data_dir.")
     if name == "camvid":
         return camvid(data_dir, split, strict=strict)
-    classes = _folder_classes(num_classes, class_names)
-    if class_colors is not None:
-        classes = classes.with_colors(class_colors)
-    return FolderDataset(data_dir, split, classes, label_offset, ignore_label, strict=strict)
+    if name == "folder":
+        classes = _folder_classes(num_classes, class_names)
+        if class_colors is not None:
+            classes = classes.with_colors(class_colors)
+        return FolderDataset(data_dir, split, classes, label_offset, ignore_label, strict=strict)
+    raise NotImplementedError(
+        f"The data set {name!r} is listed in pdanet_tf.base.choices.DATASETS, but load_dataset in "
+        "pdanet_tf/data/load.py does not open it"
+    )
 
 
 def _open_ade20k(split: str, data_dir: PathLike | None, strict: bool) -> SegmentationDataset:

@@ -41,7 +41,8 @@ def evaluate(
         protocol: How images are presented to the model; by default the protocol that belongs to the
             model's weights, else the image's own size, at most 1000 pixels long.
         progress: Whether to show a progress bar, if standard error is a terminal.
-        crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
+        crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for no
+            refinement.
         predictions: A folder for the predicted label maps, `NAME.png` in the numbering of the
             data set's files; for ADE20K these are the numbers 1 to 150, which the benchmark's
             server expects. Each file is written as soon as the image has been predicted.

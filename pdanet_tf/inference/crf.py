@@ -66,8 +66,8 @@ def dense_crf(
 
     - Each kernel is normalised: k(i, j) is the exponential divided by sqrt(n_i n_j), where n_i is
       the sum of pixel i's exponentials. So w1 and w2 are the weight of all neighbours together,
-      whatever the size of the image. His code of 2011 divides by n_i alone; the square root, of
-      2013, keeps k symmetric, which an energy requires.
+      whatever the size of the image. His code from 2011 divides by n_i alone. The square root,
+      introduced in 2013, makes k symmetric, as the energy requires.
     - A pixel is one of its own neighbours.
 
     The sums over all pairs of pixels are computed by filtering on a permutohedral lattice, which

@@ -1,4 +1,4 @@
-"""PNG files that hold a hash of what they were made from, in a text chunk."""
+"""PNG files with a text chunk that identifies their source."""
 
 import hashlib
 from pathlib import Path

@@ -11,11 +11,11 @@ from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.palette import Color
 
 _OPACITY = 0.55
-_ROW_HEIGHT = 20  # of the legend, in pixels, for images of up to 560 pixels
+_ROW_HEIGHT = 20  # height of a row of the legend in pixels, for images of up to 560 pixels
 _ROWS_PER_IMAGE = 28  # rows of the legend over the height of a larger image
-_LEAST_ROWS = 10  # in a column of the legend, however small the image is
+_LEAST_ROWS = 10  # rows in a column of the legend, even for small images
 _MOST_COLUMNS = 3
-_LONGEST_NAME = 12  # in heights of a row; about 22 letters
+_LONGEST_NAME = 12  # width of the longest name in heights of a row; about 22 letters
 
 
 def colorize(label_map: np.ndarray, classes: Classes) -> np.ndarray:
@@ -37,8 +37,8 @@ def draw_overlay(image: np.ndarray, label_map: np.ndarray, classes: Classes) -> 
     """Draws the colours of the classes over an image, and a legend to the right of it.
 
     A background class (see `Classes.is_background`) and labels that are not a class are not
-    painted. The legend lists the classes by area. It has room for at least 30; its last row sums up
-    the others.
+    painted. The legend lists the classes by area. It has room for at least 30 classes; if there
+    are more, its last row is the sum of the rest.
 
     Args:
         image: `(height, width, 3)`, uint8, RGB.

@@ -9,6 +9,7 @@ from typing import Any, overload
 import keras
 import numpy as np
 from keras import ops
+from PIL import Image
 
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.base.wording import quantity
@@ -40,7 +41,8 @@ class Predictor:
             upsampled once, from the size of the features to that of the result.
         protocol: How images are presented to the model; by default the protocol that belongs to the
             model's weights, else the image's own size, at most 1000 pixels long.
-        crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for none.
+        crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for no
+            refinement.
         classes: Names and colours of the classes; by default those that belong to the model's
             weights, else numbers.
         weights: Weights for the architecture that `model` names, see
@@ -94,16 +96,18 @@ class Predictor:
         self._logits, self._interpolate, self._probabilities = _compile(network)
 
     @overload
-    def predict(self, images: ImageLike) -> "Prediction": ...
+    def predict(self, images: str | os.PathLike[str] | Image.Image) -> Prediction: ...
     @overload
-    def predict(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> "list[Prediction]": ...
+    def predict(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> list[Prediction]: ...
+    @overload
+    def predict(self, images: np.ndarray) -> Prediction | list[Prediction]: ...
     def predict(self, images: Any) -> Any:
         """Segments one image, or several one after the other.
 
         Args:
-            images: A file or an image of Pillow's, which are turned upright according to their EXIF
-                orientation; or an array `(height, width, 3)`, uint8, RGB; or a sequence of these;
-                or an array `(batch, height, width, 3)`.
+            images: A path or a Pillow image, both rotated as their EXIF orientation says; an array
+                `(height, width, 3)`, uint8, RGB; a list or tuple of these; or an array
+                `(batch, height, width, 3)`.
 
         Returns:
             A prediction at the image's own size; for several images a list of them.
@@ -116,7 +120,10 @@ class Predictor:
             isinstance(images, np.ndarray) and images.ndim == 4
         ):
             return [self.predict(image) for image in images]
-        pixels = read_pixels(images)
+        return self._predict_one(images)
+
+    def _predict_one(self, image: ImageLike) -> Prediction:
+        pixels = read_pixels(image)
         return Prediction(self.label_map(pixels), pixels, self.classes)
 
     def probabilities(self, image: ImageLike, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -159,7 +166,7 @@ class Predictor:
             scores = (self._mean(views, rows, size) for rows in self._strips(size))
         return np.concatenate([strip.argmax(-1) for strip in scores]).astype("int32")
 
-    def _views(self, image: np.ndarray) -> list["View"]:
+    def _views(self, image: np.ndarray) -> list[View]:
         return [
             View(
                 resize_image(image, working_size),
@@ -177,7 +184,7 @@ class Predictor:
         step = max(1, VALUES_PER_STRIP // (width * self._num_classes))
         return [slice(start, min(start + step, height)) for start in range(0, height, step)]
 
-    def _mean(self, views: Sequence["View"], rows: slice, size: tuple[int, int]) -> np.ndarray:
+    def _mean(self, views: Sequence[View], rows: slice, size: tuple[int, int]) -> np.ndarray:
         """Returns the probabilities of a strip, averaged over the views."""
         total = np.zeros((rows.stop - rows.start, size[1], self._num_classes), "float32")
         for view in views:
@@ -224,10 +231,10 @@ def _compile(
 
 
 def _graph(function: Callable[..., Tensor], *signature: Any) -> Callable[..., Tensor]:
-    """Returns a function that runs as one graph of TensorFlow's, traced at the first call.
+    """Returns a function that runs as one TensorFlow graph, traced at the first call.
 
-    `tf.function` itself would warn about retracing from the third predictor on, because it takes
-    the functions of all predictors for one function.
+    `tf.function` itself would warn about retracing from the third predictor on, because it
+    treats the functions of all predictors as one function.
     """
     import tensorflow as tf
 
@@ -266,7 +273,7 @@ def predict(
         weights: See `Predictor`.
 
     Returns:
-        The label map at the image's own size, and an overlay.
+        A `Prediction` at the image's own size.
 
     Raises:
         DataError: If the file is missing, truncated or not an image.
@@ -283,7 +290,7 @@ def predict(
         model, settings = _load_cached(model, weights)
         if settings is not None:
             classes, protocol = classes or settings.classes, protocol or settings.protocol
-    return _predictor(model, protocol, crf, classes).predict(read_pixels(image))
+    return _predictor(model, protocol, crf, classes)._predict_one(image)
 
 
 def _load_cached(

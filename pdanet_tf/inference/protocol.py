@@ -15,9 +15,10 @@ _LARGEST = 65_535  # largest side of a JPEG
 class Protocol:
     """How images are presented to a model: at which sizes, whole or in windows, mirrored or not.
 
-    The image is resized to every short edge, but its long edge to at most `max_size`, and both
-    sides are rounded up to multiples of 8. The probabilities are averaged over the sizes. This is
-    the protocol of the reference, which uses 450, or 300, 375, 450, 525 and 600.
+    For each short edge, the image is resized so that its short side has this length, or less where
+    its long side would exceed `max_size`. Then both sides are rounded up to multiples of 8. The
+    probabilities are averaged over the sizes. This is the protocol of the reference, which uses
+    450, or 300, 375, 450, 525 and 600.
 
     The settings of a model may come from a stranger, and must not ask for any amount of memory:
     no side may exceed 65,535 pixels, and an image may not be resized to more pixels than the
@@ -25,7 +26,8 @@ class Protocol:
 
     Attributes:
         short_edges: Short edges in pixels, or None for the image's own size.
-        max_size: Longest edge in pixels.
+        max_size: Upper limit of the long edge in pixels, before both sides are rounded up to
+            multiples of 8.
         flip: Whether to average the probabilities over the image and its left-right mirror image.
         crop_size: (height, width) of the windows that slide over the resized image, multiples of
             8, for models trained on crops; the probabilities of overlapping windows are averaged.

@@ -1,4 +1,4 @@
-"""The settings that belong to a model's weights, and the only loader of models."""
+"""The settings that belong to a model's weights, and the loader of models for inference."""
 
 import dataclasses
 import json
@@ -97,7 +97,7 @@ def load_model(
             an architecture, one of `pdanet_tf.list_models()`.
         weights: Weights for the architecture: the name of a published checkpoint; a `.keras` file
             that holds a model of that architecture; or a `.weights.h5` file of a model that
-            `build_model` built with its default options, the number of classes excepted.
+            `build_model` built with default options (the number of classes may differ).
 
     Returns:
         The model, and the settings of a published checkpoint or those in the `inference.json`
@@ -150,12 +150,13 @@ def _load_architecture(
         return _build_published(name, str(weights))
     if str(weights).endswith(".weights.h5"):
         return build_model(name, _count_classes_of_weights(weights), weights=weights)
-    # The model in the file, and not a new one: only the file tells its options.
+    # Use the model in the file instead of building a new one, because only the file contains its
+    # options.
     loaded = load_keras_file(weights)
     if loaded.name != name:
         raise ValueError(
             f"{weights} holds a model of another architecture: expected {name!r}, found "
-            f"{loaded.name!r}. To use it as it is, give the file alone as model"
+            f"{loaded.name!r}. To use that model, give the file as model, without weights"
         )
     find_logits(loaded, str(weights))
     return loaded
@@ -172,7 +173,8 @@ def _count_classes_of_weights(weights: str | os.PathLike[str]) -> int:
     """Returns the number of classes of a `.weights.h5` file.
 
     Raises:
-        ValueError: If neither the file nor the `inference.json` beside it tells.
+        ValueError: If neither the file nor the `inference.json` beside it contains the number of
+            classes.
     """
     found = count_classes_in_file(weights)
     if found is not None:

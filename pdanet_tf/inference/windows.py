@@ -18,8 +18,8 @@ from pdanet_tf.ops.resize import sampling_matrix
 class View:
     """An image at one size, which a model is applied to in windows.
 
-    The windows of one row, and their mirror images, are one batch. It is computed when the first of
-    its rows is needed, and dropped after the last.
+    The windows of one row, and their mirror images, are one batch. The batch is computed for the
+    first strip that overlaps it, and deleted after the last one.
 
     Args:
         image: The resized image, `(height, width, 3)`, uint8.
@@ -54,7 +54,10 @@ class View:
     def logits(
         self, rows: slice, size: tuple[int, int], interpolate: Callable[..., Tensor]
     ) -> np.ndarray:
-        """Returns the logits of a strip where `is_single`; see `probabilities`."""
+        """Returns the logits of a strip, if `is_single`.
+
+        The arguments are those of `probabilities`.
+        """
         ((_, *part),) = self._parts(rows, size)
         return ops.convert_to_numpy(interpolate(*part))[0]
 
@@ -125,14 +128,14 @@ class Span:
         window: Length of the window in pixels.
         outputs: The outputs whose centres are in the window.
         centres: Distance of the centre of each output from the window's edge, in units of
-            1 / (2 * unit) pixels.
-        unit: Number of outputs along the whole axis.
+            1 / (2 * num_outputs) pixels.
+        num_outputs: Number of outputs along the whole axis.
     """
 
     window: int
     outputs: slice
     centres: np.ndarray
-    unit: int
+    num_outputs: int
 
     @classmethod
     def of_window(cls, window: slice, length: int, num_outputs: int) -> "Span":
@@ -152,7 +155,7 @@ class Span:
 
     def mirrored(self) -> "Span":
         """Returns the same outputs at their positions in the mirror image of the window."""
-        return dataclasses.replace(self, centres=2 * self.unit * self.window - self.centres)
+        return dataclasses.replace(self, centres=2 * self.num_outputs * self.window - self.centres)
 
     def shifted(self, origin: int) -> slice:
         """Returns the range of outputs relative to `origin`."""
@@ -169,4 +172,4 @@ class Span:
             centres = centres * (size // common)
             stride = self.window // common
             grid = CellGrid(stride, (stride - 1) / 2)
-        return sampling_matrix(centres.astype("int32"), self.unit, size, grid, "float32")
+        return sampling_matrix(centres.astype("int32"), self.num_outputs, size, grid, "float32")

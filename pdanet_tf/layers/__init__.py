@@ -3,6 +3,7 @@
 from pdanet_tf.base.lazy import lazy_attributes
 from pdanet_tf.layers.aspp import AtrousSpatialPyramidPooling
 from pdanet_tf.layers.attention import ChannelAttention, DualAttention, PositionAttention
+from pdanet_tf.layers.batch_norm import BatchNorm
 from pdanet_tf.layers.context import ContextModule, IdentityInitializer
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.fusion import PyramidFusion
@@ -18,6 +19,7 @@ __all__ = [
     "AtrousSpatialPyramidPooling",
     "AttentionLevel",
     "AuxiliaryHead",
+    "BatchNorm",
     "BilinearResizeLike",
     "ChannelAttention",
     "Classifier",

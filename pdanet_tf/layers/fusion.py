@@ -35,9 +35,9 @@ class PyramidFusion(ConvBatchNorm):
     """3 x 3 convolution over features and a pyramid upsampled to them, batch norm, ReLU.
 
     The result equals the convolution of `join_pyramid(features, levels)`, but neither the upsampled
-    levels nor their concatenation is computed. A tap of the kernel mixes channels and upsampling
-    mixes positions; both are linear, so they commute. With K[y, x] the kernel's tap (y, x) for a
-    level p,
+    levels nor their concatenation is computed. A tap of the kernel mixes only channels and
+    upsampling mixes only positions, so their order can be exchanged. With K[y, x] the kernel's tap
+    (y, x) for a level p,
 
         conv3x3(upsample(p)) = sum over taps of  U[y] p K[y, x] U[x]^T,
 
@@ -66,6 +66,8 @@ class PyramidFusion(ConvBatchNorm):
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(filters, 3, beta_initializer=head_beta(), **kwargs)
 
+    # The overrides below take a list of shapes, where `ConvBatchNorm` takes one shape. The class is
+    # a subclass all the same, for its convolution, batch norm, folding and serialisation.
     def build(self, input_shape: Sequence[Shape]) -> None:  # type: ignore[override]
         """Creates the kernel over all channels, and the batch norm's variables."""
         if len(input_shape) < 2 or not all(

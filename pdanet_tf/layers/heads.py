@@ -44,7 +44,7 @@ class ScoreSum(FullPrecision, keras.layers.Add):
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
 class AuxiliaryHead(keras.layers.Layer):
-    """Classifies the features of an inner stage (Zhao et al. 2017); its loss has the weight 0.4.
+    """Classifies the features of an inner stage, for deep supervision (Zhao et al. 2017).
 
     It is a 3 x 3 convolution to half the channels, spatial dropout, and a 1 x 1 convolution. It is
     one layer, so that a weight file fits a model both with and without it.

@@ -3,7 +3,7 @@
 from pdanet_tf.base.lazy import lazy_attributes
 from pdanet_tf.models.build import build_model
 from pdanet_tf.models.danet import danet
-from pdanet_tf.models.deeplab import deeplabv3, deeplabv3plus
+from pdanet_tf.models.deeplab import deeplab_largefov, deeplabv2, deeplabv3, deeplabv3plus
 from pdanet_tf.models.dilation import dilation_basic, dilation_frontend, dilation_large
 from pdanet_tf.models.fcn import fcn
 from pdanet_tf.models.fcn_vgg import fcn8s, fcn16s, fcn32s
@@ -16,6 +16,8 @@ from pdanet_tf.models.transforms import fold_batch_norm, with_dtype_policy
 __all__ = [
     "build_model",
     "danet",
+    "deeplab_largefov",
+    "deeplabv2",
     "deeplabv3",
     "deeplabv3plus",
     "dilation_basic",

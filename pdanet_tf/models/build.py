@@ -13,9 +13,9 @@ from pdanet_tf.base.catalog import FAMILIES
 from pdanet_tf.base.fields import convert_field
 from pdanet_tf.models.registry import ModelEntry, find_model
 from pdanet_tf.ops.precision import dtype_policy
-from pdanet_tf.weights.files import check_published, load_published, load_weights
+from pdanet_tf.weights.files import load_weights
 from pdanet_tf.weights.imagenet import load_imagenet_weights, weights_source
-from pdanet_tf.weights.published import CHECKPOINTS
+from pdanet_tf.weights.published import CHECKPOINTS, check_published, load_published
 
 
 def build_model(
@@ -147,12 +147,12 @@ def resolve_backbone_options(
 ) -> dict[str, Any]:
     """Returns the options that `build_model` builds the backbone of a model with.
 
-    ImageNet weights bring a stem of their own. A model that is built with the returned options,
-    but without `backbone_weights`, has the same layers.
+    ImageNet weights determine the stem. A model that is built with the returned options, but
+    without `backbone_weights`, has the same layers.
 
     Args:
         name: Name of the model.
-        output_stride: See `build_model`, as for all that follow.
+        output_stride: See `build_model`.
         stem: See `build_model`.
         backbone_weights: See `build_model`.
 

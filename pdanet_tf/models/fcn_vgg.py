@@ -37,8 +37,8 @@ def fcn_vgg_head(
             `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of the dropout after both layers.
-        skips: The finer stages whose scores are added, coarsest first. The value of each is where
-            the cells of the stage before it lie among its own cells.
+        skips: The finer stages whose scores are added, coarsest first. The value of each is the
+            grid of the preceding, coarser stage, in units of the cells of this stage.
 
     Returns:
         Logits at the size of the finest stage, `(batch, height, width, num_classes)`.

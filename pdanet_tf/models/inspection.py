@@ -1,4 +1,4 @@
-"""Questions about a finished model: its logits, its classes, and where its logits lie in the image.
+"""Facts about a finished model: its logits, their grid in the image, and its number of classes.
 
 The model may come from `build_model`, from a file, or from other code.
 """
@@ -15,7 +15,8 @@ from pdanet_tf.ops.grid import CellGrid
 # Name of the input of models that do not normalise their images.
 NORMALIZED_IMAGE = "normalized_image"
 # The grid of the reference's networks. The reference stretches their logits over the image, which
-# puts every cell into the middle of its 8 x 8 pixels, half a stride from its receptive field.
+# puts every cell into the middle of its 8 x 8 pixels, half a stride from the centre of its
+# receptive field.
 _REFERENCE_GRID = CellGrid(8, 0.0)
 
 

@@ -10,6 +10,7 @@ import keras
 
 from pdanet_tf.backbones.registry import Backbone
 from pdanet_tf.base.catalog import FAMILIES, Family, model_names
+from pdanet_tf.base.choices import OUTPUT_STRIDES
 from pdanet_tf.base.fields import convert_field
 from pdanet_tf.base.types import Tensor
 
@@ -25,7 +26,7 @@ class ModelEntry:
         head: The function from the backbone's stages to logits.
         backbone: The backbone.
         backbone_name: Name of the backbone.
-        options: Options of the family that belong to the name.
+        options: Options that the family is called with for this name.
         output_stride: The only output stride of the network of this name; None if users of
             `build_model` choose it.
     """
@@ -109,10 +110,20 @@ def register_family(
         model = pdanet_tf.build_model("wide_resnet18", num_classes=11, filters=64)
         ```
     """
-    if not isinstance(backbones, Mapping) or not all(map(callable, backbones.values())):
+    if (
+        not isinstance(backbones, Mapping)
+        or not backbones
+        or not all(isinstance(name, str) for name in backbones)
+        or not all(map(callable, backbones.values()))
+    ):
         raise ValueError(
             "backbones must be a mapping from names to backbones, or to functions that build them. "
             f"Received: {backbones!r}"
+        )
+    if output_stride not in (None, *OUTPUT_STRIDES):
+        raise ValueError(
+            f"output_stride must be one of {OUTPUT_STRIDES}, or None. "
+            f"Received: output_stride={output_stride!r}"
         )
     entries = {
         name: backbone if isinstance(backbone, Backbone) else Backbone(backbone)
@@ -121,7 +132,9 @@ def register_family(
     _check_head(head)
 
     def register(family: FamilyFunction) -> FamilyFunction:
+        _check_family(family)
         _check_name(family)
+        _check_options(family, head, options)
         for name, backbone in entries.items():
             _MODELS[f"{family.__name__}_{name}"] = ModelEntry(
                 family, head, backbone, name, options, output_stride
@@ -133,14 +146,45 @@ def register_family(
 
 
 def _check_head(head: Callable[..., Tensor]) -> None:
+    """Raises if a head does not take what it is called with."""
+    expected = "A head must be a function (stages, num_classes, dropout, **options). Received: "
+    if not callable(head):
+        raise ValueError(f"{expected}{head!r}")
     signature = inspect.signature(head)
-    takes_all = any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
-    missing = [name for name in ("num_classes", "dropout") if name not in signature.parameters]
-    if missing and not takes_all:
+    missing = [name for name in ("num_classes", "dropout") if not _takes(signature, name)]
+    if missing:
         raise ValueError(
-            "A head must be a function (stages, num_classes, dropout, **options). Received: "
-            f"{_place(head)}{signature}, which does not take {' and '.join(missing)}"
+            f"{expected}{_place(head)}{signature}, which does not take {' and '.join(missing)}"
         )
+
+
+def _check_family(family: FamilyFunction) -> None:
+    """Raises if a family is not a function with a name that takes a backbone and options."""
+    expected = "A family must be a function (backbone, **options) with a name. Received: "
+    if not callable(family) or not getattr(family, "__name__", "").isidentifier():
+        raise ValueError(f"{expected}{family!r}")
+    signature = inspect.signature(family)
+    if not signature.parameters or not _takes(signature, "num_classes"):
+        raise ValueError(f"{expected}{_place(family)}{signature}")
+
+
+def _check_options(
+    family: FamilyFunction, head: Callable[..., Tensor], options: Mapping[str, Any]
+) -> None:
+    """Raises if neither a family nor its head takes an option that the family is built with."""
+    own = inspect.signature(family).parameters
+    for name in options:
+        if name not in own and not _takes(inspect.signature(head), name):
+            raise ValueError(
+                f"Neither {_place(family)} nor {_place(head)} takes the option {name!r}. "
+                f"Received: {name}={options[name]!r}"
+            )
+
+
+def _takes(signature: inspect.Signature, name: str) -> bool:
+    """Returns whether a function has a parameter, by name or as one of `**options`."""
+    parameters = signature.parameters
+    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
 def _check_name(family: FamilyFunction) -> None:

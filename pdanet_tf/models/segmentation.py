@@ -1,6 +1,7 @@
 """The parts that every segmentation model is made of: normalisation, backbone, head, logits."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -48,21 +49,21 @@ def segmentation_model(
         head: A function `(stages, num_classes, dropout, **head_options)` from the stages to logits
             `(batch, height, width, num_classes)`.
         needed_stages: Stages that the head uses.
-        num_classes: See `build_model`, as for the following arguments.
+        num_classes: See `build_model`.
         input_shape: See `build_model`.
         include_preprocessing: See `build_model`.
         normalization: See `build_model`.
         upsample: See `build_model`.
         aux_head: See `build_model`.
-        dropout: Rate of the spatial dropout before every classifier.
+        dropout: Rate of the dropout in the head, where it has one, and in the auxiliary head.
         **head_options: Options of the head.
 
     Returns:
         A functional model, with the inputs and outputs that `build_model` describes.
 
     Raises:
-        ValueError: If an argument is out of range, or the backbone's stages do not fit; the
-            message names them.
+        ValueError: If an argument is out of range, the backbone's stages do not fit (the message
+            names them), or the head returns anything but logits.
 
     Example:
         ```python
@@ -83,17 +84,21 @@ def segmentation_model(
         )
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1). Received: dropout={dropout}")
+    if not isinstance(backbone, keras.Model):
+        raise ValueError(f"backbone must be a Keras model. Received: backbone={backbone!r}")
     needed = {*needed_stages, "C4"} if aux_head else {*needed_stages}
     pixel_mean(normalization)  # raises if there is none
     used_strides(backbone, needed)  # raises if they do not fit
-    # `split_pixel_model` finds out from this name what the model takes.
+    # The name tells `split_pixel_model` whether the model takes pixels or normalised images.
     name = "image" if include_preprocessing else NORMALIZED_IMAGE
     images = keras.Input(input_shape, dtype="float32", name=name)
     x = images
     if include_preprocessing:
         x = PixelNormalization(normalization, name="normalization")(x)
     stages = backbone(x)
-    logits = head(stages, num_classes=num_classes, dropout=dropout, **head_options)
+    logits = _apply_head(
+        head, stages, family, num_classes=num_classes, dropout=dropout, **head_options
+    )
     outputs = {"logits": logits}
     if aux_head:
         outputs["aux_logits"] = AuxiliaryHead(num_classes, dropout, name="aux_head")(stages["C4"])
@@ -106,6 +111,34 @@ def segmentation_model(
     return keras.Model(
         images, outputs if aux_head else outputs["logits"], name=f"{family}_{backbone.name}"
     )
+
+
+def _apply_head(
+    head: Callable[..., Tensor], stages: Mapping[str, Tensor], family: str, **options: Any
+) -> Tensor:
+    """Returns the logits of a head, which may be a user's own."""
+    try:
+        inspect.signature(head).bind(stages, **options)
+    except TypeError as error:
+        name = getattr(head, "__name__", repr(head))
+        raise ValueError(f"The head of {family}, {name}, cannot be called: {error}") from error
+    try:
+        logits = head(stages, **options)
+    except KeyError as error:
+        if not error.args or error.args[0] in stages:
+            raise
+        raise ValueError(
+            f"The head of {family} asks for the stage {error.args[0]!r}. The backbone has the "
+            f"stages {', '.join(stages)}"
+        ) from error
+    shape = tuple(getattr(logits, "shape", ()))
+    if len(shape) != 4 or shape[-1] != options["num_classes"]:
+        received = shape if shape else f"{type(logits).__name__}"
+        raise ValueError(
+            f"The head of {family} must return logits (batch, height, width, num_classes) with "
+            f"num_classes={options['num_classes']}. Received: {received}"
+        )
+    return logits
 
 
 def _is_image_shape(shape: Any) -> bool:

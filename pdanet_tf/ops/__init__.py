@@ -1,4 +1,4 @@
-"""Operations: tensors in, tensors out. The only place below the models that may use TensorFlow."""
+"""Operations: functions from tensors to tensors."""
 
 from pdanet_tf.base.lazy import lazy_attributes
 

@@ -97,8 +97,8 @@ def _blockwise(
             value_gradient += full_precision(
                 ops.matmul(_transpose(ops.cast(attention, value.dtype)), change)
             )
-            # The gradient of a softmax. The term that each row shares, the sum of the attention
-            # times its gradient, equals the sum of the outputs times theirs.
+            # The gradient of a softmax. All entries of a row share one term, the sum of attention
+            # times its gradient. It equals the sum of the outputs times their gradient.
             attention_gradient = full_precision(ops.matmul(change, _transpose(value)))
             shared = ops.sum(full_precision(change) * full_precision(output), -1, keepdims=True)
             energy_gradient = attention * (attention_gradient - shared)

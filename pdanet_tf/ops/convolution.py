@@ -39,8 +39,8 @@ def same_conv(inputs: Tensor, kernel: Tensor, dilation_rate: int = 1) -> Tensor:
 def _is_winograd_faster(inputs: Tensor, kernel: Tensor) -> bool:
     """Returns whether `winograd_conv` is faster than the backend's convolution.
 
-    It is faster on CPUs under TensorFlow, in float32 (half precision would lose too much), with
-    many channels. GPU libraries have Winograd convolutions of their own.
+    It is faster on CPUs under TensorFlow, in float32 (half precision would lose too much
+    accuracy), with many channels. GPU libraries have Winograd convolutions of their own.
     """
     return (
         not is_plain()

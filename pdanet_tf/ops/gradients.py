@@ -23,7 +23,7 @@ def call_with_gradient(
 
     Args:
         function: A module-level function of tensors and options. It returns its result and the
-            gradient function, and assumes no static size of the tensors but the last axis.
+            gradient function, and may use the static size of the last axis only.
         *tensors: Arguments with respect to which the function is differentiated.
         **options: Arguments without a gradient.
 

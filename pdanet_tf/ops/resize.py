@@ -69,8 +69,9 @@ def sampling_matrix(
 ) -> Tensor:
     """Returns the (outputs, size) matrix that interpolates `size` cells linearly at any positions.
 
-    Outputs beyond the first or the last cell take its value. Models, the predictor and exported
-    models all use this function to place logits in the image.
+    Outputs before the first cell take the value of the first cell; those after the last cell take
+    that of the last. Models, the predictor and exported models all use this function to place
+    logits in the image.
 
     Args:
         centres: Centre of each output, `(outputs,)`, int32: its distance from the image's edge, in

@@ -23,7 +23,7 @@ from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.run_folder import RunFolder
 
-_SIZES_READ = 64  # reading the size of every image of a large data set takes too long
+_SIZES_READ = 64  # images whose size is read; reading all sizes of a large data set takes too long
 _MEAN_IOU = ("mean_iou", "logits_mean_iou")  # the second is that of a model with two outputs
 
 
@@ -88,8 +88,8 @@ def describe_resuming(
     text = f"Resuming {folder.path} after epoch {done} of {epochs}."
     if rate != former_rate:
         text += (
-            f" For the new number of epochs the learning rate continues at {rate:.3g} instead of "
-            f"{former_rate:.3g}, and decays to 0 at the end."
+            f" The number of epochs has changed. The learning rate continues at {rate:.3g} instead "
+            f"of {former_rate:.3g}, and decays to 0 at the new end."
         )
     return text
 
@@ -161,7 +161,7 @@ class Report(keras.callbacks.Callback):
             self._bar.start()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Updates the bar, and removes it after the last step: validation shows its own."""
+        """Updates the bar, and removes it after the last step: validation shows another bar."""
         if self._bar is None:
             return
         self._bar.update(self._task, completed=batch + 1, description=_describe_logs(logs))

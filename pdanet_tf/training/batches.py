@@ -1,5 +1,6 @@
 """The training batches of a run."""
 
+import os
 from typing import Any
 
 import keras
@@ -21,10 +22,29 @@ def check_batches(config: TrainConfig, dataset: SegmentationDataset) -> None:
     """Checks the options of the batches.
 
     Raises:
-        ValueError: If one of them does not fit the data set.
+        ValueError: If one of them does not fit the data set, or a batch does not fit into memory.
     """
     check = check_paper_arguments if config.recipe == "paper" else check_crop_arguments
     check(dataset, config.batch_size, **_recipe_options(config))
+    _check_memory(config)
+
+
+def _check_memory(config: TrainConfig) -> None:
+    """Raises if the images of one batch take more memory than the machine has."""
+    if not hasattr(os, "sysconf"):  # on Windows
+        return
+    if config.crop_size is not None:
+        height, width = config.crop_size
+    else:  # the largest batch of the paper's recipe is at least as large as this
+        height = width = min(max(config.short_edges or (1,)), config.max_size)
+    needed = config.batch_size * height * width * 3 * 4  # RGB, float32
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > available:
+        raise ValueError(
+            f"A batch of {config.batch_size:,} images of {height:,} x {width:,} pixels takes "
+            f"{needed / 2**30:,.0f} GiB, and this machine has {available / 2**30:,.0f} GiB. Reduce "
+            f"batch_size or {'short_edges' if config.crop_size is None else 'crop_size'}"
+        )
 
 
 def make_batches(

@@ -57,7 +57,7 @@ class KeepFreedMemory(keras.callbacks.Callback):
     """Makes glibc keep freed memory from the first batch on; see `keep_freed_memory`."""
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Makes the settings in every epoch, which costs nothing."""
+        """Applies the settings at the first batch of every epoch; this costs no time."""
         if batch == 0:
             keep_freed_memory()
 

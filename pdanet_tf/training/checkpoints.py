@@ -116,8 +116,8 @@ class Checkpoints(keras.callbacks.Callback):
         if not self.folder.last.exists():
             self._save_last()
         if self.progress.epochs and not self._has_best():
-            # If the process was killed between the two files, the last state is the best. If the
-            # file was lost, the last state is the best that is left.
+            # If the process was killed before `best.keras` was written, the last state is the best
+            # one. If `best.keras` was lost, the last state is the best one that still exists.
             self.progress = dataclasses.replace(
                 self.progress,
                 best_score=self.progress.history[-1][MONITOR],

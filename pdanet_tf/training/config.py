@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pdanet_tf.base.choices import check_precision
+from pdanet_tf.base.choices import DATASETS, OUTPUT_STRIDES, check_precision
 from pdanet_tf.base.fields import check_fields, convert_field, from_mapping, shorten
 from pdanet_tf.base.ignore_labels import ignored_values
 from pdanet_tf.files import one_line, read_json, write_atomically
 from pdanet_tf.version import __version__
 
 # Format of `config.json`. Raise it with every change that an older pdanet_tf cannot read, such as
-# a new option. Files without a format (0) are older than this number.
+# a new option. Files without a format were written before there was one, and count as format 0.
 FORMAT_VERSION = 1
 # The defaults of each recipe, for options that are None.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -33,7 +33,6 @@ _OPTIONS_OF = {
 }
 RECIPES = tuple(_DEFAULTS)
 _LONGEST_REASON = 350  # characters of a message about a file
-_OUTPUT_STRIDES = (8, 16, 32)
 
 
 def _option(default: Any, text: str) -> Any:
@@ -60,8 +59,8 @@ class TrainConfig:
     the paper's table 1; table 2 has 600. Initial weights are random, except those that `weights`
     and `backbone_weights` load.
 
-    The recipe (see `resolved`), the data set or the model chooses the value of an option that is
-    None.
+    If an option is None, its value comes from the recipe (see `resolved`), the data set or the
+    model.
 
     The constructor converts lists to tuples, paths to strings, and NumPy's numbers to Python's.
 
@@ -81,7 +80,7 @@ class TrainConfig:
 
     output_dir: str = _option("runs/pdanet", "folder for the files of the run")
     model: str = _option("pdanet_resnet18", "name of the model")
-    dataset: str = _option("synthetic", "synthetic, camvid, ade20k or folder")
+    dataset: str = _option("synthetic", " or ".join((", ".join(DATASETS[:-1]), DATASETS[-1])))
     data_dir: str | None = _option(None, "folder of the data set")
     num_classes: int | None = _option(None, "number of classes; for the data set 'folder'")
     class_names: tuple[str, ...] | None = _option(None, "names of the classes; for 'folder'")
@@ -121,9 +120,8 @@ class TrainConfig:
     )
     short_edge: int | None = _option(
         None,
-        "short edge in pixels that images are resized to, before the random scale and in "
-        "validation; by default they keep their size. With recipe paper it applies to validation "
-        "only, by default 450",
+        "short edge in pixels that images are resized to, in validation and (recipe crop) before "
+        "the random scale; by default images keep their size, with recipe paper it is 450",
     )
     max_size: int = _option(
         1000, "upper limit of the long edge in pixels, in validation and with recipe paper"
@@ -151,15 +149,15 @@ class TrainConfig:
     )
     precision: str = _option(
         "float32",
-        "dtype policy of the layers: float32, mixed_bfloat16 or mixed_float16. On a CPU without "
-        "bfloat16 (avx512_bf16 or amx_bf16 in /proc/cpuinfo), training in mixed_bfloat16 is eleven "
-        "times slower than in float32",
+        "dtype policy of the layers: float32, mixed_bfloat16 or mixed_float16. Training in "
+        "mixed_bfloat16 is eleven times slower than in float32 on a CPU without bfloat16, which is "
+        "one that lists neither avx512_bf16 nor amx_bf16 in /proc/cpuinfo",
     )
     seed: int = _option(0, "seed of all random choices")
     resume: bool = _option(
         False,
-        "continue the run in output_dir with the options of its config.json; only a larger number "
-        "of epochs and another data_dir may be given",
+        "continue the run in output_dir with the options of its config.json; the only options that "
+        "may change are epochs, to a larger number, and data_dir",
     )
 
     def __post_init__(self) -> None:
@@ -198,9 +196,9 @@ class TrainConfig:
             raise ValueError(
                 f"dropout must be at least 0 and below 1. Received: dropout={self.dropout}"
             )
-        if self.output_stride is not None and self.output_stride not in _OUTPUT_STRIDES:
+        if self.output_stride is not None and self.output_stride not in OUTPUT_STRIDES:
             raise ValueError(
-                f"output_stride must be one of {_OUTPUT_STRIDES}. "
+                f"output_stride must be one of {OUTPUT_STRIDES}. "
                 f"Received: output_stride={self.output_stride}"
             )
         if self.scale_range is not None:
@@ -277,7 +275,10 @@ class TrainConfig:
             raise FileNotFoundError(f"{path} does not exist")
         content = read_json(path)
         try:
-            version = convert_field("version", content.pop("version", 0), int)
+            # Files of before the format was written have none; they differ in nothing else.
+            version = convert_field("version", content.pop("version", FORMAT_VERSION), int)
+            if version < 1:
+                raise ValueError(f"version must be at least 1. Received: version={version}")
             if version > FORMAT_VERSION:
                 raise ValueError(
                     f"a newer pdanet_tf wrote this file, in format {version}; pdanet_tf "

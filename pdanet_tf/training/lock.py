@@ -72,7 +72,8 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         finally:
             if descriptor is not None:
-                # Before the lock is released: afterwards another process may hold the file.
+                # The file is removed before the lock is released: afterwards it may belong to
+                # another process.
                 (folder / _LOCK_FILE).unlink(missing_ok=True)
                 os.close(descriptor)
     finally:

@@ -45,7 +45,7 @@ def compiled_model(config: TrainConfig, dataset: SegmentationDataset, steps: int
         config.weight_decay,
     )
     if config.precision == "mixed_float16":
-        # Keras would wrap the optimizer itself, but not when it loads the file again.
+        # `compile` would wrap the optimizer as well, but Keras does not when it loads the file.
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     # The caller decides on XLA, which depends on the devices.
     model.compile(optimizer, loss, loss_weights=loss_weights, metrics=metrics, jit_compile=False)
@@ -86,7 +86,7 @@ def _build(
 
 
 def backbone_options(config: TrainConfig) -> dict[str, Any]:
-    """Returns the options of the backbone, also for a model without ImageNet weights.
+    """Returns the options with which a model without ImageNet weights has the same backbone.
 
     Raises:
         ValueError: If there is no such model, or its backbone has no such option.

@@ -157,7 +157,7 @@ def resume(
     A run may be continued for more epochs than it was started with. From the current step on, the
     learning rate then follows the polynomial over the new number of epochs,
     `learning_rate * (1 - step / (epochs * steps_per_epoch)) ** power`, and reaches 0 at the new
-    end. At the step of the change it jumps up to that curve.
+    end. At the first step after the change, the rate jumps to the new, higher curve.
 
     Args:
         output_dir: Folder of the run.
@@ -294,7 +294,10 @@ class _Run:
         return self.config.resume and self.folder.last.exists()
 
     def fit(self, verbose: int | str, callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
-        """Builds or loads the model and trains it. Errors up to there leave no files."""
+        """Builds or loads the model and trains it.
+
+        An error before the training starts leaves no files.
+        """
         config, progress = self.config, self.progress
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
@@ -369,10 +372,11 @@ class _Run:
         return model
 
     def _uses_xla(self) -> bool:
-        """Returns whether XLA compiles the step: on one GPU, for crops, which have one size.
+        """Returns whether XLA compiles the step.
 
-        XLA does not work with several replicas. On CPUs its convolutions are slow. It would compile
-        the step again for every shape of the paper's batches.
+        It does so on a single GPU with the crop recipe, whose batches have one shape. XLA does not
+        work with several replicas. On CPUs its convolutions are slow. It would compile the step
+        again for every shape of the paper's batches.
         """
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
         is_one_size = self.config.recipe == "crop"

@@ -159,7 +159,7 @@ def check_same_run(
     Args:
         folder: The folder of the run.
         origin: The origin of the checkpoint, see `make_origin`.
-        config: The content of `config.json`.
+        config: The configuration of the run that is resumed.
         data: What `describe_data` returns now.
 
     Raises:

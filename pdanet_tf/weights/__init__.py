@@ -1,4 +1,4 @@
-"""Weights from files, from the network and from other libraries, mapped name to name."""
+"""Weights from files, from the network and from other libraries, mapped by name."""
 
 from pdanet_tf.base.lazy import lazy_attributes
 

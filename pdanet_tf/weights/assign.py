@@ -1,4 +1,4 @@
-"""Assigning arrays to the variables of a model, name to name, with nothing left over."""
+"""Assigns arrays to the variables of a model by name; no array and no variable may be left over."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""Loading models and weights from files, and published checkpoints by name."""
+"""Loading models and weights from files."""
 
 import difflib
 import os
@@ -16,8 +16,7 @@ import keras
 from pdanet_tf.base.catalog import model_names
 from pdanet_tf.layers import PixelNormalization
 from pdanet_tf.weights.assign import assign_weights, check_numbers
-from pdanet_tf.weights.published import CHECKPOINTS, fetch
-from pdanet_tf.weights.torch import import_torch, load_torch_state_dict, read_torch_file
+from pdanet_tf.weights.published import CHECKPOINTS
 
 # Paths of kernels in a `.weights.h5` file, in which Keras names layers after their classes.
 _LOGITS_KERNEL = re.compile(r"(^|/)(classifier(_\d+)?|dual_attention/projection)/vars/0$")
@@ -55,8 +54,8 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
 def _nothing_left_out() -> Iterator[None]:
     """Raises if Keras loads a file inside the block that lacks weights of some layers.
 
-    Keras would leave these layers at their random weights, with a warning. If Keras raises an error
-    after the warning, that error passes, because it says more.
+    Keras would leave these layers at their random weights, with a warning. If Keras also raises an
+    error after the warning, that error is raised, because it says more.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -80,6 +79,7 @@ def _reason(error: Exception) -> str:
             f"{unknown[0]}. Import the module that defines and registers it first (command line: "
             "--import MODULE)."
         )
+    message = message.partition("Example error message")[0]  # lists of Python objects follow
     return " ".join(message.split())[:_LONGEST_REASON] or type(error).__name__
 
 
@@ -191,44 +191,3 @@ def _near_names(path: Path) -> str:
         )
     near = difflib.get_close_matches(path.name, CHECKPOINTS, n=2)
     return f". Did you mean the published checkpoint {' or '.join(near)}?" if near else ""
-
-
-def load_published(model: keras.Model, checkpoint: str) -> None:
-    """Loads a published checkpoint into a model. Files that are not cached are downloaded.
-
-    A checkpoint with deep supervision also fits a model without it.
-
-    Args:
-        model: A model of the kind that `check_published` accepts.
-        checkpoint: A name in `pdanet_tf.weights.published.CHECKPOINTS`.
-
-    Raises:
-        ImportError: If PyTorch, which reads the files, is not installed (extra `torch`).
-        OSError: If a file cannot be downloaded.
-        ValueError: If a file has another hash than the published one, or does not fit.
-    """
-    import_torch()  # before anything is downloaded
-    published = CHECKPOINTS[checkpoint]
-    encoder = read_torch_file(fetch(published.encoder))
-    decoder = read_torch_file(fetch(published.decoder))
-    load_torch_state_dict(model, encoder, decoder, source=f"the checkpoint {checkpoint!r}")
-
-
-def check_published(checkpoint: str, **arguments: Any) -> None:
-    """Checks that a published checkpoint fits models that are built with the given arguments.
-
-    Args:
-        checkpoint: A name in `pdanet_tf.weights.published.CHECKPOINTS`.
-        **arguments: Arguments of the model, by the names of the checkpoint's attributes.
-
-    Raises:
-        ValueError: If an argument differs from the checkpoint's.
-    """
-    published = CHECKPOINTS[checkpoint]
-    for name, value in arguments.items():
-        expected = getattr(published, name)
-        if value != expected:
-            raise ValueError(
-                f"The checkpoint {checkpoint!r} belongs to {name}={expected!r}. "
-                f"Received: {name}={value!r}"
-            )

@@ -1,4 +1,4 @@
-"""ImageNet weights for backbones, mapped name to name, with nothing left over."""
+"""ImageNet weights for backbones, mapped by name; no weight may be left over."""
 
 import re
 

@@ -1,8 +1,8 @@
-"""Files that others have published, and where they lie.
+"""Checkpoints that others have published: their addresses, and loading them by name.
 
 A file's hash is given here if it is publicly recorded. The hashes of the other files are not known:
 they are downloaded with a warning that states their hash. Like all files of weights, they are read
-without executing anything, and mapped strictly name to name.
+without executing anything, and mapped strictly by name.
 """
 
 import hashlib
@@ -10,11 +10,15 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+import keras
 
 from pdanet_tf.base.download import download
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.sources.ade20k import ADE20K_CLASSES
+from pdanet_tf.weights.torch import import_torch, load_torch_state_dict, read_torch_file
 
 _CSAIL = "http://sceneparsing.csail.mit.edu/model/pytorch"
 _CSAIL_SCORES = "https://github.com/CSAILVision/semantic-segmentation-pytorch#performance"
@@ -25,7 +29,7 @@ class PublishedFile:
     """A file on the network.
 
     Attributes:
-        url: Where it lies. The last two parts of its path are those of its path in the cache.
+        url: Its address. The last two parts of the path are also its path below the cache folder.
         sha256: Its hash in hexadecimal digits; None if it is not known.
     """
 
@@ -103,7 +107,7 @@ CHECKPOINTS = {
 
 
 def fetch(file: PublishedFile) -> Path:
-    """Downloads a file, unless it is in the cache already: in Keras' folder, `~/.keras/pdanet_tf`.
+    """Downloads a file to the cache, `~/.keras/pdanet_tf`, unless it is already there.
 
     Returns:
         Its path in the cache.
@@ -134,3 +138,44 @@ def _keras_home() -> Path:
         return Path(os.environ["KERAS_HOME"]).expanduser()
     home = Path.home()
     return (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
+
+
+def load_published(model: keras.Model, checkpoint: str) -> None:
+    """Loads a published checkpoint into a model. Files that are not cached are downloaded.
+
+    A checkpoint with deep supervision also fits a model without it.
+
+    Args:
+        model: A model of the kind that `check_published` accepts.
+        checkpoint: A name in `CHECKPOINTS`.
+
+    Raises:
+        ImportError: If PyTorch, which reads the files, is not installed (extra `torch`).
+        OSError: If a file cannot be downloaded.
+        ValueError: If a file has another hash than the published one, or does not fit.
+    """
+    import_torch()  # before anything is downloaded
+    published = CHECKPOINTS[checkpoint]
+    encoder = read_torch_file(fetch(published.encoder))
+    decoder = read_torch_file(fetch(published.decoder))
+    load_torch_state_dict(model, encoder, decoder, source=f"the checkpoint {checkpoint!r}")
+
+
+def check_published(checkpoint: str, **arguments: Any) -> None:
+    """Checks that a published checkpoint fits models that are built with the given arguments.
+
+    Args:
+        checkpoint: A name in `CHECKPOINTS`.
+        **arguments: Arguments of the model, by the names of the checkpoint's attributes.
+
+    Raises:
+        ValueError: If an argument differs from the checkpoint's.
+    """
+    published = CHECKPOINTS[checkpoint]
+    for name, value in arguments.items():
+        expected = getattr(published, name)
+        if value != expected:
+            raise ValueError(
+                f"The checkpoint {checkpoint!r} belongs to {name}={expected!r}. "
+                f"Received: {name}={value!r}"
+            )

@@ -54,9 +54,10 @@ _VARIABLES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-# Names without a counterpart: two outputs of the author's dual attention that it discards; the
-# counters of PyTorch's batch norm; the second copy of the moving averages in the reference's
-# synchronized batch norm; the classifier of a classification backbone; the class weights of a loss.
+# Names without a counterpart: the two convolutions of the author's dual attention whose outputs are
+# discarded; the counters of PyTorch's batch norm; the second copy of the moving averages in the
+# reference's synchronized batch norm; the classifier of a classification backbone; the class
+# weights of a loss.
 _UNUSED = re.compile(
     r"(^|\.)(conv6|conv7)\.1\.(weight|bias)$"
     r"|\.(num_batches_tracked|_tmp_running_mean|_tmp_running_var|_running_iter)$"
@@ -93,7 +94,7 @@ def load_torch_state_dict(
 
     Returns:
         The unused names, all of known kinds: the two convolutions of the author's dual attention
-        whose outputs he discards, the counters and duplicates of batch norm, the classifier of a
+        whose outputs are discarded, the counters and duplicates of batch norm, the classifier of a
         classification backbone, the weights of a loss, and deep supervision if the model has none.
 
     Raises:
@@ -283,7 +284,7 @@ def _reason(error: Exception) -> str:
     _, found, reason = str(error).partition("WeightsUnpickler error:")
     words = " ".join((reason if found else str(error)).split())
     reason = re.split(r"(?<=default)\. |Please use|Check the documentation|\. This is an", words)[0]
-    # A bare number or letter, such as a code in the file, would tell a user nothing.
+    # A bare number or letter, such as a code in the file, would not help a user.
     return f" ({reason.strip()[:200]})" if re.search(r"[A-Za-z]{2}", reason) else ""
 
 
@@ -374,7 +375,7 @@ def _decoder_module(layer: str, head: Mapping[str, str]) -> str | None:
 
 
 def _variable_name(layer: str, variable: str) -> str:
-    # Batch norm's scale and attention's are both called gamma here.
+    # In this package, the scale of batch norm and the scale of attention are both called gamma.
     return "gamma" if layer.endswith("attention") else _VARIABLES[variable]
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pdanet_tf.files import whole_folder
+from pdanet_tf.files import read_json, whole_folder
 
 WRITER = """
 import sys
@@ -72,3 +72,24 @@ def test_an_error_leaves_nothing(tmp_path):
     with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "1") as folder:
         (folder / "missing" / "file").touch()
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[1]", "expected a JSON object, found an array"),
+        (b"null", "expected a JSON object, found null"),
+        (b"2.5", "expected a JSON object, found a number"),
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "more than one value for 'c'"),
+    ],
+)
+def test_json_that_is_refused(content, message, tmp_path):
+    (tmp_path / "file.json").write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_json(tmp_path / "file.json")
+    assert str(tmp_path / "file.json") in str(caught.value)
+
+
+def test_json_of_windows_editors(tmp_path):
+    (tmp_path / "file.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(tmp_path / "file.json") == {"a": 1}

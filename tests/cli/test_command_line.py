@@ -11,8 +11,7 @@ import pdanet_tf
 from pdanet_tf import layers
 from pdanet_tf.base.catalog import model_names
 from pdanet_tf.base.choices import NORMALIZATIONS
-from pdanet_tf.cli import main
-from pdanet_tf.cli.commands import COMMANDS
+from pdanet_tf.cli import commands, main
 from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
 from pdanet_tf.cli.spelling import spell_as_options
 
@@ -25,7 +24,7 @@ def test_every_field_of_the_configuration_is_in_one_group():
 
 
 def test_every_command_can_be_run():
-    for command in COMMANDS:
+    for command in commands.COMMANDS:
         with pytest.raises(SystemExit, match="0"):
             make_parser().parse_args([command, "--help"])
     for name in NORMALIZATIONS:
@@ -98,3 +97,13 @@ def test_a_wrong_option_is_one_line(capsys):
         main(["train", "--epochs", "2.5"])
     (line,) = capsys.readouterr().err.splitlines()
     assert "--epochs: invalid int value: '2.5'" in line
+
+
+def test_an_option_of_several_values_may_be_repeated():
+    arguments = ["train", "--ignore-label", "11", "--ignore-label", "12", "255"]
+    assert make_parser().parse_args(arguments).ignore_label == [11, 12, 255]
+
+
+def test_tables_in_files_are_not_cut(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert commands._console().width >= 200

@@ -51,6 +51,7 @@ def test_models_of_a_module_are_listed_and_used(folder, capsys):
     [
         ("nothing", None, "there is no such module, neither in the current folder ("),
         ("broken", "1 / 0", "ZeroDivisionError: division by zero (--debug shows where)"),
+        ("ends", "raise SystemExit(3)", "SystemExit: 3 (--debug shows where)"),
         ("lacks", "import no_package", "ModuleNotFoundError: No module named 'no_package' ("),
         ("my_heads.py", None, "--import requires the name of a module, such as my_heads for"),
         ("./my_heads", None, "--import requires the name of a module"),

@@ -1,7 +1,11 @@
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from pdanet_tf.base.choices import DATASETS
 from pdanet_tf.data import (
     ADE20K_CLASSES,
     Classes,
@@ -339,6 +343,28 @@ class TestBadData:
     def test_bad_arguments(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             load_dataset(split="train", **arguments)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_data_set_that_can_be_chosen_is_opened(name, tmp_path):
+    """Each refuses a folder in its own way; one that `load_dataset` forgot would raise another."""
+    options = {"num_classes": 3} if name == "folder" else {}
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path / "missing"))):
+        load_dataset(name, "train", tmp_path / "missing", **options)
+
+
+def test_a_data_set_that_is_listed_and_not_opened(monkeypatch, tmp_path):
+    monkeypatch.setattr("pdanet_tf.data.load.DATASETS", (*DATASETS, "cityscapes"))
+    with pytest.raises(NotImplementedError, match=r"'cityscapes'.*pdanet_tf/data/load\.py"):
+        load_dataset("cityscapes", "train", tmp_path)
+
+
+def test_the_help_of_train_and_the_message_name_every_data_set():
+    (field,) = (each for each in dataclasses.fields(TrainConfig) if each.name == "dataset")
+    assert re.findall(r"\w+", field.metadata["help"].replace(" or ", " ")) == [*DATASETS]
+    others = " or ".join(repr(name) for name in DATASETS if name != "synthetic")
+    with pytest.raises(ValueError, match=f"set dataset={others} to read one"):
+        load_dataset("synthetic", "train", "scenes")
 
 
 def test_camvid(camvid_folder):

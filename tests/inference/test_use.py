@@ -1,5 +1,7 @@
 """Inference as a user runs it, in Python and on the command line."""
 
+import os
+import typing
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pdanet_tf
 from pdanet_tf import cli
 from pdanet_tf.data import Classes, DataError
 from pdanet_tf.inference.overlay import colorize, draw_overlay
+from pdanet_tf.inference.pixels import ImageLike
+from pdanet_tf.inference.prediction import Prediction
 from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings
@@ -90,6 +94,18 @@ def test_a_predictor_takes_files_images_arrays_and_several(model, tmp_path):
         predictor.predict([array, array / 255])
     with pytest.raises(ValueError, match="3 classes"):
         pdanet_tf.Predictor(model, classes=Classes.numbered(2))
+
+
+def test_the_static_type_of_a_prediction():
+    """An array may be one image or a batch, so its type is both."""
+    hints = [typing.get_type_hints(each) for each in typing.get_overloads(Predictor.predict)]
+    returned = {hint["images"]: hint["return"] for hint in hints}
+    one, several = Prediction, list[Prediction]
+    assert returned == {
+        str | os.PathLike[str] | Image.Image: one,
+        np.ndarray: one | several,
+        list[ImageLike] | tuple[ImageLike, ...]: several,
+    }
 
 
 def test_predict_keeps_models_until_their_files_change(model, tmp_path, monkeypatch):

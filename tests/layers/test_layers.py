@@ -1,3 +1,7 @@
+import importlib
+import inspect
+import pkgutil
+
 import keras
 import numpy as np
 import pytest
@@ -63,6 +67,7 @@ def run_layer_test(layer, shape, expected_shape):
         (layers.ConvBatchNorm(6, 3, strides=2), (7, 10, 4), (4, 5, 6)),
         (layers.ConvBatchNorm(6, 1, strides=2, activation=None), (7, 10, 4), (4, 5, 6)),
         (layers.ConvBatchNorm(6, 3, dilation_rate=2), (7, 10, 4), (7, 10, 6)),
+        (layers.BatchNorm(), (7, 10, 4), (7, 10, 4)),
         (layers.FullPrecisionConvBatchNorm(6, 3), (7, 10, 4), (7, 10, 6)),
         (layers.AdaptiveAveragePooling(3), (7, 10, 4), (3, 3, 4)),
         (layers.AdaptiveAveragePooling(6), (5, 3, 4), (6, 6, 4)),
@@ -307,6 +312,38 @@ def test_channel_energies_do_not_overflow_in_float16():
     layer(inputs)
     layer.gamma.assign(1.0)
     assert np.isfinite(layer(inputs)).all()
+
+
+def layer_classes():
+    """Returns the classes of layers, also of private ones, that modules of `layers` define."""
+    modules = [
+        importlib.import_module(f"{layers.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(layers.__path__)
+    ]
+    return {
+        value
+        for module in modules
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, keras.layers.Layer)
+        and value.__module__ == module.__name__
+    }
+
+
+def test_keras_can_load_every_layer_and_users_can_name_it():
+    found = layer_classes()
+    assert layers.ConvBatchNorm in found
+    for each in sorted(found, key=lambda each: each.__name__):
+        if each.__name__.startswith("_"):  # a base class
+            continue
+        registered = keras.saving.get_registered_object(f"pdanet_tf>{each.__name__}")
+        assert registered is each, (
+            f"{each.__qualname__} in {each.__module__} requires "
+            '@keras.saving.register_keras_serializable(package="pdanet_tf")'
+        )
+        assert each.__name__ in layers.__all__, (
+            f"list {each.__name__} in pdanet_tf/layers/__init__.py, or begin its name with _"
+        )
 
 
 @pytest.mark.parametrize(

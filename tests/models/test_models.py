@@ -1,6 +1,7 @@
 """Every registered model passes the same tests; a model that is not listed here fails one."""
 
 import gc
+import inspect
 import itertools
 import pathlib
 import re
@@ -252,6 +253,8 @@ def own_models():
 
 
 def test_every_model_is_tested():
+    missing = {*own_models()} - {*PARAMETERS}
+    assert not missing, f"no row in HEADS or PARAMETERS: {sorted(missing)}"
     assert sorted(PARAMETERS) == own_models()
 
 
@@ -262,7 +265,22 @@ def test_the_catalog_has_every_model_and_its_size():
         entry = find_model(name)
         count = FAMILIES_IN_WORDS[entry.family.__name__].parameters[entry.backbone_name]
         # `test_exact_number_of_parameters` compares this number with the model.
-        assert count == PARAMETERS[name][0](150)
+        assert count == PARAMETERS[name][0](150), f"{name} in pdanet_tf/base/catalog.py"
+
+
+def test_the_catalog_describes_a_family_as_its_docstring_does():
+    for name in own_models():
+        family = find_model(name).family
+        title = inspect.getdoc(family).splitlines()[0].rstrip(".")
+        assert FAMILIES_IN_WORDS[family.__name__].title == title, family.__name__
+
+
+def test_every_model_family_is_a_public_name():
+    families = {find_model(name).family for name in own_models()}
+    missing = {family.__name__ for family in families} - {*pdanet_tf.models.__all__}
+    assert not missing, f"import and list in pdanet_tf/models/__init__.py: {missing}"
+    for family in families:
+        assert getattr(pdanet_tf.models, family.__name__) is family
 
 
 @pytest.mark.parametrize(

@@ -112,3 +112,53 @@ def test_what_cannot_be_registered(own):
     for backbones in (own.tiny_backbone, ["resnet18"], {"tiny": "resnet18"}):
         with pytest.raises(ValueError, match="backbones must be a mapping from names"):
             pdanet_tf.register_family(backbones, own.myhead_head)
+
+    def needs_width(stages, num_classes, dropout, *, width):
+        return stages["C5"]
+
+    def lone(backbone):
+        return backbone
+
+    tiny = {"tiny": own.tiny_backbone}
+    for backbones in ({}, {3: own.tiny_backbone}):
+        with pytest.raises(ValueError, match="backbones must be a mapping from names"):
+            pdanet_tf.register_family(backbones, own.myhead_head)
+    with pytest.raises(ValueError, match=r"output_stride must be one of .* output_stride=7"):
+        pdanet_tf.register_family(tiny, own.myhead_head, output_stride=7)
+    with pytest.raises(ValueError, match="A head must be a function"):
+        pdanet_tf.register_family(tiny, 3)
+    for family in (3, lambda backbone, **options: backbone, lone):
+        with pytest.raises(ValueError, match="A family must be a function"):
+            pdanet_tf.register_family(tiny, own.myhead_head)(family)
+    with pytest.raises(ValueError, match="takes the option 'widht'"):
+        pdanet_tf.register_family(tiny, needs_width, widht=3)(own.myhead)
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (lambda stages, num_classes, dropout: stages["C5"], r"num_classes=3\. Received: \(None"),
+        (
+            lambda stages, num_classes, dropout: keras.ops.mean(stages["C5"], (1, 2)),
+            r"must return logits .* Received: \(None, 4\)",
+        ),
+        (lambda stages, num_classes, dropout: None, r"must return logits .* Received: NoneType"),
+        (lambda stages, num_classes, dropout: stages["C9"], "the stage 'C9'.* stages C4, C5"),
+    ],
+)
+def test_a_head_that_returns_anything_but_logits(head, message):
+    image = keras.Input((None, None, 3))
+    c4 = keras.layers.Conv2D(4, 8, strides=8, name="C4")(image)
+    backbone = keras.Model(image, {"C4": c4, "C5": c4 * 1.0}, name="two")
+    with pytest.raises(ValueError, match=message):
+        pdanet_tf.segmentation_model("bad", backbone, head, num_classes=3)
+
+
+def test_a_head_with_another_argument_and_what_is_no_backbone():
+    def demanding(stages, num_classes, dropout, *, width):
+        return stages["C5"]
+
+    with pytest.raises(ValueError, match=r"The head of bad, demanding, .* 'width'"):
+        pdanet_tf.segmentation_model("bad", pdanet_tf.backbones.resnet18(), demanding)
+    with pytest.raises(ValueError, match=r"backbone must be a Keras model\. .*backbone=3"):
+        pdanet_tf.segmentation_model("bad", 3, demanding)

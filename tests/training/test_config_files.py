@@ -9,6 +9,7 @@ from pdanet_tf import cli
 from pdanet_tf.base.fields import with_nearest
 from pdanet_tf.training import TrainConfig
 from pdanet_tf.training.config import FORMAT_VERSION
+from pdanet_tf.training.run import train
 
 # The options of each format. A test fails when an option is added without a new format: an older
 # pdanet_tf would then call the option unknown, instead of advising to upgrade.
@@ -52,6 +53,7 @@ def test_new_options_have_a_new_format():
             f"a newer pdanet_tf wrote this file, in format {FORMAT_VERSION + 1}; pdanet_tf 0.1.0 "
             f"reads formats up to {FORMAT_VERSION}. Upgrade pdanet_tf",
         ),
+        ({"version": 0}, "version must be at least 1. Received: version=0"),
         ({"version": "1"}, "version must be an integer. Received: version='1' (str)"),
         (
             {"epoch": 3, "Batch-Size": 2, "colour": "red"},
@@ -82,7 +84,7 @@ def test_files_that_hold_no_configuration_are_refused(tmp_path, capsys):
     (tmp_path / "list.json").write_text("[1]")
     for name, message in (
         ("text.json", "text.json: not JSON in UTF-8: Expecting value: line 1 column 1 (char 0)"),
-        ("list.json", "list.json: expected a JSON object, found list"),
+        ("list.json", "list.json: expected a JSON object, found an array"),
         (".", f" is a folder; expected a file, such as {tmp_path}/config.json"),
         ("none.json", "none.json does not exist"),
     ):
@@ -132,3 +134,18 @@ def test_the_nearest_name_is_suggested():
     assert with_nearest(["epoch", "xyz"], known) == "'epoch' (did you mean 'epochs'?), 'xyz'"
     assert with_nearest(["crop-size"], known) == "'crop-size' (did you mean 'crop_size'?)"
     assert len(with_nearest(["x" * 300_000], known)) < 200
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"crop_size": (1_000_000, 1_000_000)}, "crop_size"),
+        ({"batch_size": 10**12}, "crop_size"),
+        ({"batch_size": 10**12, "recipe": "paper"}, "short_edges"),
+    ],
+)
+def test_a_batch_that_does_not_fit_into_memory(options, advice, tmp_path):
+    config = TrainConfig(output_dir=str(tmp_path / "run"), model="fcn_resnet18", **options)
+    with pytest.raises(ValueError, match=rf"GiB\. Reduce batch_size or {advice}$"):
+        train(config)
+    assert not list(tmp_path.rglob("*.json"))

@@ -196,7 +196,7 @@ def test_a_run_can_be_continued_for_more_epochs(run, tmp_path, capsys):
     said = " ".join(capsys.readouterr().err.split())
     rate = 1e-2 * (1 - 2 / 4) ** 0.9
     assert (
-        "after epoch 2 of 4. For the new number of epochs the learning rate continues at "
+        "after epoch 2 of 4. The number of epochs has changed. The learning rate continues at "
         f"{rate:.3g} instead of" in said
     )
     assert (run / "history.csv").read_text().startswith(former)

@@ -56,7 +56,7 @@ class CropRecipe:
 class _Window:
     """A part of an image, and the size that it is scaled to.
 
-    Only the window is scaled, so a large image is never held at twice its size.
+    Only the window is scaled, so the whole image is never in memory at its scaled size.
     """
 
     box: tuple[float, float, float, float]  # left, top, right, bottom in pixels of the image
@@ -75,7 +75,8 @@ class _Window:
         Args:
             shape: (height, width) of the image.
             factor: Scale of the image.
-            crop_size: (height, width) of the crop; a smaller scaled image is not cropped.
+            crop_size: (height, width) of the crop; an image that is smaller than this
+                after scaling is not cropped.
             place: Relative vertical and horizontal position of the crop, each from 0 to 1.
         """
         spans = []

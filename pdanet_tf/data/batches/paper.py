@@ -84,8 +84,8 @@ class PaperRecipe:
         rows = nearest_indices(label.shape[0], height)
         columns = nearest_indices(label.shape[1], width)
         if flipped:
-            # Before the image is scaled, as in the reference: scaling first changes some pixels by
-            # one level.
+            # The image is flipped before it is scaled, as in the reference; scaling first would
+            # change some pixels by one level.
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             columns = label.shape[1] - 1 - columns
         image = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -120,12 +120,12 @@ class OrientationBatches:
         self._count = len(portrait)
         self._groups = [group for group in (portrait, ~portrait) if group.any()]
         self._sizes = [int(group.sum()) for group in self._groups]
-        # The threads that read a batch and the next one ask for the same pass, or for two passes.
+        # Threads read two batches at the same time; these belong to one pass or to two.
         self._pass_batches = functools.lru_cache(maxsize=2)(self._compute_pass_batches)
 
     def indices(self, step: int) -> np.ndarray:
         """Returns the indices of the samples of a batch, `(batch_size,)`."""
-        # A lower bound of the batch's pass, at most a few passes below it.
+        # Starts at the pass that contains the batch, or a few passes before it.
         number = step * self.batch_size // self._count
         while self._batches_before(number + 1) <= step:
             number += 1

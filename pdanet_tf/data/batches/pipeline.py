@@ -113,7 +113,8 @@ def paper_batches(
         dataset: Images and label maps. The size of every image is read at the start.
         batch_size: Number of images per batch.
         short_edges: The short edges from which that of each batch is drawn.
-        max_size: Largest long edge; an image that would exceed it gets a shorter short edge.
+        max_size: Upper limit of the long edge in pixels; an image that would exceed it gets a
+            shorter short edge.
         flip: Whether to flip images from left to right with a probability of 0.5.
         label_stride: Stride of the labels in both directions: 8 for logits at 1/8.
         label_start: As in `crop_batches`.
@@ -174,7 +175,8 @@ def _batches(
     batches = (
         positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size, drop_remainder=True)
-        # One batch is ready while the next is being made; batches of whole images are large.
+        # Two batches: one is ready while the next is made. More would take much memory, because
+        # batches of whole images are large.
         .prefetch(2)
     )
     options = tf.data.Options()
@@ -191,7 +193,7 @@ def _read_padded(
     position: np.int64,
 ) -> tuple[np.ndarray, np.ndarray]:
     image, label, (height, width) = recipe.sample(int(position))
-    # Assigning to a slice converts to float32 on the way, which saves passes over the image.
+    # Assigning to a slice also converts to float32, which saves passes over the image.
     padded = np.empty((height, width, 3), "float32")
     padded_label = np.empty((-(-height // label_stride), -(-width // label_stride)), "int32")
     _fill(padded, image, background)

@@ -53,8 +53,8 @@ def variation(seed: int, number: int) -> np.random.Generator:
 def nearest_indices(side: int, new_side: int, box: tuple[float, float] | None = None) -> np.ndarray:
     """Returns the indices of the rows (or columns) that a nearest-neighbour resize selects.
 
-    It resizes the numbers 0, 1, 2 ... with Pillow itself: Pillow accumulates steps, so a formula
-    would differ from it at some ties.
+    It resizes the numbers 0, 1, 2 ... with Pillow itself: Pillow adds up rounded steps, so
+    a formula would select other rows where two rows are equally near.
 
     Args:
         side: Number of rows of the label map.

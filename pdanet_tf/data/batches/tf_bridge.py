@@ -1,4 +1,6 @@
-"""Lets tf.data call Python safely: Python waits for running calls at exit, and errors survive.
+"""Lets tf.data call Python safely.
+
+At exit, Python waits for running calls, and errors keep their own message.
 
 tf.data calls Python from threads of TensorFlow. Without `counted`, the process can hang at exit;
 without `ErrorRecordingDataset`, an error about a user's file ends as a traceback of TensorFlow.
@@ -126,7 +128,7 @@ class ErrorRecordingDataset(SegmentationDataset):
 
     @contextmanager
     def original_errors(self) -> Iterator[None]:
-        """Raises the recorded error in place of the error that TensorFlow made of it."""
+        """Raises the recorded error instead of the TensorFlow error that replaced it."""
         try:
             yield
         except Exception as error:

@@ -16,7 +16,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pooch  # type: ignore[import-untyped]
+import pooch
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import file_adapters
 
