@@ -79,7 +79,7 @@ def _reason(error: Exception) -> str:
             f"{unknown[0]}. Import the module that defines and registers it first (command line: "
             "--import MODULE)."
         )
-    message = message.partition("Example error message")[0]  # lists of Python objects follow
+    message = message.partition("List of objects that could not be loaded")[0]
     return " ".join(message.split())[:_LONGEST_REASON] or type(error).__name__
 
 
