@@ -1,4 +1,4 @@
-"""Atomic writing of files and folders, and checked reading of JSON."""
+"""Atomic writing of files and folders, locks, and checked reading of JSON."""
 
 import errno
 import glob
@@ -19,6 +19,7 @@ try:
 except ImportError:  # Windows does not have it
     fcntl = None
 
+HAS_LOCKS = fcntl is not None
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file
 _JSON_TYPES = {list: "an array", str: "a string", bool: "true or false", type(None): "null"}
 _ENDING = ".tmp"
@@ -58,10 +59,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """Yields a new folder to write to, which becomes `path` if the block ends without an error.
 
     The temporary folder is next to `path`; its name is unique among threads, processes and
-    machines.
-    A process that is killed cannot remove it, so the next call with the same `path` does. Locks of
-    the operating system show which folders are still in use; a folder is removed only if its
-    process ran on this machine and has ended. Without such locks (Windows, some network file
+    machines. A process that is killed cannot remove it, so the next call with the same `path` does.
+    Locks of the operating system show which folders are still in use; a folder is removed only if
+    its process ran on this machine and has ended. Without such locks (Windows, some network file
     systems) the folders remain.
 
     Raises:
@@ -85,6 +85,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
             os.rename(temporary, path)
 
 
+def lock_descriptor(descriptor: int) -> None:
+    """Locks an open file without waiting. The operating system releases the lock at the last close.
+
+    Raises:
+        OSError: If another descriptor holds the lock, or the system has no such locks.
+    """
+    if fcntl is None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Locks a temporary folder, so that `_is_abandoned` recognises that it is in use.
@@ -92,14 +103,14 @@ def _locked(folder: Path) -> Iterator[None]:
     The operating system releases the lock when the process ends. Does nothing where the system has
     no such locks.
     """
-    if fcntl is None:
+    if not HAS_LOCKS:
         yield
         return
     descriptor = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         # Write the name only while the lock is held: a file without it does not count.
         with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_descriptor(descriptor)
             os.write(descriptor, socket.gethostname().encode())
         yield
     finally:
@@ -108,14 +119,14 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _is_abandoned(folder: Path) -> bool:
     """Returns True if a process of this machine locked a temporary folder, and has ended."""
-    if fcntl is None:
+    if not HAS_LOCKS:
         return False
     try:
         descriptor = os.open(folder / _LOCK_FILE, os.O_RDWR)
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_descriptor(descriptor)
         return os.read(descriptor, 300) == socket.gethostname().encode()
     except OSError:  # the lock is held, or there are no locks
         return False

@@ -13,7 +13,7 @@ from pdanet_tf.backbones.resnet import resnet18, resnet34, resnet50, resnet101
 from pdanet_tf.backbones.vgg import vgg16
 
 _CSAIL = "http://sceneparsing.csail.mit.edu/model/pretrained_resnet"
-_LIBRARIES = ("keras_hub", "keras_applications", "torch")
+_READERS = ("keras_hub", "keras_applications", "torch")
 
 
 @dataclass(frozen=True)
@@ -21,22 +21,20 @@ class WeightsSource:
     """Where trained weights of a backbone come from.
 
     Attributes:
-        library: What reads them: `"keras_hub"`, `"keras_applications"` or `"torch"`.
+        reader: What reads them: `"keras_hub"`, `"keras_applications"` or `"torch"`.
         name: A preset of KerasHub, a function of `keras.applications`, or the URL of a PyTorch
             state dict in the layout of torchvision's ResNets.
 
     Raises:
-        ValueError: If there is no such library.
+        ValueError: If there is no such reader.
     """
 
-    library: str
+    reader: str
     name: str
 
     def __post_init__(self) -> None:
-        if self.library not in _LIBRARIES:
-            raise ValueError(
-                f"library must be one of {_LIBRARIES}. Received: library={self.library!r}"
-            )
+        if self.reader not in _READERS:
+            raise ValueError(f"reader must be one of {_READERS}. Received: reader={self.reader!r}")
 
 
 @dataclass(frozen=True)

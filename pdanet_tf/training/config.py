@@ -14,7 +14,7 @@ from pdanet_tf.files import one_line, read_json, write_atomically
 from pdanet_tf.version import __version__
 
 # Format of `config.json`. Raise it with every change that an older pdanet_tf cannot read, such as
-# a new option. Files without a format were written before there was one, and count as format 0.
+# a new option. Files without a format were written before there was one, and count as format 1.
 FORMAT_VERSION = 1
 # The defaults of each recipe, for options that are None.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -275,8 +275,7 @@ class TrainConfig:
             raise FileNotFoundError(f"{path} does not exist")
         content = read_json(path)
         try:
-            # Files of before the format was written have none; they differ in nothing else.
-            version = convert_field("version", content.pop("version", FORMAT_VERSION), int)
+            version = convert_field("version", content.pop("version", 1), int)
             if version < 1:
                 raise ValueError(f"version must be at least 1. Received: version={version}")
             if version > FORMAT_VERSION:

@@ -9,15 +9,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
-from pdanet_tf.files import describe_reason, plain_error
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows lacks it; folders are not locked there
-    fcntl = None
+from pdanet_tf.files import HAS_LOCKS, describe_reason, lock_descriptor, plain_error
 
 _LOCK_FILE = ".lock"
 _HELD = (errno.EAGAIN, errno.EACCES)
@@ -87,14 +80,14 @@ def _acquire(folder: Path) -> int | None:
     file = folder / _LOCK_FILE
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        if fcntl is None:
+        if not HAS_LOCKS:  # on Windows
             return None
         try:
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:  # another process has just removed the folder
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_descriptor(descriptor)
             if _is_at(descriptor, file):
                 _write_owner(descriptor)
                 return descriptor

@@ -85,7 +85,7 @@ def load_imagenet_weights(backbone: keras.Model, source: WeightsSource) -> None:
         OSError: If a file cannot be downloaded.
         ValueError: If the weights do not fit; nothing is loaded then.
     """
-    _LOADERS[source.library](backbone, source.name)
+    _LOADERS[source.reader](backbone, source.name)
 
 
 def _load_from_keras_hub(backbone: keras.Model, preset: str) -> None:

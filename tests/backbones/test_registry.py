@@ -34,9 +34,9 @@ def test_the_first_stem_with_imagenet_weights_is_the_default():
     for name, entry in RESNETS.items():
         assert {"output_stride", "stem"} == {*entry.options}
         for source in entry.weights.values():
-            assert source.library != "torch" or source.name.endswith(f"/{name}-imagenet.pth")
+            assert source.reader != "torch" or source.name.endswith(f"/{name}-imagenet.pth")
 
 
 def test_a_source_of_weights_that_nothing_reads():
-    with pytest.raises(ValueError, match=r"library must be one of .*library='timm'"):
+    with pytest.raises(ValueError, match=r"reader must be one of .*reader='timm'"):
         WeightsSource("timm", "resnet18")
