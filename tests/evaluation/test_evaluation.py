@@ -12,27 +12,13 @@ from pdanet_tf.data import DataError, load_dataset
 from pdanet_tf.evaluation.scoring import evaluate_predictions
 from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
-from tests.support.protocols import (
+from tests.support.protocols import (  # noqa: F401 (three are fixtures)
     CLASSES,
     PROTOCOLS,
-    build_decisive_model,
-    write_images_of_odd_sizes,
+    dataset_of_odd_sizes,
+    decisive_model,
+    images_of_odd_sizes,
 )
-
-
-@pytest.fixture(scope="module")
-def model():
-    return build_decisive_model()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return write_images_of_odd_sizes(tmp_path)
-
-
-@pytest.fixture
-def dataset(folder):
-    return load_dataset("folder", "validation", folder, num_classes=CLASSES, label_offset=1)
 
 
 @pytest.mark.slow
