@@ -3,12 +3,19 @@
 Importing this module imports neither Keras nor TensorFlow, so the command line's parser uses it.
 """
 
+import difflib
+from collections.abc import Sequence
+
 NORMALIZATIONS = ("torch", "caffe")  # of pixels, see `pdanet_tf.layers.PixelNormalization`
 STEMS = ("deep", "7x7")  # of ResNets, see `pdanet_tf.backbones.resnet18`
 OUTPUT_STRIDES = (8, 16, 32)  # of backbones
 BENCHMARK_TASKS = ("predict", "train")
 BACKENDS = ("tensorflow", "jax", "torch")  # of Keras
 DATASETS = ("ade20k", "camvid", "folder", "synthetic")
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("poly", "cosine", "constant")  # of the learning rate
+LOSS_SIZES = ("logits", "labels")  # at which the loss is computed
+CLASS_WEIGHTS = ("balanced", "median-frequency", "log")  # computed from the training annotations
 
 # The names of precisions are those of Keras' dtype policies:
 #
@@ -23,6 +30,24 @@ DATASETS = ("ade20k", "camvid", "folder", "synthetic")
 # and the variables of batch norm and of classifiers are float32.
 TRAINING_PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 PRECISIONS = (*TRAINING_PRECISIONS, "bfloat16", "float16")
+
+
+def check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    """Checks that a value is one of the known ones.
+
+    Args:
+        name: Name of the option, for the message.
+        value: The value.
+        known: The values that the option can have.
+
+    Raises:
+        ValueError: If it is not one of them; the message names the nearest known value.
+    """
+    if value in known:
+        return
+    near = difflib.get_close_matches(value.lower(), known, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise ValueError(f"{name} must be one of {', '.join(known)}. Received: {name}={value!r}{hint}")
 
 
 def check_precision(precision: str, training: bool) -> None:

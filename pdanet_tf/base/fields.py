@@ -21,7 +21,8 @@ def check_fields(instance: Any) -> None:
     """Converts each field of a dataclass to its annotated type, in place.
 
     Call it in `__post_init__`. It supports `int`, `float`, `bool`, `str`, tuples of them,
-    `... | None`, and "one or several in any order", such as `int | tuple[int, ...]`.
+    `... | None`, "one or several in any order", such as `int | tuple[int, ...]`, "a name or
+    numbers", such as `str | tuple[float, ...]`, and `Mapping[str, Any]` for values of JSON.
 
     Raises:
         ValueError: If a field has another type; the message names the field.
@@ -112,6 +113,8 @@ def _convert(value: Any, hint: Any) -> Any:
         return _convert_one_or_several(value, *parts)
     if typing.get_origin(hint) is tuple:
         return _convert_tuple(value, typing.get_args(hint))
+    if typing.get_origin(hint) is Mapping:
+        return {_only(key, str): _as_tuples(part) for key, part in _only(value, Mapping).items()}
     if hint is bool:
         return bool(_only(value, bool, np.bool_))
     if hint is str:
@@ -132,11 +135,18 @@ def _convert(value: Any, hint: Any) -> Any:
 
 
 def _convert_one_or_several(value: Any, one: Any, several: Any = None) -> Any:
-    """Returns one value, or a sorted tuple of several; without `several` only one is allowed."""
+    """Returns one value, or a tuple of several; without `several` only one is allowed.
+
+    The tuple is sorted, and a tuple of one becomes its element, if its elements have the type of
+    the one value.
+    """
     if several is None or not isinstance(value, tuple | list | np.ndarray):
         return _convert(value, one)
-    values = sorted(_convert_tuple(value, typing.get_args(several)))
-    return values[0] if len(values) == 1 else tuple(values)
+    parts = typing.get_args(several)
+    values = _convert_tuple(value, parts)
+    if parts[0] is not one:
+        return values
+    return values[0] if len(values) == 1 else tuple(sorted(values))
 
 
 def _convert_tuple(value: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -145,6 +155,19 @@ def _convert_tuple(value: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(values) != len(hints):
         raise TypeError
     return tuple(_convert(each, hint) for each, hint in zip(values, hints, strict=True))
+
+
+def _as_tuples(value: Any) -> Any:
+    """Returns a value of JSON with tuples in place of lists, and Python's numbers for NumPy's.
+
+    Raises:
+        TypeError: If the value cannot be written as JSON.
+    """
+    if isinstance(value, list | tuple | np.ndarray):
+        return tuple(_as_tuples(part) for part in value)
+    if isinstance(value, np.generic):
+        return value.item()
+    return _only(value, str, int, float, bool, type(None))
 
 
 def _only(value: Any, *kinds: Any) -> Any:
@@ -162,6 +185,8 @@ def _describe(hint: Any) -> str:
         return f"{', '.join(others)} or {last}"
     if typing.get_origin(hint) is tuple:
         return f"a sequence of {_describe_parts(hint)}"
+    if typing.get_origin(hint) is Mapping:
+        return "an object of names and values (strings, numbers, booleans, or sequences of them)"
     name = _NAMES.get(hint, getattr(hint, "__name__", str(hint)))
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 

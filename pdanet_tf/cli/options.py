@@ -2,8 +2,10 @@
 
 import argparse
 import dataclasses
+import json
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from pdanet_tf.base.choices import (
@@ -22,10 +24,13 @@ from pdanet_tf.version import __version__
 
 # The groups of options in `train --help`. A test compares them with the fields of `TrainConfig`.
 TRAIN_GROUPS = {
-    "the run": ("output_dir", "resume", "seed"),
+    "the run": ("output_dir", "resume", "patience", "seed"),
     "the model": (
         "model",
+        "head_options",
         "weights",
+        "strict",
+        "freeze",
         "backbone_weights",
         "normalization",
         "stem",
@@ -42,6 +47,9 @@ TRAIN_GROUPS = {
         "class_colors",
         "label_offset",
         "ignore_label",
+        "channels",
+        "mean",
+        "std",
     ),
     "the batches": (
         "recipe",
@@ -49,6 +57,9 @@ TRAIN_GROUPS = {
         "crop_size",
         "scale_range",
         "color_jitter",
+        "rotation",
+        "blur",
+        "downscale",
         "flip",
         "short_edge",
         "short_edges",
@@ -57,11 +68,22 @@ TRAIN_GROUPS = {
     "the optimization": (
         "epochs",
         "steps_per_epoch",
+        "loss",
+        "loss_size",
+        "class_weights",
+        "label_smoothing",
+        "optimizer",
         "learning_rate",
+        "schedule",
         "power",
+        "warmup_steps",
+        "backbone_lr",
         "momentum",
         "nesterov",
         "weight_decay",
+        "clip_norm",
+        "accumulation_steps",
+        "ema",
         "precision",
     ),
 }
@@ -299,6 +321,12 @@ def _add_option(parser: Any, name: str, **settings: Any) -> None:
     settings = {"default": field.default, **settings, "help": text}
     if hint is bool:
         settings["action"] = argparse.BooleanOptionalAction
+    elif typing.get_origin(hint) is Mapping:
+        settings |= {"type": _named_value, "nargs": "+", "metavar": "NAME=VALUE"}
+        settings["action"] = _Named
+    elif name == "class_weights":
+        settings |= {"type": _number_or_name, "nargs": "+", "metavar": "WEIGHT"}
+        settings["action"] = _NumbersOrName
     elif typing.get_origin(hint) is tuple:
         parts = typing.get_args(hint)
         count = "+" if parts[-1] is ... else len(parts)
@@ -308,6 +336,52 @@ def _add_option(parser: Any, name: str, **settings: Any) -> None:
     else:
         settings["type"] = hint
     parser.add_argument(f"--{field.name.replace('_', '-')}", **settings)
+
+
+def _named_value(text: str) -> tuple[str, Any]:
+    """Parses NAME=VALUE. A value that is not JSON is a string."""
+    name, separator, value = text.partition("=")
+    if not name or not separator:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE. Received: {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+class _Named(argparse.Action):
+    """Collects NAME=VALUE pairs in a dictionary. The option may be repeated."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        former = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, {**(former or {}), **dict(values)})
+
+
+def _number_or_name(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+class _NumbersOrName(argparse.Action):
+    """Stores one name as a string, and everything else as a tuple."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        is_name = len(values) == 1 and isinstance(values[0], str)
+        setattr(namespace, self.dest, values[0] if is_name else tuple(values))
 
 
 def _add_data_options(parser: argparse.ArgumentParser, split: str | None = "validation") -> None:

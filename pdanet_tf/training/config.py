@@ -3,11 +3,21 @@
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pdanet_tf.base.choices import DATASETS, OUTPUT_STRIDES, check_precision
+from pdanet_tf.base.choices import (
+    CLASS_WEIGHTS,
+    DATASETS,
+    LOSS_SIZES,
+    OPTIMIZERS,
+    OUTPUT_STRIDES,
+    SCHEDULES,
+    check_choice,
+    check_precision,
+)
 from pdanet_tf.base.fields import check_fields, convert_field, from_mapping, shorten
 from pdanet_tf.base.ignore_labels import ignored_values
 from pdanet_tf.files import one_line, read_json, write_atomically
@@ -15,7 +25,7 @@ from pdanet_tf.version import __version__
 
 # Format of `config.json`. Raise it with every change that an older pdanet_tf cannot read, such as
 # a new option. Files without a format were written before there was one, and count as format 1.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # The defaults of each recipe, for options that are None.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "crop": {"crop_size": (512, 512), "scale_range": (0.5, 2.0), "color_jitter": 0.4},
@@ -28,7 +38,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 _SYNTHETIC_CROP_SIZE = (96, 128)  # the scenes are 144 x 192
 # The options that only one recipe has.
 _OPTIONS_OF = {
-    "crop": ("crop_size", "scale_range", "color_jitter"),
+    "crop": ("crop_size", "scale_range", "color_jitter", "rotation", "blur", "downscale"),
     "paper": ("short_edges",),
 }
 RECIPES = tuple(_DEFAULTS)
@@ -97,19 +107,72 @@ class TrainConfig:
         "value or values that mark unlabelled pixels in the annotation files; by default 255; for "
         "'folder'",
     )
+    channels: int | None = _option(
+        None, "number of channels of the images; by default 3 (RGB); for 'folder'"
+    )
+    mean: tuple[float, ...] | None = _option(
+        None,
+        "mean of each channel, in the values of the files; by default that of the normalisation, "
+        "or measured on the training split if the images are not 8-bit RGB",
+    )
+    std: tuple[float, ...] | None = _option(
+        None, "standard deviation of each channel, in the values of the files; see mean"
+    )
     epochs: int = _option(20, "number of epochs")
     steps_per_epoch: int | None = _option(
         None, "steps per epoch; by default one pass over the images, with recipe paper 5000"
     )
     batch_size: int = _option(8, "images per step, summed over all devices")
-    learning_rate: float = _option(1e-2, "initial learning rate; decays to 0 as a polynomial")
+    loss: str = _option(
+        "ce",
+        "name of a loss (ce, ohem, focal, dice, jaccard, tversky or lovasz), or a weighted sum "
+        "such as '0.7*ce+0.3*lovasz'",
+    )
+    loss_size: str = _option(
+        "logits",
+        "size at which the loss is computed: logits (that of the head's output, as the reference "
+        "does) or labels (that of the image)",
+    )
+    class_weights: str | tuple[float, ...] | None = _option(
+        None,
+        "weights of the classes in the loss: one number per class, or balanced, median-frequency "
+        "or log to compute them from the training annotations",
+    )
+    label_smoothing: float = _option(
+        0.0, "share of the probability that cross-entropy spreads over all classes, from 0 to 1"
+    )
+    optimizer: str = _option("sgd", "optimizer: sgd, adam or adamw")
+    learning_rate: float = _option(1e-2, "initial learning rate")
+    schedule: str = _option(
+        "poly", "schedule of the learning rate: poly or cosine (both decay to 0) or constant"
+    )
     power: float = _option(0.9, "power of the polynomial decay")
+    warmup_steps: int = _option(
+        0, "steps in which the learning rate first rises linearly from 0; part of all steps"
+    )
+    backbone_lr: float = _option(
+        1.0, "factor of the learning rate for the backbone, such as 0.1 for fine-tuning"
+    )
     momentum: float = _option(0.9, "momentum of SGD")
     nesterov: bool = _option(False, "use Nesterov momentum")
     weight_decay: float = _option(1e-4, "weight decay of convolution kernels and attention scales")
+    clip_norm: float | None = _option(
+        None, "upper limit of the norm of all gradients together; by default none"
+    )
+    accumulation_steps: int = _option(
+        1, "number of steps whose gradients are averaged for one update of the weights"
+    )
+    ema: float | None = _option(
+        None,
+        "momentum of an exponential moving average of the weights, such as 0.999; validation uses "
+        "the average, and best.keras holds it; by default there is none",
+    )
     normalization: str = _option("torch", "normalisation of the pixels: torch or caffe")
     aux_head: bool = _option(False, "train an auxiliary head on stage C4 (deep supervision)")
     aux_weight: float = _option(0.4, "weight of the auxiliary head's loss")
+    head_options: Mapping[str, Any] | None = _option(
+        None, "options of the model's head, such as pool_scales=[1,2,4,8]"
+    )
     dropout: float | None = _option(None, "dropout rate of the heads; by default that of the model")
     stem: str | None = _option(None, "stem of a ResNet: deep or 7x7; by default that of the model")
     output_stride: int | None = _option(
@@ -135,6 +198,21 @@ class TrainConfig:
     color_jitter: float | None = _option(
         None, "strength of the random colour changes of crops, from 0 to 1; by default 0.4"
     )
+    rotation: float | None = _option(
+        None,
+        "largest angle in degrees by which crops are rotated at random; by default 0; for recipe "
+        "crop",
+    )
+    blur: float | None = _option(
+        None,
+        "largest standard deviation in pixels of a random Gaussian blur; by default 0; for recipe "
+        "crop",
+    )
+    downscale: float | None = _option(
+        None,
+        "largest factor by which crops lose resolution at random: they are scaled down and up "
+        "again; by default 1, none; for recipe crop",
+    )
     short_edges: tuple[int, ...] | None = _option(
         None,
         "short edges in pixels, from which each batch draws one; by default 300 375 450 525 600; "
@@ -145,13 +223,24 @@ class TrainConfig:
         None, "initial weights of the backbone: imagenet; by default random"
     )
     weights: str | None = _option(
-        None, "file of initial weights, or the name of a published checkpoint; by default random"
+        None,
+        "file of initial weights, or the name of a published checkpoint; by default random. "
+        "Weights that do not fit, such as those of a classifier for other classes, stay random",
+    )
+    strict: bool = _option(False, "refuse initial weights that do not all fit")
+    freeze: str | tuple[str, ...] | None = _option(
+        None,
+        "parts that are not trained: backbone, stem, or stages such as C1 C2; their batch norm "
+        "stays in inference mode",
     )
     precision: str = _option(
         "float32",
         "dtype policy of the layers: float32, mixed_bfloat16 or mixed_float16. Training in "
         "mixed_bfloat16 is eleven times slower than in float32 on a CPU without bfloat16, which is "
         "one that lists neither avx512_bf16 nor amx_bf16 in /proc/cpuinfo",
+    )
+    patience: int | None = _option(
+        None, "stop after this many epochs without a better validation score; by default never"
     )
     seed: int = _option(0, "seed of all random choices")
     resume: bool = _option(
@@ -175,6 +264,14 @@ class TrainConfig:
             "aux_weight": 0,
             "seed": 0,
             "label_offset": 0,
+            "channels": 1,
+            "warmup_steps": 0,
+            "backbone_lr": 0,
+            "accumulation_steps": 1,
+            "patience": 1,
+            "rotation": 0,
+            "blur": 0,
+            "downscale": 1,
         }
         for name, bound in lowest.items():
             value = getattr(self, name)
@@ -184,18 +281,39 @@ class TrainConfig:
         if self.seed >= 2**32:
             raise ValueError(f"seed must be below 2**32. Received: seed={self.seed}")
         check_precision(self.precision, training=True)
+        if isinstance(self.class_weights, str):
+            check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("loss_size", self.loss_size, LOSS_SIZES)
         self._check_ranges()
         self._check_recipe()
 
     def _check_ranges(self) -> None:
-        for name in ("momentum", "color_jitter"):
+        for name in ("momentum", "color_jitter", "label_smoothing"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"{name} must be from 0 to 1. Received: {name}={value}")
-        if self.dropout is not None and not 0 <= self.dropout < 1:
+        for name in ("dropout", "ema"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1. Received: {name}={value}")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise ValueError(f"clip_norm must be above 0. Received: clip_norm={self.clip_norm}")
+        if isinstance(self.class_weights, tuple) and min(self.class_weights, default=-1) < 0:
             raise ValueError(
-                f"dropout must be at least 0 and below 1. Received: dropout={self.dropout}"
+                "class_weights must be numbers of at least 0, one per class. "
+                f"Received: class_weights={shorten(self.class_weights)}"
             )
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if values is not None and len(values) != (self.channels or 3):
+                raise ValueError(
+                    f"{name} must have one number per channel, {self.channels or 3}. "
+                    f"Received: {name}={shorten(values)}"
+                )
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError(f"std must be above 0. Received: std={shorten(self.std)}")
         if self.output_stride is not None and self.output_stride not in OUTPUT_STRIDES:
             raise ValueError(
                 f"output_stride must be one of {OUTPUT_STRIDES}. "

@@ -166,7 +166,11 @@ def check_same_run(
         ValueError: If anything differs; the message lists all differences.
     """
     current = make_origin(config, data)
-    different = _differences(origin["config"], current["config"])
+    # A checkpoint of an earlier pdanet_tf lacks the options that are new, as if they had their
+    # defaults.
+    defaults = make_origin(TrainConfig(), {})["config"]
+    former = origin["config"] if isinstance(origin["config"], dict) else {}
+    different = _differences({**defaults, **former}, current["config"])
     if different:
         raise ValueError(
             f"{folder.config} and {folder.last} belong to different runs: {different}. Restore "
@@ -203,8 +207,7 @@ def _data_differences(former: Any, current: Mapping[str, Any]) -> str:
     return "; ".join(found)
 
 
-def _differences(former: Any, current: Mapping[str, Any]) -> str:
-    former = former if isinstance(former, dict) else {}
+def _differences(former: Mapping[str, Any], current: Mapping[str, Any]) -> str:
     return "; ".join(
         f"{name} was {shorten(former.get(name))}, now it is {shorten(value)}"
         for name, value in current.items()

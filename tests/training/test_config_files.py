@@ -13,7 +13,7 @@ from pdanet_tf.training.run import train
 
 # The options of each format. A test fails when an option is added without a new format: an older
 # pdanet_tf would then call the option unknown, instead of advising to upgrade.
-OPTIONS_OF_FORMAT = {1: 36}
+OPTIONS_OF_FORMAT = {1: 36, 2: 57}
 
 
 def write(path, **content):
@@ -56,9 +56,9 @@ def test_new_options_have_a_new_format():
         ({"version": 0}, "version must be at least 1. Received: version=0"),
         ({"version": "1"}, "version must be an integer. Received: version='1' (str)"),
         (
-            {"epoch": 3, "Batch-Size": 2, "colour": "red"},
-            "unknown: 'Batch-Size' (did you mean 'batch_size'?), 'colour', 'epoch' (did you mean "
-            "'epochs'?)",
+            {"epoch": 3, "Batch-Size": 2, "xyz": "red"},
+            "unknown: 'Batch-Size' (did you mean 'batch_size'?), 'epoch' (did you mean "
+            "'epochs'?), 'xyz'",
         ),
         ({"epochs": "3"}, "epochs must be an integer. Received: epochs='3' (str)"),
         (
