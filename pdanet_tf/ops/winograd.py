@@ -6,7 +6,8 @@ transform the tiles and also do the padding and the dilation, and one large prod
 16 multiplications mixes the channels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
@@ -52,59 +53,63 @@ def _winograd(
         """
         # The inputs are transformed again, because storing the transformed ones would take four
         # times the memory of the inputs.
+        of_inputs = _TileTransform.for_images(inputs, _INPUTS, dilation_rate)
+        of_outputs = _TileTransform.for_images(upstream, _OUTPUTS, dilation_rate)
         products = [upstream]
         for row in range(4):
-            transformed, upstream_transformed = (
-                _transform(images, matrix, row, dilation_rate, wait_for=products[-1])
-                for images, matrix in ((inputs, _INPUTS), (upstream, _OUTPUTS))
-            )
+            delay = _one_after(products[-1])
+            transformed = of_inputs.apply(inputs, row, delay)
+            upstream_transformed = of_outputs.apply(upstream, row, delay)
             products.append(ops.matmul(ops.transpose(transformed, (0, 2, 1)), upstream_transformed))
         kernel_gradient = ops.reshape(ops.concatenate(products[1:]), (16, -1))
         kernel_gradient = ops.reshape(ops.matmul(_KERNEL.T, kernel_gradient), kernel.shape)
+        # The upstream gradient has the size of the inputs.
         inputs_gradient = _convolve(
-            upstream, kernel, dilation_rate, wait_for=kernel_gradient, mirrored=True
+            upstream, kernel, of_inputs, wait_for=kernel_gradient, mirrored=True
         )
         return inputs_gradient, kernel_gradient
 
-    return _convolve(inputs, kernel, dilation_rate, wait_for=inputs), gradient
+    of_inputs = _TileTransform.for_images(inputs, _INPUTS, dilation_rate)
+    return _convolve(inputs, kernel, of_inputs, wait_for=inputs), gradient
 
 
 def _convolve(
-    inputs: Tensor, kernel: Tensor, dilation_rate: int, wait_for: Tensor, mirrored: bool = False
+    inputs: Tensor,
+    kernel: Tensor,
+    transform: "_TileTransform",
+    wait_for: Tensor,
+    mirrored: bool = False,
 ) -> Tensor:
     """Convolves after `wait_for` has been computed.
 
     With `mirrored`, the kernel is mirrored and its channels and filters are swapped, which maps
     gradients of the outputs to gradients of the inputs.
     """
-    batch, height, width, _ = ops.shape(inputs)
     matrix = _one_after(wait_for) * (_KERNEL[:, ::-1] if mirrored else _KERNEL)
     taps = ops.reshape(ops.matmul(matrix, ops.reshape(kernel, (9, -1))), (4, 4, *kernel.shape[2:]))
     if mirrored:
         taps = ops.transpose(taps, (0, 1, 3, 2))
     filters = taps.shape[-1]
     products = [taps]
-    for row in range(4):
-        transformed = _transform(inputs, _INPUTS, row, dilation_rate, wait_for=products[-1])
-        products.append(ops.matmul(transformed, taps[row]))
-    rows, columns = _tiles(height, dilation_rate), _tiles(width, dilation_rate)
+    for row, row_taps in enumerate(ops.unstack(taps, 4)):
+        transformed = transform.apply(inputs, row, _one_after(products[-1]))
+        products.append(ops.matmul(transformed, row_taps))
     # The two outputs of a tile are `dilation_rate` positions apart. They are interleaved along rows
     # first and along columns afterwards, because converters support transpositions of few axes.
-    lines = (batch * rows * dilation_rate, columns, dilation_rate * filters)
+    batch, rate = transform.batch, transform.dilation_rate
+    rows, columns = _tiles(transform.height, rate), _tiles(transform.width, rate)
+    lines = (transform.lines, columns, rate * filters)
     outputs = [
         ops.stack(
-            [
-                ops.reshape(value, lines)
-                for value in _sum(by_row[0], by_row[1], by_row[2], by_row[3])
-            ],
+            [ops.reshape(value, lines) for value in _sum(*ops.unstack(by_row, 4))],
             axis=2,
         )
         for by_row in _sum(*products[1:])
     ]
-    bands = (batch * rows, dilation_rate * columns * 2 * dilation_rate * filters)
+    bands = (batch * rows, rate * columns * 2 * rate * filters)
     outputs = ops.stack([ops.reshape(band, bands) for band in outputs], axis=1)
-    sides = (2 * rows * dilation_rate, 2 * columns * dilation_rate)
-    return ops.reshape(outputs, (batch, *sides, filters))[:, :height, :width]
+    outputs = ops.reshape(outputs, (batch, 2 * rows * rate, 2 * columns * rate, filters))
+    return outputs[:, : transform.height, : transform.width]
 
 
 def _one_after(tensor: Tensor) -> Tensor:
@@ -128,29 +133,62 @@ def _tiles(side: int | Tensor, dilation_rate: int) -> int | Tensor:
     return (side + 2 * dilation_rate - 1) // (2 * dilation_rate)
 
 
-def _transform(
-    images: Tensor, matrix: np.ndarray, row: int, dilation_rate: int, wait_for: Tensor
-) -> Tensor:
-    """Returns one row of the 4 x 4 values of every transformed tile.
+class _TileTransform(NamedTuple):
+    """The matrices that transform the tiles of images of one size.
 
-    Args:
-        images: `(batch, height, width, channels)`.
-        matrix: `_INPUTS` or `_OUTPUTS`, (4, values along a tile's side). The first of four inputs
-            is one tap before the tile's first output.
-        row: Index of the row, 0 to 3.
+    Every matrix and every size is computed once for all rows: each operation of a graph costs time
+    before the first step, and a model has dozens of convolutions.
+
+    Attributes:
+        batch: Number of images.
+        height: Height of the images.
+        width: Width of the images.
         dilation_rate: Distance between the kernel's taps, in positions.
-        wait_for: A tensor that is computed before this operation starts.
-
-    Returns:
-        `(4, batch * tiles, channels)`.
+        vertical: For each of the four rows of a transformed tile, the matrix for the rows of the
+            image, `(tile_rows * dilation_rate, height)`.
+        horizontal: The matrices for the columns, `(4, 1, tile_columns * dilation_rate, width)`.
+        lines: Number of rows of tiles of all images, `batch * tile_rows * dilation_rate`.
     """
-    batch, height, width, channels = ops.shape(images)
-    vertical = _tile_matrix(height, matrix[row : row + 1], dilation_rate)[0]
-    vertical = _one_after(wait_for) * vertical
-    horizontal = _tile_matrix(width, matrix, dilation_rate)
-    tiles = ops.matmul(vertical, ops.reshape(images, (batch, height, width * channels)))
-    tiles = ops.reshape(tiles, (1, batch * ops.shape(vertical)[0], width, channels))
-    return ops.reshape(ops.matmul(horizontal[:, None], tiles), (4, -1, channels))
+
+    batch: int | Tensor
+    height: int | Tensor
+    width: int | Tensor
+    dilation_rate: int
+    vertical: Sequence[Tensor]
+    horizontal: Tensor
+    lines: int | Tensor
+
+    @classmethod
+    def for_images(cls, images: Tensor, matrix: np.ndarray, dilation_rate: int) -> "_TileTransform":
+        """Returns the transform of `images`, `(batch, height, width, channels)`.
+
+        `matrix` is `_INPUTS` or `_OUTPUTS`, (4, values along a tile's side). The first of four
+        inputs is one tap before the tile's first output.
+        """
+        batch, height, width, _ = ops.shape(images)
+        vertical = ops.unstack(_tile_matrix(height, matrix, dilation_rate), 4)
+        horizontal = _tile_matrix(width, matrix, dilation_rate)[:, None]
+        lines = batch * _tiles(height, dilation_rate) * dilation_rate
+        return cls(batch, height, width, dilation_rate, vertical, horizontal, lines)
+
+    def apply(self, images: Tensor, row: int, delay: Tensor) -> Tensor:
+        """Returns one row of the 4 x 4 values of every transformed tile.
+
+        Args:
+            images: `(batch, height, width, channels)`.
+            row: Index of the row, 0 to 3.
+            delay: The number 1.0, see `_one_after`.
+
+        Returns:
+            `(4, batch * tiles, channels)`.
+        """
+        channels = images.shape[-1]
+        tiles = ops.matmul(
+            delay * self.vertical[row],
+            ops.reshape(images, (self.batch, self.height, self.width * channels)),
+        )
+        tiles = ops.reshape(tiles, (1, self.lines, self.width, channels))
+        return ops.reshape(ops.matmul(self.horizontal, tiles), (4, -1, channels))
 
 
 def _tile_matrix(side: int | Tensor, matrix: np.ndarray, dilation_rate: int) -> Tensor:
