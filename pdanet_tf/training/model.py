@@ -49,6 +49,8 @@ def compiled_model(config: TrainConfig, dataset: SegmentationDataset, steps: int
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     # The caller decides on XLA, which depends on the devices.
     model.compile(optimizer, loss, loss_weights=loss_weights, metrics=metrics, jit_compile=False)
+    # The state is saved before the first step, in which `fit` would build the optimizer.
+    model.optimizer.build(model.trainable_variables)
     return model
 
 

@@ -85,6 +85,8 @@ def train(
 ) -> TrainResult:
     """Trains a model on one GPU, on several GPUs of one machine, or on the CPU.
 
+    It uses all GPUs, or the strategy of TensorFlow in whose scope it is called.
+
     Training writes these files to `config.output_dir`: `best.keras` (the best model, for
     inference), `last.keras` (the last state, for `resume`), `history.csv`, TensorBoard logs in
     `logs` (if TensorBoard is installed: extra `tensorboard`), `config.json`, `inference.json`, and
@@ -246,8 +248,7 @@ class _Run:
         self.config = dataclasses.replace(config, steps_per_epoch=self.steps)
         self.data = describe_data(self.train, self.validation)
         self.progress = Progress(make_origin(self.config, self.data))
-        gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
-        self.strategy = tf.distribute.MirroredStrategy(gpus or ["CPU:0"])
+        self.strategy, self.devices = _choose_strategy()
 
     def _open(self, split: str) -> SegmentationDataset:
         config = self.config
@@ -352,7 +353,7 @@ class _Run:
                 self.config,
                 {"train": self.train, "validation": self.validation},
                 model,
-                self.strategy.extended.worker_devices,
+                self.devices,
                 self.progress.epochs,
                 _has_tensorboard(),
             )
@@ -408,12 +409,28 @@ class _Run:
                 **{library.__name__: library.__version__ for library in _LIBRARIES},
             },
             "machine": platform.platform(),
-            "devices": list(self.strategy.extended.worker_devices),
+            "devices": self.devices,
             "classes": list(self.train.classes.names),
             "validation": evaluation.to_dict(),
         }
         write_atomically(self.folder.summary, json.dumps(summary, indent=2) + "\n")
         return summary
+
+
+def _choose_strategy() -> tuple[tf.distribute.Strategy, list[str]]:
+    """Returns the strategy for the devices of this machine, and the names of the devices.
+
+    A single device needs no strategy other than TensorFlow's default: under another one the first
+    step comes later.
+    """
+    gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
+    if tf.distribute.has_strategy():  # the caller has entered its scope
+        strategy = tf.distribute.get_strategy()
+    elif len(gpus) > 1:
+        strategy = tf.distribute.MirroredStrategy(gpus)
+    else:
+        return tf.distribute.get_strategy(), gpus or ["/device:CPU:0"]
+    return strategy, list(strategy.extended.worker_devices)
 
 
 def _has_tensorboard() -> bool:

@@ -173,19 +173,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_a_checkpoint(config,
 
 
 @pytest.mark.slow
-def test_two_devices_train_as_one(config, two_replicas, monkeypatch, tmp_path):
-    monkeypatch.setattr("tensorflow.distribute.MirroredStrategy", lambda devices: two_replicas)
-    result = train(config(batch_size=4), verbose=0)
+def test_two_devices_train_as_one(config, two_replicas, tmp_path):
+    none = str(tmp_path / "none")
+    with two_replicas.scope():
+        result = train(config(batch_size=4), verbose=0)
+        with pytest.raises(ValueError, match="multiple of the number of devices, 2"):
+            train(config(batch_size=3, output_dir=none), verbose=0)
+        with pytest.raises(ValueError, match="at least 2 images per device"):
+            train(
+                config(batch_size=2, model="pdanet_resnet18", output_dir=none),
+                verbose=0,
+            )
     assert len(result.summary["devices"]) == 2
     assert math.isfinite(result.evaluation.scores.mean_iou)
-    none = str(tmp_path / "none")
-    with pytest.raises(ValueError, match="multiple of the number of devices, 2"):
-        train(config(batch_size=3, output_dir=none), verbose=0)
-    with pytest.raises(ValueError, match="at least 2 images per device"):
-        train(
-            config(batch_size=2, model="pdanet_resnet18", output_dir=none),
-            verbose=0,
-        )
 
 
 def test_whole_images_of_changing_shape_train_two_devices(make_folder, two_replicas):
