@@ -2,9 +2,12 @@
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+from pdanet_tf.files import write_atomically
 
 
 def print_table(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -23,10 +26,24 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 def page(title: str, *paragraphs: str) -> str:
     """Returns a page. Paragraphs are filled to 100 columns; tables and headings are unchanged."""
-    return "\n\n".join([f"# {title}", *map(_fill, paragraphs)]) + "\n"
+    return "\n\n".join([f"# {title}", *map(fill, paragraphs)]) + "\n"
 
 
-def _fill(paragraph: str) -> str:
+def replace_section(file: Path, name: str, text: str) -> None:
+    """Replaces the part of a page between the comments `<!-- name -->` and `<!-- /name -->`.
+
+    Raises:
+        ValueError: If the page does not have both comments.
+    """
+    before, start, rest = file.read_text("utf-8").partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- /{name} -->\n")
+    if not start or not end:
+        raise ValueError(f"{file} must have the comments <!-- {name} --> and <!-- /{name} -->")
+    write_atomically(file, f"{before}{start}\n{text}\n\n{end}{after}")
+
+
+def fill(paragraph: str) -> str:
+    """Fills a paragraph to 100 columns; tables and headings are unchanged."""
     if paragraph.startswith(("|", "#")):
         return paragraph
     return textwrap.fill(paragraph, 100, break_long_words=False, break_on_hyphens=False)
