@@ -15,7 +15,7 @@ from pdanet_tf.base.lazy import lazy_attributes
 from pdanet_tf.version import __version__
 
 if TYPE_CHECKING:
-    from pdanet_tf import convert, training
+    from pdanet_tf import convert, recipes, training
     from pdanet_tf.data.load import load_dataset
     from pdanet_tf.evaluation.scoring import evaluate
     from pdanet_tf.export.saved_model import export_saved_model
@@ -41,6 +41,7 @@ __all__ = [
     "list_models",
     "load_dataset",
     "predict",
+    "recipes",
     "register_family",
     "segmentation_model",
     "train",

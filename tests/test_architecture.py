@@ -21,6 +21,7 @@ STOREYS = (
     ("pdanet_tf.inference",),
     ("pdanet_tf.benchmark", "pdanet_tf.evaluation", "pdanet_tf.export"),
     ("pdanet_tf.training",),
+    ("pdanet_tf.recipes",),
     ("pdanet_tf",),
     ("pdanet_tf.cli",),
 )

@@ -1,6 +1,7 @@
 """The command line.
 
-`pdanet-tf train | validate-data | evaluate | predict | export | convert | benchmark | models`
+`pdanet-tf train | validate-data | evaluate | predict | export | convert | benchmark | models |
+recipes`
 
 This module imports almost nothing, so that `main` handles Ctrl-C from the start.
 """

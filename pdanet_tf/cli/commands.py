@@ -20,6 +20,7 @@ from pdanet_tf.benchmark.runner import run_benchmark
 from pdanet_tf.cli.errors import print_error
 from pdanet_tf.cli.images import Results, check_outputs, find_images
 from pdanet_tf.cli.models_table import print_models
+from pdanet_tf.cli.named_recipes import find_named_recipe
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDataset
 from pdanet_tf.data.validation.report import validate_dataset
@@ -83,7 +84,11 @@ def _load(
 
 
 def _train(config: str | None = None, **options: Any) -> None:
-    if config is not None:
+    recipe = find_named_recipe(options, config)
+    if recipe is not None:
+        del options["recipe"]  # that of the batches is part of the named recipe
+        result = pdanet_tf.train(recipe.configure(**options))
+    elif config is not None:
         result = pdanet_tf.train(_read_config(config, options))
     elif options.pop("resume", False):
         folder = options.pop("output_dir", pdanet_tf.TrainConfig.output_dir)
@@ -97,7 +102,8 @@ def _train(config: str | None = None, **options: Any) -> None:
 def _read_config(file: str, given: dict[str, Any]) -> pdanet_tf.TrainConfig:
     """Returns the configuration in a file, changed by the given options.
 
-    `output_dir` must be given, because the folder in the file holds the run that wrote the file.
+    With a JSON file `output_dir` must be given, because the folder in the file holds the run that
+    wrote the file. No run writes TOML.
     """
     if given.get("resume"):
         raise ValueError(
@@ -105,7 +111,7 @@ def _read_config(file: str, given: dict[str, Any]) -> pdanet_tf.TrainConfig:
             "own config.json. Leave one of them out"
         )
     config = pdanet_tf.TrainConfig.load(file)
-    if "output_dir" not in given:
+    if "output_dir" not in given and not file.lower().endswith(".toml"):
         raise ValueError(
             f"--config requires --output-dir, a folder for the new run. The folder in {file} is "
             f"{config.output_dir}"

@@ -1,14 +1,17 @@
 """Parses the arguments of the command line and runs the command."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
 from pdanet_tf.cli.errors import print_error
 from pdanet_tf.cli.models_table import print_models
+from pdanet_tf.cli.named_recipes import print_recipes
 from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
 from pdanet_tf.cli.spelling import spell_as_options
+
+_WITHOUT_KERAS: dict[str, Callable[..., None]] = {"models": print_models, "recipes": print_recipes}
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
@@ -18,8 +21,8 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     imports = options.pop("imports", [])
     keep_freed_memory(one_arena=True)
     try:
-        if command == "models" and not imports:  # requires neither Keras nor TensorFlow
-            print_models()
+        if command in _WITHOUT_KERAS and not imports:
+            _WITHOUT_KERAS[command](**options)
             return 0
         import_module("pdanet_tf.data.readers").set_pixel_limit()
         import_keras_quietly()

@@ -219,6 +219,11 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_benchmark_options(add("benchmark", "time models, each in its own process"))
     add("models", "list the models")
+
+    recipes = add("recipes", "list the recipes for training", imports=False)
+    recipes.add_argument(
+        "name", nargs="?", metavar="NAME", help="print this recipe, as a file for train --config"
+    )
     return parser
 
 
@@ -301,8 +306,9 @@ def _add_config_options(parser: argparse.ArgumentParser) -> None:
                 "--config",
                 metavar="FILE",
                 default=argparse.SUPPRESS,
-                help="JSON file of options for a new run, such as the config.json of another run; "
-                "options given here override it, and --output-dir must be given",
+                help="TOML or JSON file of options for a new run, such as the config.json of "
+                "another run; options given here override it. With a JSON file, --output-dir must "
+                "be given",
             )
 
 

@@ -12,7 +12,8 @@ def spell_as_options(message: str, names: Iterable[str]) -> str:
     `resume=True` becomes `--resume`, `flip=False` becomes `--no-flip`, `epochs=3` becomes
     `--epochs 3`, `crop_size=(3, 4)` becomes `--crop-size 3 4`, `stem=None` becomes `no --stem`, and
     `output_dir` becomes `--output-dir`. A name of one word is replaced only before an equals sign;
-    elsewhere it is an ordinary word. Messages about the content of a JSON file are not changed.
+    elsewhere it is an ordinary word. Messages about the content of a JSON or TOML file are not
+    changed.
 
     Args:
         message: The message.
@@ -34,5 +35,5 @@ def spell_as_options(message: str, names: Iterable[str]) -> str:
     # Not a part of a longer name or of a path.
     before, behind = r"(?<![\w/.\-])", r"(?![\w/\-]|\.\w)"
     pattern = rf"{before}({name})(?:(=)(True|False|None|\([^()]*\))?|{behind})"
-    is_of_a_file = re.match(r"\S+\.json: ", message)
+    is_of_a_file = re.match(r"[^:]+\.(json|toml): ", message, re.IGNORECASE)
     return re.sub(pattern, spell, message) if name and not is_of_a_file else message

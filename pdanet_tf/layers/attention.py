@@ -67,6 +67,11 @@ class PositionAttention(_ResidualAttention):
         super().__init__(**kwargs)
         self.reduction = check_positive("reduction", reduction)
 
+    @property
+    def attention_scales(self) -> dict[str, keras.Variable]:
+        """The scale gamma of the built layer, under the name that the history of a run has."""
+        return {"position": self.gamma}
+
     def build(self, input_shape: Shape) -> None:
         """Creates the projections to query, key and value."""
         channels = channels_of(input_shape)
@@ -133,6 +138,11 @@ class ChannelAttention(_ResidualAttention):
                 f"energy must be one of {CHANNEL_ENERGIES}. Received: energy={energy!r}"
             )
         self.energy = energy
+
+    @property
+    def attention_scales(self) -> dict[str, keras.Variable]:
+        """The scale gamma of the built layer, under the name that the history of a run has."""
+        return {"channel": self.gamma}
 
     def call(self, inputs: Tensor) -> Tensor:
         """Applies attention over all channels."""
@@ -204,6 +214,14 @@ class DualAttention(keras.layers.Layer):
             dtype=policy,
             name="projection",
         )
+
+    @property
+    def attention_scales(self) -> dict[str, keras.Variable]:
+        """The scale gamma of both attentions of the built layer, "position" and "channel"."""
+        return {
+            **self.position_attention.attention_scales,
+            **self.channel_attention.attention_scales,
+        }
 
     def build(self, input_shape: Shape) -> None:
         """Creates both branches, with a quarter of the input's channels."""

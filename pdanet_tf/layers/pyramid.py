@@ -216,6 +216,20 @@ class PyramidDualAttention(PyramidPooling):
             name=name,
         )
 
+    @property
+    def attention_scales(self) -> dict[str, keras.Variable]:
+        """The scales gamma of the built layer: "position_2" is that of the level of 2 x 2 bins.
+
+        If several levels have as many bins, their number counts from 0: "position_2_0".
+        """
+        found: dict[str, keras.Variable] = {}
+        for index, (bins, level) in enumerate(zip(self.pool_scales, self.levels, strict=True)):
+            number = self.pool_scales[:index].count(bins)
+            end = f"{bins}_{number}" if self.pool_scales.count(bins) > 1 else str(bins)
+            for name, scale in level.dual_attention.attention_scales.items():
+                found[f"{name}_{end}"] = scale
+        return found
+
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
         return {

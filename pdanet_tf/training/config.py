@@ -20,7 +20,8 @@ from pdanet_tf.base.choices import (
 )
 from pdanet_tf.base.fields import check_fields, convert_field, from_mapping, shorten
 from pdanet_tf.base.ignore_labels import ignored_values
-from pdanet_tf.files import one_line, read_json, write_atomically
+from pdanet_tf.files import one_line, write_atomically
+from pdanet_tf.training.config_files import read_options
 from pdanet_tf.version import __version__
 
 # Format of `config.json`. Raise it with every change that an older pdanet_tf cannot read, such as
@@ -179,7 +180,9 @@ class TrainConfig:
         None, "stride of the features: 8, 16 or 32; by default that of the model"
     )
     recipe: str = _option(
-        "crop", "recipe for the batches: crop (random crops) or paper (whole images)"
+        "crop",
+        "recipe for the batches: crop (random crops) or paper (whole images); on the command line "
+        "also the name of a recipe for the whole run, see 'pdanet-tf recipes'",
     )
     short_edge: int | None = _option(
         None,
@@ -345,7 +348,12 @@ class TrainConfig:
 
     def _check_recipe(self) -> None:
         if self.recipe not in RECIPES:
-            raise ValueError(f"recipe must be one of {RECIPES}. Received: recipe={self.recipe!r}")
+            raise ValueError(
+                f"recipe must be {' or '.join(RECIPES)}, the recipe for the batches. "
+                f"Received: recipe={self.recipe!r}. Named recipes for whole runs are in "
+                "pdanet_tf.recipes: pdanet_tf.recipes.find(name).configure(...); on the command "
+                "line --recipe takes their names"
+            )
         for recipe, names in _OPTIONS_OF.items():
             for name in names:
                 value = getattr(self, name)
@@ -365,7 +373,7 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "TrainConfig":
-        """Reads a JSON file of options, such as the `config.json` of a run.
+        """Reads a TOML or JSON file of options, such as the `config.json` of a run.
 
         The keys are the names of the options; options that the file leaves out have their
         defaults. The entry "version" is the format of the file (see `save`); a file without it is
@@ -374,9 +382,10 @@ class TrainConfig:
         Raises:
             FileNotFoundError: If there is no such file.
             IsADirectoryError: If the path is a folder.
-            ValueError: If the file is not a JSON object, has an unknown option (the message names
-                the nearest known one) or a wrong value, or was written by a newer pdanet_tf. The
-                message names the file.
+            ValueError: If the name of the file ends in neither `.toml` nor `.json`, if the file is
+                not TOML or not a JSON object, has an unknown option (the message names the nearest
+                known one) or a wrong value, or was written by a newer pdanet_tf. The message names
+                the file, and the line of a syntax error.
 
         Example:
             ```python
@@ -385,13 +394,7 @@ class TrainConfig:
             ```
         """
         path = Path(path)
-        if path.is_dir():
-            raise IsADirectoryError(
-                f"{path} is a folder; expected a file, such as {path}/config.json"
-            )
-        if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist")
-        content = read_json(path)
+        content = read_options(path)
         try:
             version = convert_field("version", content.pop("version", 1), int)
             if version < 1:

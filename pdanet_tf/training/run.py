@@ -41,6 +41,7 @@ from pdanet_tf.training.callbacks import (
 )
 from pdanet_tf.training.checkpoints import Checkpoints, Progress, load_checkpoint
 from pdanet_tf.training.config import TrainConfig
+from pdanet_tf.training.curves import LogState, curves_at_end
 from pdanet_tf.training.lock import locked, refuse_workers
 from pdanet_tf.training.model import (
     backbone_options,
@@ -89,9 +90,13 @@ def train(
 
     Training writes these files to `config.output_dir`: `best.keras` (the best model, for
     inference), `last.keras` (the last state, for `resume`), `history.csv`, TensorBoard logs in
-    `logs` (if TensorBoard is installed: extra `tensorboard`), `config.json`, `inference.json`, and
-    at the end `summary.json`. The folder is locked during the run. `history.csv` counts epochs
-    from 0, like Keras' `CSVLogger`; the printed lines count them from 1.
+    `logs` (if TensorBoard is installed: extra `tensorboard`), `config.json`, `inference.json`,
+    `curves.png` (the learning curves, drawn at the end, after an error and after Ctrl-C), and at
+    the end `summary.json`. The folder is locked during the run. `history.csv` counts epochs from
+    0, like Keras' `CSVLogger`; the printed lines and `curves.png` count them from 1.
+
+    `history.csv` holds the metrics, `learning_rate` (that after the last step of the epoch), and
+    for models with attention its scales, such as `gamma_position_6` for the 6 x 6 level of PDANet.
 
     With `config.resume`, training continues the run in that folder; see `resume`.
 
@@ -317,7 +322,12 @@ class _Run:
         InferenceSettings(self.train.classes, self.protocol).save(self.folder.path)
         self.folder.save_config(config)
         report = self._report(model, verbose)
-        with self._full_disks_as_os_errors(), self.train.original_errors(), report:
+        with (
+            curves_at_end(self.folder, bool(verbose)),
+            self._full_disks_as_os_errors(),
+            self.train.original_errors(),
+            report,
+        ):
             model.fit(
                 batches,
                 initial_epoch=progress.epochs,
@@ -387,6 +397,7 @@ class _Run:
         for_inference = functools.partial(inference_model, self.config, self.train.num_classes)
         callbacks: list[keras.callbacks.Callback] = [
             StopOnNonFinite(self.folder.last),
+            LogState(),
             Validation(self.validation, self.protocol, shows_progress),
             Checkpoints(self.folder, for_inference, self.progress),
         ]

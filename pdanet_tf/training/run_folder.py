@@ -31,6 +31,7 @@ class RunFolder:
         best: The model with the highest validation score, for inference.
         last: The last state of training, for resuming.
         history: The metrics of every epoch.
+        curves: The learning curves, drawn when training ends.
         config: The `TrainConfig` of the run.
         summary: Scores, versions and devices, written at the end.
     """
@@ -40,13 +41,15 @@ class RunFolder:
         self.best = self.path / "best.keras"
         self.last = self.path / "last.keras"
         self.history = self.path / "history.csv"
+        self.curves = self.path / "curves.png"
         self.config = self.path / "config.json"
         self.summary = self.path / "summary.json"
 
     def remove_leftovers(self) -> None:
         """Removes temporary files of a killed process; the caller must have locked the folder."""
         settings = self.path / SETTINGS_FILE
-        for file in (self.best, self.last, self.history, self.config, self.summary, settings):
+        files = (self.best, self.last, self.history, self.curves, self.config, self.summary)
+        for file in (*files, settings):
             remove_leftovers(file)
 
     def save_config(self, config: TrainConfig) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tomllib
 
 import pytest
 
@@ -9,6 +10,7 @@ from pdanet_tf import cli
 from pdanet_tf.base.fields import with_nearest
 from pdanet_tf.training import TrainConfig
 from pdanet_tf.training.config import FORMAT_VERSION
+from pdanet_tf.training.config_files import format_toml
 from pdanet_tf.training.run import train
 
 # The options of each format. A test fails when an option is added without a new format: an older
@@ -82,11 +84,14 @@ def test_wrong_files_are_refused_with_the_reason(content, message, tmp_path, mon
 def test_files_that_hold_no_configuration_are_refused(tmp_path, capsys):
     (tmp_path / "text.json").write_text("epochs: 3")
     (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "run.yaml").write_text("epochs: 3")
     for name, message in (
         ("text.json", "text.json: not JSON in UTF-8: Expecting value: line 1 column 1 (char 0)"),
         ("list.json", "list.json: expected a JSON object, found an array"),
         (".", f" is a folder; expected a file, such as {tmp_path}/config.json"),
         ("none.json", "none.json does not exist"),
+        ("none.toml", "none.toml does not exist"),
+        ("run.yaml", "run.yaml: expected a configuration in a .toml or .json file"),
     ):
         command = ["train", "--output-dir", str(tmp_path / "run")]
         assert cli.main([*command, "--config", str(tmp_path / name)]) == 1
@@ -127,6 +132,106 @@ def test_a_file_is_run_with_the_options_that_are_given(tmp_path, monkeypatch, ca
             flip=True,
         )
     ]
+
+
+TOML = """
+# a comment
+version = 1
+output_dir = "a folder/é"
+crop_size = [8, 16]
+class_names = ["cat", 'dog']
+ignore_label = 11
+scale_range = [1, 2.5]
+dropout = 0.25
+flip = false
+seed = 4_294_967_295
+
+[head_options]
+pool_scales = [1, 2, 4]
+channel_energy = "similar"
+"""
+
+
+def test_toml_and_json_are_the_same_configuration(tmp_path):
+    content = {
+        "version": 1,
+        "output_dir": "a folder/é",
+        "crop_size": [8, 16],
+        "class_names": ["cat", "dog"],
+        "ignore_label": 11,
+        "scale_range": [1, 2.5],
+        "dropout": 0.25,
+        "flip": False,
+        "seed": 2**32 - 1,
+        "head_options": {"pool_scales": [1, 2, 4], "channel_energy": "similar"},
+    }
+    config = TrainConfig.load(write(tmp_path / "config.json", **content))
+    assert config.head_options == {"pool_scales": (1, 2, 4), "channel_energy": "similar"}
+    assert config.weight_decay == TrainConfig.weight_decay  # what is left out
+    for name, text in (
+        ("run.toml", TOML.encode()),
+        ("run.TOML", b"\xef\xbb\xbf" + TOML.replace("\n", "\r\n").encode()),
+    ):
+        (tmp_path / name).write_bytes(text)
+        assert TrainConfig.load(tmp_path / name) == config
+
+
+def test_what_is_formatted_as_toml_is_read_again():
+    options = {
+        "text": "é \U0001f600 \"'\\ \x00\x1f\x7f\n\t",
+        "numbers": (1, -2.5, 1e-10, 1e22),
+        "flag": True,
+        "none": None,
+        "names": ("a", "b"),
+        "table": {"pool scales": (1, 2), "é": "x"},
+    }
+    found = tomllib.loads(format_toml(options))
+    expected = json.loads(json.dumps({k: v for k, v in options.items() if v is not None}))
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "epochs = 3\nseed 4",
+            "not TOML in UTF-8: Expected '=' after a key in a key/value pair (at line 2, column 6)",
+        ),
+        ("epochs = 3\nepochs = 4", "not TOML in UTF-8: Cannot overwrite a value (at line 2, "),
+        ("epochs = null", "not TOML in UTF-8: Invalid value (at line 1, column 10)"),
+        (b"model = '\xff'", "not TOML in UTF-8: 'utf-8' codec can't decode byte 0xff"),
+        ("epoch = 3", "unknown: 'epoch' (did you mean 'epochs'?)"),
+        ("[train]\nepochs = 3", "unknown: 'train'"),
+        ("epochs = '3'", "epochs must be an integer. Received: epochs='3' (str)"),
+        ("epochs = 2026-01-01", "epochs must be an integer. Received: epochs=datetime.date("),
+        ("learning_rate = inf", "learning_rate must be a finite number. Received: learning_rate=i"),
+        ("version = 99", "a newer pdanet_tf wrote this file, in format 99; pdanet_tf 0.1.0 reads"),
+        (
+            'recipe = "fine-tune"',
+            "recipe must be crop or paper, the recipe for the batches. Received: "
+            "recipe='fine-tune'. Named recipes for whole runs are in pdanet_tf.recipes",
+        ),
+    ],
+)
+def test_wrong_toml_is_refused_with_the_reason(text, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 (the beginning is compared)
+        TrainConfig.load("run.toml")
+    assert str(raised.value).startswith(f"run.toml: {message}")
+    assert cli.main(["train", "--config", "run.toml", "--output-dir", "run"]) == 1
+    assert capsys.readouterr().err == f"pdanet-tf: error: {raised.value}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
+
+
+def test_a_toml_file_may_name_the_folder_of_the_run(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr("pdanet_tf.training.run.train", trained.append)
+    (tmp_path / "run.toml").write_text('output_dir = "runs/mine"\nepochs = 3')
+    for given, expected in (([], "runs/mine"), (["--output-dir", "x"], "x")):
+        with pytest.raises(AttributeError):  # there is no result to print
+            cli.main(["train", "--config", str(tmp_path / "run.toml"), *given])
+        assert trained.pop() == TrainConfig(output_dir=expected, epochs=3)
 
 
 def test_the_nearest_name_is_suggested():

@@ -18,6 +18,7 @@ from pdanet_tf.training import NonFiniteLossError, TrainConfig
 from pdanet_tf.training.announce import describe_run
 from pdanet_tf.training.callbacks import StopOnNonFinite
 from pdanet_tf.training.checkpoints import Progress
+from pdanet_tf.training.curves import make_charts
 from pdanet_tf.training.model import compiled_model, inference_model
 
 
@@ -59,6 +60,7 @@ def test_a_run_leaves_checkpoints_logs_and_a_summary(config, tmp_path):
     assert sorted(path.name for path in run.iterdir()) == [
         "best.keras",
         "config.json",
+        "curves.png",
         "history.csv",
         "inference.json",
         "last.keras",
@@ -73,6 +75,10 @@ def test_a_run_leaves_checkpoints_logs_and_a_summary(config, tmp_path):
     assert set(summary["validation"]["iou_per_class"]) == {"one", "two", "three"}
     rows = history(config)
     assert [row["epoch"] for row in rows] == ["0", "1"]
+    rates = [float(row["learning_rate"]) for row in rows]
+    assert rates == pytest.approx([1e-2 * 0.5**0.9, 0])  # after steps 3 and 6 of 6
+    titles = [chart.title for chart in make_charts(Progress.read(run / "last.keras").history)]
+    assert titles == ["Training loss", "Mean IoU", "Learning rate"]
     best = max(float(row["val_mean_iou"]) for row in rows)
     # The best model is kept in float32, but was scored in bfloat16.
     assert result.evaluation.scores.mean_iou == pytest.approx(best, abs=0.02)
