@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import pdanet_tf
+from tests.support.folders import write_folder
 
 FOLDER = Path(__file__).parents[1] / "examples"
 
@@ -73,6 +74,15 @@ def test_train(tmp_path, monkeypatch, capsys):
     run("train.py", "runs/first")
     assert "The best model is runs/first/best.keras" in " ".join(capsys.readouterr().out.split())
     assert Path("runs/first/best.keras").is_file()
+
+
+@pytest.mark.slow
+def test_fine_tune(here, capsys):
+    write_folder(Path("my_data"), highest=1)
+    run("fine_tune.py", "runs/first/best.keras", "my_data", "runs/two")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Weights: loaded from runs/first/best.keras (fcn_resnet18, 3 classes), except" in told
+    assert keras.saving.load_model("runs/two/best.keras").output_shape[-1] == 2
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Backbones: functional models from normalised images to a dict of the stages "C1" to "C5"."""
 
+from pdanet_tf.backbones.parts import freeze
 from pdanet_tf.backbones.registry import RESNETS, VGG16, Backbone
 from pdanet_tf.backbones.resnet import resnet18, resnet34, resnet50, resnet101
 from pdanet_tf.backbones.stages import as_backbone, output_grids, stage_strides
@@ -11,6 +12,7 @@ __all__ = [
     "VGG16",
     "Backbone",
     "as_backbone",
+    "freeze",
     "output_grids",
     "resnet18",
     "resnet34",

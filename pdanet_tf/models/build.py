@@ -15,7 +15,7 @@ from pdanet_tf.models.registry import ModelEntry, find_model
 from pdanet_tf.ops.precision import dtype_policy
 from pdanet_tf.weights.files import load_weights
 from pdanet_tf.weights.imagenet import load_imagenet_weights, weights_source
-from pdanet_tf.weights.published import CHECKPOINTS, check_published, load_published
+from pdanet_tf.weights.published import CHECKPOINTS, check_published
 
 
 def build_model(
@@ -49,7 +49,9 @@ def build_model(
         aux_head: Whether the model has an auxiliary head on stage C4, for deep supervision.
         weights: A `.weights.h5` or `.keras` file of a model of the same kind; the name of a
             published checkpoint, one of `pdanet_tf.weights.published.CHECKPOINTS` (extra `torch`);
-            or None for random initial weights.
+            or None for random initial weights. All weights must fit. For a model with other classes
+            or another head, build it without weights and call
+            `pdanet_tf.weights.files.load_weights` with `strict=False`.
         normalization: `"torch"` or `"caffe"`, see `pdanet_tf.layers.PixelNormalization`.
         dtype: A Keras dtype policy, such as `"mixed_bfloat16"`; None for the current policy of
             Keras. Energies, softmax and logits are float32 under every policy.
@@ -111,9 +113,9 @@ def build_model(
     if backbone_weights is not None:
         _check_normalization(entry, normalization)
         source = weights_source(entry.backbone_name, entry.backbone, backbone_options.get("stem"))
-    published = str(weights) if weights in CHECKPOINTS else None
-    if published is not None:
-        check_published(published, model=name, num_classes=num_classes, normalization=normalization)
+    if weights in CHECKPOINTS:
+        facts = {"model": name, "num_classes": num_classes, "normalization": normalization}
+        check_published(str(weights), **facts)
     with dtype_policy(dtype):
         if backbone is None:
             backbone = entry.backbone(**backbone_options)
@@ -131,9 +133,7 @@ def build_model(
             aux_head=aux_head,
             **{**entry.options, **options},
         )
-    if published is not None:
-        load_published(model, published)
-    elif weights is not None:
+    if weights is not None:
         load_weights(model, weights)
     return model
 

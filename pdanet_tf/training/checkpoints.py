@@ -15,6 +15,7 @@ import numpy as np
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.files import one_line, whole_file
 from pdanet_tf.training.callbacks import MONITOR
+from pdanet_tf.training.fine_tuning import load_with_frozen_parts
 from pdanet_tf.training.run_folder import RunFolder
 
 _PROGRESS_ENTRY = "pdanet_tf_progress.json"  # in the .keras file, which is a zip archive
@@ -157,7 +158,11 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def load_checkpoint(
-    folder: RunFolder, progress: Progress, steps_per_epoch: int, precision: str
+    folder: RunFolder,
+    progress: Progress,
+    steps_per_epoch: int,
+    precision: str,
+    freeze: str | tuple[str, ...] | None = None,
 ) -> keras.Model:
     """Loads the last state of a run, with its optimizer.
 
@@ -166,6 +171,7 @@ def load_checkpoint(
         progress: The progress in its last checkpoint.
         steps_per_epoch: Number of steps per epoch.
         precision: Dtype policy of the training.
+        freeze: The parts that are not trained.
 
     Raises:
         ValueError: If the file is damaged, lacks the optimizer, or does not agree with the
@@ -173,7 +179,11 @@ def load_checkpoint(
     """
     path, steps = folder.last, progress.epochs * steps_per_epoch
     try:
-        model = keras.saving.load_model(path)
+        model = (
+            keras.saving.load_model(path)
+            if freeze is None
+            else load_with_frozen_parts(path, freeze)
+        )
     except Exception as error:  # damaged files raise errors of many kinds
         # For wrong content, such as a list in place of an object, the messages of Keras and Python
         # do not help a user.

@@ -301,6 +301,11 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1. Received: {name}={value}")
+        if self.dropout is not None and "dropout" in (self.head_options or {}):
+            raise ValueError(
+                "dropout is given twice; leave it out of head_options. Received: "
+                f"dropout={self.dropout}, head_options={shorten(self.head_options)}"
+            )
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ValueError(f"clip_norm must be above 0. Received: clip_norm={self.clip_norm}")
         if isinstance(self.class_weights, tuple) and min(self.class_weights, default=-1) < 0:

@@ -1,25 +1,36 @@
 """The model of a run: compiled for training, and converted for inference."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from pdanet_tf.base.fields import shorten, with_nearest
 from pdanet_tf.data import SegmentationDataset
 from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models.build import build_model, resolve_backbone_options
+from pdanet_tf.models.registry import find_model
 from pdanet_tf.optimizers import SGD
 from pdanet_tf.training.config import TrainConfig
+from pdanet_tf.training.fine_tuning import prepare_model
 from pdanet_tf.weights.assign import assign_weights
+from pdanet_tf.weights.fitting import LoadedWeights
 
 
-def compiled_model(config: TrainConfig, dataset: SegmentationDataset, steps: int) -> keras.Model:
+def compiled_model(
+    config: TrainConfig,
+    dataset: SegmentationDataset,
+    steps: int,
+    on_weights: Callable[[LoadedWeights], object] | None = None,
+) -> keras.Model:
     """Builds and compiles the model for training.
 
     Args:
         config: The run.
         dataset: The training split.
         steps: Number of steps per epoch.
+        on_weights: Is called with what was loaded, if `config.weights` names initial weights.
     """
     model = _build(
         config,
@@ -27,9 +38,11 @@ def compiled_model(config: TrainConfig, dataset: SegmentationDataset, steps: int
         config.precision,
         upsample=False,
         aux_head=config.aux_head,
-        weights=config.weights,
         backbone_weights=config.backbone_weights,
     )
+    loaded = prepare_model(model, config, dataset.num_classes)
+    if loaded is not None and on_weights is not None:
+        on_weights(loaded)
     num_classes, void_label = dataset.num_classes, dataset.void_label
     loss: Any = SegmentationCrossEntropy(void_label)
     metrics: Any = [MeanIoU(num_classes, void_label), PixelAccuracy(num_classes, void_label)]
@@ -72,19 +85,43 @@ def _build(
     **initial: Any,
 ) -> keras.Model:
     """Builds a model; `initial` has the arguments for its initial weights."""
-    options = backbone_options(config)
-    if config.dropout is not None:
-        options["dropout"] = config.dropout
-    return build_model(
-        config.model,
-        num_classes=num_classes,
-        upsample=upsample,
-        aux_head=aux_head,
-        normalization=config.normalization,
-        dtype=dtype,
-        **initial,
-        **options,
-    )
+    options = {**backbone_options(config), **head_options(config)}
+    try:
+        return build_model(
+            config.model,
+            num_classes=num_classes,
+            upsample=upsample,
+            aux_head=aux_head,
+            normalization=config.normalization,
+            dtype=dtype,
+            **initial,
+            **options,
+        )
+    except TypeError as error:
+        if not config.head_options:
+            raise
+        raise ValueError(
+            f"The head of {config.model} cannot be built: {error}. "
+            f"Received: head_options={shorten(config.head_options)}"
+        ) from error
+
+
+def head_options(config: TrainConfig) -> dict[str, Any]:
+    """Returns the options of the model's head.
+
+    Raises:
+        ValueError: If there is no such model, or its head has no such option; the message names
+            the nearest.
+    """
+    options = dict(config.head_options or {})
+    known = find_model(config.model).option_names
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ValueError(
+            f"The head of {config.model} has no option {with_nearest(unknown, known)}. Its options "
+            f"are {', '.join(known)}. Received: head_options={shorten(config.head_options)}"
+        )
+    return options if config.dropout is None else {**options, "dropout": config.dropout}
 
 
 def backbone_options(config: TrainConfig) -> dict[str, Any]:

@@ -42,11 +42,13 @@ from pdanet_tf.training.callbacks import (
 from pdanet_tf.training.checkpoints import Checkpoints, Progress, load_checkpoint
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.curves import LogState, curves_at_end
+from pdanet_tf.training.fine_tuning import describe_fine_tuning
 from pdanet_tf.training.lock import locked, refuse_workers
 from pdanet_tf.training.model import (
     backbone_options,
     check_batch_norm,
     compiled_model,
+    head_options,
     inference_model,
     learning_rate_schedule,
     seed_dropout,
@@ -59,6 +61,7 @@ from pdanet_tf.training.run_folder import (
     make_origin,
 )
 from pdanet_tf.version import __version__
+from pdanet_tf.weights.fitting import LoadedWeights
 
 _LIBRARIES = (tf, keras, np, PIL)
 
@@ -253,6 +256,7 @@ class _Run:
         self.config = dataclasses.replace(config, steps_per_epoch=self.steps)
         self.data = describe_data(self.train, self.validation)
         self.progress = Progress(make_origin(self.config, self.data))
+        self.loaded: LoadedWeights | None = None
         self.strategy, self.devices = _choose_strategy()
 
     def _open(self, split: str) -> SegmentationDataset:
@@ -290,6 +294,7 @@ class _Run:
                 f"Received: batch_size={self.config.batch_size}"
             )
         backbone_options(self.config)  # raises if the model has no such options
+        head_options(self.config)  # likewise
         check_batches(self.config, self.train)
         self.train.check()
         self.validation.check()
@@ -310,7 +315,7 @@ class _Run:
             model = (
                 self._loaded_model(verbose)
                 if self.is_resumed
-                else compiled_model(config, self.train, self.steps)
+                else compiled_model(config, self.train, self.steps, self._keep_weights)
             )
             model.jit_compile = self._uses_xla()
         check_batch_norm(model, config, self.strategy.num_replicas_in_sync)
@@ -342,6 +347,12 @@ class _Run:
                 verbose=0,  # Keras' bar writes control characters even into files
             )
 
+    def _keep_weights(self, loaded: LoadedWeights) -> None:
+        """Keeps what was loaded for the description, and in the checkpoints for the summary."""
+        self.loaded = loaded
+        origin = {**self.progress.origin, "weights": loaded.describe()}
+        self.progress = dataclasses.replace(self.progress, origin=origin)
+
     @contextmanager
     def _full_disks_as_os_errors(self) -> Iterator[None]:
         """Converts TensorFlow's error to an OSError if TensorBoard's logs fill the disk."""
@@ -367,13 +378,16 @@ class _Run:
                 self.progress.epochs,
                 _has_tensorboard(),
             )
+            lines += describe_fine_tuning(model, self.config, self.loaded)
             print("\n".join(lines), flush=True)
         return Report(self.config.epochs, self.steps, with_bar=verbose != 2)
 
     def _loaded_model(self, verbose: int | str) -> keras.Model:
         """Loads the last state, and sets the schedule for the present number of epochs."""
         config, epochs = self.config, self.progress.epochs
-        model = load_checkpoint(self.folder, self.progress, self.steps, config.precision)
+        model = load_checkpoint(
+            self.folder, self.progress, self.steps, config.precision, config.freeze
+        )
         former = float(model.optimizer.learning_rate)
         model.optimizer.learning_rate = learning_rate_schedule(config, self.steps)
         if verbose:
@@ -410,6 +424,7 @@ class _Run:
 
     def summarise(self, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
         """Writes `summary.json`, and returns its content."""
+        weights = self.progress.origin.get("weights")
         summary = {
             "config": describe_config(self.config),
             "seed": self.config.seed,
@@ -422,6 +437,7 @@ class _Run:
             "machine": platform.platform(),
             "devices": self.devices,
             "classes": list(self.train.classes.names),
+            **({"weights": weights} if weights is not None else {}),
             "validation": evaluation.to_dict(),
         }
         write_atomically(self.folder.summary, json.dumps(summary, indent=2) + "\n")

@@ -16,6 +16,7 @@ from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.files import remove_leftovers, write_atomically
 from pdanet_tf.inference.settings import SETTINGS_FILE
 from pdanet_tf.training.config import TrainConfig
+from pdanet_tf.weights.published import CHECKPOINTS
 
 # Options that may differ when a run is resumed.
 _FREE = ("output_dir", "data_dir", "resume", "epochs")
@@ -53,9 +54,9 @@ class RunFolder:
             remove_leftovers(file)
 
     def save_config(self, config: TrainConfig) -> None:
-        """Writes `config.json`, with `data_dir` as an absolute path."""
-        data_dir = describe_config(config)["data_dir"]
-        dataclasses.replace(config, data_dir=data_dir, resume=False).save(self.config)
+        """Writes `config.json`, with absolute paths of `data_dir` and of a file of weights."""
+        paths = {name: describe_config(config)[name] for name in ("data_dir", "weights")}
+        dataclasses.replace(config, **paths, resume=False).save(self.config)
 
     def save_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Writes `history.csv` with one row per epoch, or removes it if there are no rows."""
@@ -98,6 +99,9 @@ class RunFolder:
             for name, hint in hints.items()
             if given.get(name) is not None
         }
+        former = dataclasses.replace(former, weights=_absolute_weights(former.weights))
+        if "weights" in asked:
+            asked["weights"] = _absolute_weights(asked["weights"])
         different = [
             f"{name}={shorten(getattr(former, name))}, not {name}={shorten(value)}"
             for name, value in asked.items()
@@ -125,12 +129,19 @@ class RunFolder:
 def describe_config(config: TrainConfig) -> dict[str, Any]:
     """Returns a configuration ready for JSON, which is valid in every working directory.
 
-    The folder of the data is an absolute path, so that the run can be resumed from anywhere.
+    The folder of the data and a file of weights are absolute paths, so that the run can be resumed
+    and its options can be used again from anywhere.
     """
     content = config.to_dict()
+    content["weights"] = _absolute_weights(config.weights)
     if config.data_dir is not None:
         content["data_dir"] = os.path.abspath(config.data_dir)
     return content
+
+
+def _absolute_weights(weights: str | None) -> str | None:
+    """Returns the absolute path of a file of weights. Names of checkpoints stay as they are."""
+    return weights if weights is None or weights in CHECKPOINTS else os.path.abspath(weights)
 
 
 def describe_data(train: SegmentationDataset, validation: SegmentationDataset) -> dict[str, Any]:
@@ -172,8 +183,10 @@ def check_same_run(
     # A checkpoint of an earlier pdanet_tf lacks the options that are new, as if they had their
     # defaults.
     defaults = make_origin(TrainConfig(), {})["config"]
-    former = origin["config"] if isinstance(origin["config"], dict) else {}
-    different = _differences({**defaults, **former}, current["config"])
+    former = {**defaults, **(origin["config"] if isinstance(origin["config"], dict) else {})}
+    if isinstance(former["weights"], str):  # earlier, it was relative to the working directory
+        former["weights"] = _absolute_weights(former["weights"])
+    different = _differences(former, current["config"])
     if different:
         raise ValueError(
             f"{folder.config} and {folder.last} belong to different runs: {different}. Restore "
@@ -190,7 +203,7 @@ def check_same_run(
 
 def make_origin(config: TrainConfig, data: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the origin of a checkpoint: the options that cannot change, and the data."""
-    options = {name: value for name, value in config.to_dict().items() if name not in _FREE}
+    options = {name: value for name, value in describe_config(config).items() if name not in _FREE}
     return json.loads(json.dumps({"config": options, "data": dict(data)}))
 
 

@@ -1,11 +1,14 @@
 """Assigns arrays to the variables of a model by name; no array and no variable may be left over."""
 
+import re
 from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
 
 _MOST_LISTED = 10  # problems of each kind
+# Layers that compute logits; the second is that of DANet's head.
+_LOGITS_LAYER = re.compile(r"classifier$|^dual_attention/projection$")
 _NOT_REAL = "bcOSUmM"  # kinds of NumPy's dtypes that are not real numbers; bfloat16 is of kind V
 
 
@@ -60,24 +63,35 @@ def _shorten(lines: list[str]) -> list[str]:
 
 
 def _other_classes(shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
-    """Returns advice if only the classifiers differ, in their number of classes; else "".
-
-    Args:
-        shapes: The expected and the found shape of every array of the wrong shape, by path.
-    """
-    counts = set()
-    for path, (expected, found) in shapes.items():
-        layer, _, _ = path.rpartition("/")
-        if not layer.endswith("classifier") or not found or expected[:-1] != found[:-1]:
-            return ""
-        counts.add((expected[-1], found[-1]))
-    if len(counts) != 1:
+    """Returns advice if only the classifiers differ, in their number of classes; else ""."""
+    classes = different_classes(shapes)
+    if classes is None:
         return ""
-    ((ours, theirs),) = counts
+    theirs, ours = classes
     return (
         f" the checkpoint has {theirs} classes, the model {ours}: build it with "
         f"num_classes={theirs}"
     )
+
+
+def different_classes(
+    shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
+) -> tuple[int, int] | None:
+    """Returns two numbers of classes if only the classifiers differ, in their number of classes.
+
+    Args:
+        shapes: The expected and the found shape of every array of the wrong shape, by path.
+
+    Returns:
+        The number that was found and the expected one; None if other layers differ, or nothing.
+    """
+    counts = set()
+    for path, (expected, found) in shapes.items():
+        layer, _, _ = path.rpartition("/")
+        if not _LOGITS_LAYER.search(layer) or not found or expected[:-1] != found[:-1]:
+            return None
+        counts.add((found[-1], expected[-1]))
+    return counts.pop() if len(counts) == 1 else None
 
 
 def check_numbers(arrays: Iterable[tuple[str, np.ndarray]], source: str) -> None:

@@ -14,9 +14,10 @@ import h5py
 import keras
 
 from pdanet_tf.base.catalog import model_names
-from pdanet_tf.layers import PixelNormalization
-from pdanet_tf.weights.assign import assign_weights, check_numbers
-from pdanet_tf.weights.published import CHECKPOINTS
+from pdanet_tf.weights.assign import check_numbers
+from pdanet_tf.weights.fitting import LoadedWeights, StoredWeights, all_loaded, load_stored
+from pdanet_tf.weights.h5 import read_weights_h5
+from pdanet_tf.weights.published import CHECKPOINTS, load_published
 
 # Paths of kernels in a `.weights.h5` file, in which Keras names layers after their classes.
 _LOGITS_KERNEL = re.compile(r"(^|/)(classifier(_\d+)?|dual_attention/projection)/vars/0$")
@@ -83,60 +84,81 @@ def _reason(error: Exception) -> str:
     return " ".join(message.split())[:_LONGEST_REASON] or type(error).__name__
 
 
-def _check_normalization(model: keras.Model, saved: keras.Model, path: Path) -> None:
-    """Raises if the model normalises pixels otherwise than the model that was saved."""
-    found, expected = (
-        [layer.normalization for layer in each.layers if isinstance(layer, PixelNormalization)]
-        for each in (saved, model)
-    )
-    if found and expected and found != expected:
-        raise ValueError(
-            f"The weights in {path} belong to normalization={found[0]!r}. "
-            f"Received: normalization={expected[0]!r}"
-        )
+def load_weights(
+    model: keras.Model, weights: str | os.PathLike[str], *, strict: bool = True
+) -> LoadedWeights:
+    """Loads weights from a file or a published checkpoint into a model.
 
-
-def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Loads the weights of a `.keras` or `.weights.h5` file into a model of the same kind.
+    With `strict=False` the model may have other classes or another head than the stored one. Then
+    the backbone is loaded completely, including the statistics of batch norm; of the head every
+    part is loaded that has the same name and the same shapes, and the other parts keep their
+    values. The state of an optimizer is never loaded.
 
     Args:
         model: The model.
-        path: The file.
+        weights: A `.keras` or `.weights.h5` file, or the name of a published checkpoint.
+        strict: Whether the weights must belong to a model of the same kind with as many classes.
+
+    Returns:
+        What was loaded; `describe()` says it in a sentence.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        OSError: If it cannot be read, or is a folder.
-        ValueError: If the file is damaged or of another kind, or its weights do not fit or are
-            not finite. If it is a `.weights.h5` file, some weights may have been loaded by then.
+        ImportError: If a published checkpoint is named and PyTorch is not installed.
+        OSError: If a file cannot be read or downloaded, or is a folder.
+        ValueError: If the file is damaged or of another kind, if its weights are not finite or do
+            not fit (without `strict`: if its backbone does not fit), or if its pixels are
+            normalised otherwise. With `strict`, some weights of a `.weights.h5` file may have been
+            loaded by then. A `.weights.h5` file of an old Keras, which does not name its layers,
+            must fit completely.
+
+    Example:
+        ```python
+        model = pdanet_tf.build_model("pdanet_resnet18", num_classes=2)
+        loaded = load_weights(model, "runs/first/best.keras", strict=False)
+        print(loaded.describe())
+        ```
     """
-    path = Path(path)
+    if str(weights) in CHECKPOINTS:
+        return load_published(model, str(weights), strict)
+    path = Path(weights)
     _check_file(path, "weights")
     if path.name.endswith(".keras"):
         saved = load_keras_file(path)
-        _check_normalization(model, saved, path)
-        ours = {weight.path for weight in model.weights}
-        arrays = {
-            weight.path: keras.ops.convert_to_numpy(weight)
-            for weight in saved.weights
-            # A model without deep supervision can take the weights of one that has it.
-            if weight.path in ours or not weight.path.startswith("aux_head/")
-        }
-        assign_weights(model, arrays, source=str(path))
-    elif path.name.endswith(".weights.h5"):
-        try:
-            with _nothing_left_out():
-                model.load_weights(path)
-        except Exception as error:  # as in `load_keras_file`
-            raise ValueError(
-                f"The weights in {path} do not fit {model.name!r}, or the file is damaged: "
-                f"{_reason(error)}"
-            ) from error
-        _check_weights(model, path)
-    else:
+        return load_stored(model, StoredWeights.from_model(saved, str(path)), strict)
+    if not path.name.endswith(".weights.h5"):
         raise ValueError(
             "weights must be a .keras or a .weights.h5 file, or the name of a published checkpoint "
             f"({', '.join(CHECKPOINTS)}). Received: {path}"
         )
+    advice = ""
+    if not strict:
+        with _named_error(path):
+            stored = read_weights_h5(path, model)
+        if stored is not None:
+            return load_stored(model, stored, strict)
+        advice = (
+            ". The file does not name its layers, so it cannot be loaded in part; use a .keras file"
+        )
+    try:
+        with _nothing_left_out():
+            model.load_weights(path)
+    except Exception as error:  # as in `load_keras_file`
+        raise ValueError(
+            f"The weights in {path} do not fit {model.name!r}, or the file is damaged: "
+            f"{_reason(error)}{advice}"
+        ) from error
+    _check_weights(model, path)
+    return all_loaded(model, str(path))
+
+
+@contextmanager
+def _named_error(path: Path) -> Iterator[None]:
+    """Names the file in the error about a damaged `.weights.h5` file."""
+    try:
+        yield
+    except Exception as error:  # a damaged file can lead HDF5 to raise anything
+        raise ValueError(f"{path}: the weights cannot be read: {_reason(error)}") from error
 
 
 def count_classes_in_file(path: str | os.PathLike[str]) -> int | None:
@@ -161,11 +183,8 @@ def count_classes_in_file(path: str | os.PathLike[str]) -> int | None:
         if isinstance(entry, h5py.Dataset) and _LOGITS_KERNEL.search(name):
             counts.add(int(entry.shape[-1]))
 
-    try:
-        with h5py.File(path) as file:
-            file.visititems(visit)
-    except Exception as error:  # a damaged file can lead HDF5 to raise anything
-        raise ValueError(f"{path}: the weights cannot be read: {_reason(error)}") from error
+    with _named_error(path), h5py.File(path) as file:
+        file.visititems(visit)
     return counts.pop() if len(counts) == 1 else None
 
 

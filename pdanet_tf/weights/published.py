@@ -15,10 +15,18 @@ from urllib.parse import urlsplit
 
 import keras
 
+from pdanet_tf.backbones.parts import find_backbone
+from pdanet_tf.backbones.registry import PRETRAINED
 from pdanet_tf.base.download import download
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.sources.ade20k import ADE20K_CLASSES
-from pdanet_tf.weights.torch import import_torch, load_torch_state_dict, read_torch_file
+from pdanet_tf.weights.fitting import LoadedWeights, all_loaded, load_stored
+from pdanet_tf.weights.torch import (
+    import_torch,
+    load_torch_state_dict,
+    read_torch_file,
+    stored_torch_weights,
+)
 
 _CSAIL = "http://sceneparsing.csail.mit.edu/model/pytorch"
 _CSAIL_SCORES = "https://github.com/CSAILVision/semantic-segmentation-pytorch#performance"
@@ -140,25 +148,54 @@ def _keras_home() -> Path:
     return (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
 
 
-def load_published(model: keras.Model, checkpoint: str) -> None:
+def load_published(model: keras.Model, checkpoint: str, strict: bool = True) -> LoadedWeights:
     """Loads a published checkpoint into a model. Files that are not cached are downloaded.
 
     A checkpoint with deep supervision also fits a model without it.
 
     Args:
-        model: A model of the kind that `check_published` accepts.
+        model: A model; with `strict` one of the kind that `check_published` accepts.
         checkpoint: A name in `CHECKPOINTS`.
+        strict: Whether all weights must fit; otherwise, as `pdanet_tf.weights.files.load_weights`
+            describes, the backbone must, and of the head those are loaded that do.
 
     Raises:
         ImportError: If PyTorch, which reads the files, is not installed (extra `torch`).
         OSError: If a file cannot be downloaded.
         ValueError: If a file has another hash than the published one, or does not fit.
     """
-    import_torch()  # before anything is downloaded
     published = CHECKPOINTS[checkpoint]
+    _check_backbone(model, checkpoint)
+    import_torch()  # before anything is downloaded
     encoder = read_torch_file(fetch(published.encoder))
     decoder = read_torch_file(fetch(published.decoder))
-    load_torch_state_dict(model, encoder, decoder, source=f"the checkpoint {checkpoint!r}")
+    source = f"the checkpoint {checkpoint!r}"
+    if strict:
+        load_torch_state_dict(model, encoder, decoder, source=source)
+        return all_loaded(model, source, published.model)
+    stored = stored_torch_weights(
+        model,
+        encoder,
+        decoder,
+        source=source,
+        model_name=published.model,
+        normalization=published.normalization,
+    )
+    return load_stored(model, stored, strict=False)
+
+
+def _check_backbone(model: keras.Model, checkpoint: str) -> None:
+    """Raises if a model has another backbone of `PRETRAINED` than a checkpoint."""
+    backbone = find_backbone(model)
+    stored = CHECKPOINTS[checkpoint].model
+    if backbone is None or backbone.name not in PRETRAINED:
+        return
+    if not stored.endswith(f"_{backbone.name}"):
+        raise ValueError(
+            f"The checkpoint {checkpoint!r} holds {stored}, whose backbone does not fit: "
+            f"{model.name!r} needs the backbone {backbone.name}; nothing was downloaded. Choose a "
+            "model or a checkpoint with the same backbone"
+        )
 
 
 def check_published(checkpoint: str, **arguments: Any) -> None:

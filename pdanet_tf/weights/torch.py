@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from pdanet_tf.weights.assign import assign_weights, check_numbers
+from pdanet_tf.weights.fitting import StoredWeights, stem_of
 
 _DUAL_ATTENTION = {
     "position_conv_in/conv": "conv5a.0",
@@ -156,13 +157,9 @@ def _check_stem(model: keras.Model, encoder: Mapping[str, Any], source: str) -> 
 
     The message is shorter than the list of all arrays that differ.
     """
-    shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
-    kernel = shapes.get("stem_conv1/conv/kernel")
+    expected = stem_of({weight.path: tuple(weight.shape) for weight in model.weights})
     found = torch_stem(encoder)
-    if kernel is None or found is None:
-        return
-    expected = "7x7" if kernel[:2] == (7, 7) else "deep"
-    if found != expected:
+    if None not in (found, expected) and found != expected:
         raise ValueError(
             f"The weights in {source} belong to a backbone with stem={found!r}; {model.name!r} "
             f"has stem={expected!r}, so nothing was loaded. Build the model with stem={found!r}"
@@ -308,7 +305,7 @@ def _load(model: keras.Model, state: Mapping[str, Any], source: str) -> list[str
     unused = [
         name
         for name in state
-        if _UNUSED.search(_without_part(name))
+        if _is_unused(name)
         or (not has_deep_supervision and _DEEP_SUPERVISION.search(_without_part(name)))
     ]
     paths = {name: path for path, name in names.items()}
@@ -322,9 +319,42 @@ def _load(model: keras.Model, state: Mapping[str, Any], source: str) -> list[str
     return unused
 
 
+def _is_unused(name: str) -> bool:
+    return bool(_UNUSED.search(_without_part(name)))
+
+
 def _without_part(name: str) -> str:
     """Returns a name without its first part, "encoder." or "decoder."."""
     return name.partition(".")[2]
+
+
+def stored_torch_weights(
+    model: keras.Model, encoder: Mapping[str, Any], decoder: Mapping[str, Any], **facts: Any
+) -> StoredWeights:
+    """Returns a checkpoint's weights for `load_stored`, which loads those that fit into a model.
+
+    Args:
+        model: The model that the weights are for. Weights of heads that it does not have are left
+            out.
+        encoder: As for `load_torch_state_dict`.
+        decoder: As for `load_torch_state_dict`.
+        **facts: Other attributes of `StoredWeights`.
+    """
+    paths = {name: path for path, name in _known_names(model).items()}
+    arrays, backbone_paths = {}, set()
+    for name, array in torch_parts(encoder, decoder).items():
+        # A pyramid of other layers is not the model's, even if the batch norm of both fits.
+        other_level = re.match(r"decoder\.ppm\.(\d+)\.(.*)", name)
+        if name in paths:
+            path = paths[name]
+        elif _is_unused(name) or not (other_level or name.startswith("encoder.")):
+            continue
+        else:
+            path = f"pyramid/level_{other_level[1]}/{other_level[2]}" if other_level else name
+        arrays[path] = _to_keras_layout(np.asarray(array), name)
+        if name.startswith("encoder."):
+            backbone_paths.add(path)
+    return StoredWeights(arrays=arrays, backbone_paths=backbone_paths, **facts)
 
 
 def torch_names(model: keras.Model) -> dict[str, str]:
@@ -335,15 +365,23 @@ def torch_names(model: keras.Model) -> dict[str, str]:
     Raises:
         ValueError: If the reference has no such model.
     """
+    names = _known_names(model)
+    for variable in model.weights:
+        if variable.path not in names:
+            raise ValueError(f"The reference's models have no counterpart of {variable.path!r}.")
+    return names
+
+
+def _known_names(model: keras.Model) -> dict[str, str]:
+    """Returns the reference's names for the paths of the variables that the reference has."""
     paths = [variable.path for variable in model.weights]
     head = _PYRAMID_HEAD if any(path.startswith("pyramid/") for path in paths) else _HEAD
     names = {}
     for path in paths:
         layer, _, variable = path.rpartition("/")
         module = _encoder_module(layer) or _decoder_module(layer, head)
-        if module is None:
-            raise ValueError(f"The reference's models have no counterpart of {path!r}.")
-        names[path] = f"{module}.{_variable_name(layer, variable)}"
+        if module is not None:
+            names[path] = f"{module}.{_variable_name(layer, variable)}"
     return names
 
 

@@ -15,8 +15,10 @@ from pdanet_tf.data import ADE20K_CLASSES, Classes
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings, load_model
 from pdanet_tf.weights import imagenet
+from pdanet_tf.weights.files import load_weights
 from pdanet_tf.weights.published import CHECKPOINTS, PublishedCheckpoint, PublishedFile, fetch
 from tests.support import golden_models as golden
+from tests.support.models import blank
 
 NAME = "ade20k-resnet18dilated-ppm_deepsup"
 
@@ -167,6 +169,12 @@ def test_a_checkpoint_of_another_model_is_not_downloaded(model, arguments, messa
         pdanet_tf.build_model(model, weights=NAME, **arguments)
 
 
+def test_a_checkpoint_of_another_backbone_is_not_downloaded():
+    message = r"holds pspnet_resnet18, whose .* needs the backbone resnet34; nothing was downloaded"
+    with pytest.raises(ValueError, match=message):
+        load_weights(blank("fcn_resnet34"), NAME, strict=False)
+
+
 def test_a_name_that_is_almost_right():
     with pytest.raises(FileNotFoundError, match=f"Did you mean .*{NAME}"):
         pdanet_tf.build_model("pspnet_resnet18", weights="ade20k-resnet18dilated-ppm")
@@ -222,6 +230,27 @@ class TestPyTorchCheckpoints:
         wanted = {weight.path: weight for weight in model.weights}
         for weight in without.weights:
             np.testing.assert_array_equal(weight, wanted[weight.path])
+
+    @pytest.mark.usefixtures("offer_checkpoint")
+    def test_fine_tuning_from_a_name(self):
+        expected = golden.reference_model("pspnet_deepsup")
+        wanted = {weight.path: weight for weight in expected.weights}
+        for name, loaded, kept in (
+            ("pspnet_resnet18", ("pyramid/level_0", "pyramid/level_1"), ("classifier",)),
+            ("pdanet_resnet18", ("fusion",), ("pyramid", "classifier")),
+            ("danet_resnet18", (), ("dual_attention",)),
+        ):
+            model = blank(name, num_classes=2)
+            before = {weight.path: weight.numpy() for weight in model.weights}
+            result = load_weights(model, NAME, strict=False)
+            assert (result.loaded[:2], result.kept) == (loaded, kept)
+            for weight in model.weights:
+                values = before if weight.path.startswith(kept) else wanted
+                np.testing.assert_array_equal(weight, values[weight.path])
+        assert result.describe() == (
+            f"only the backbone resnet18 loaded from the checkpoint {NAME!r} (pspnet_resnet18); "
+            "dual_attention keeps its initial values; pyramid of the file not used"
+        )
 
     def test_imagenet_weights_of_the_deep_stem(self, offer_state, monkeypatch):
         state = golden.draw(golden.layout("fcn")["encoder"])
