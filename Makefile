@@ -41,6 +41,8 @@ format: .venv/dev
 
 .venv/extras: .venv/dev
 	$(PIP) -e '.[crf,keras-cv,keras-hub,onnx]' torch==2.13.0
+	# For an example; the last version under the MIT licence.
+	$(PIP) albumentations==2.0.8
 	# The reference's own package; its models need nothing but torch, its scripts OpenCV and more.
 	$(PIP) --no-deps mit-semseg==1.0.0
 	touch $@

@@ -8,6 +8,8 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # TensorFlow's own allocator keeps what the largest models took, in each process of the tests.
 os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "true")
+# Albumentations would ask for a newer version of itself when it is imported.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import pytest
 import tensorflow as tf
@@ -54,6 +56,7 @@ EXTRAS = {
     "keras_hub": "needs the extra 'keras-hub'",
     "keras_cv": "needs the extra 'keras-cv'",
     "onnxruntime": "needs the extra 'onnx'",
+    "albumentations": "needs albumentations==2.0.8",
 }
 
 

@@ -1,10 +1,12 @@
 """Every file of examples/ runs as its docstring says, on small inputs."""
 
+import dataclasses
 import os
 import re
 import runpy
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 import pdanet_tf
+from pdanet_tf.data.batches.augment_function import AugmentFunction
 from tests.support.folders import write_folder
 
 FOLDER = Path(__file__).parents[1] / "examples"
@@ -74,6 +77,34 @@ def test_train(tmp_path, monkeypatch, capsys):
     run("train.py", "runs/first")
     assert "The best model is runs/first/best.keras" in " ".join(capsys.readouterr().out.split())
     assert Path("runs/first/best.keras").is_file()
+
+
+def test_augment_with_albumentations(albumentations, tmp_path, monkeypatch, capsys):
+    seen = {}
+
+    def train_shortly(config, augment):
+        seen["augment"] = augment
+        options = {"model": "fcn_resnet18", "epochs": 1, "steps_per_epoch": 2, "batch_size": 2}
+        return train(dataclasses.replace(config, **options), verbose=0, augment=augment)
+
+    monkeypatch.chdir(tmp_path)
+    train = pdanet_tf.train
+    monkeypatch.setattr(pdanet_tf, "train", train_shortly)
+    run("augment_with_albumentations.py", "runs/augmented")
+    assert "mean IoU" in capsys.readouterr().out
+    assert Path("runs/augmented/best.keras").is_file()
+    # The same samples, whichever thread makes them.
+    scenes = pdanet_tf.load_dataset("synthetic", "train")
+    image, label = scenes.read(0)
+    function = AugmentFunction(seen["augment"], scenes, seed=0)
+    expected = [function(image, label, 0, position) for position in range(30)]
+    assert 10 < sum((changed != label).any() for _, changed in expected) < 30
+    assert any((changed == 255).any() for _, changed in expected)
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(lambda position: function(image, label, 0, position), range(30))]
+    for arrays, others in zip(expected, found, strict=True):
+        for array, other in zip(arrays, others, strict=True):
+            np.testing.assert_array_equal(array, other)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from pdanet_tf.data import SegmentationDataset
+from pdanet_tf.data.batches.augment_function import Augment, AugmentFunction
 from pdanet_tf.data.batches.pipeline import (
     check_crop_arguments,
     check_paper_arguments,
@@ -29,6 +30,16 @@ def check_batches(config: TrainConfig, dataset: SegmentationDataset) -> None:
     _check_memory(config)
 
 
+def try_augment(config: TrainConfig, dataset: SegmentationDataset, augment: Augment) -> None:
+    """Calls an augmentation of the user's own with the first image.
+
+    Raises:
+        DataError: If it raises an error, or returns what cannot be trained on.
+    """
+    function = AugmentFunction(augment, dataset, config.seed, keeps_size=config.recipe == "paper")
+    function(*dataset.read(0), index=0, position=0)
+
+
 def _check_memory(config: TrainConfig) -> None:
     """Raises if the images of one batch take more memory than the machine has."""
     if not hasattr(os, "sysconf"):  # on Windows
@@ -48,7 +59,11 @@ def _check_memory(config: TrainConfig) -> None:
 
 
 def make_batches(
-    config: TrainConfig, dataset: SegmentationDataset, model: keras.Model, start_step: int
+    config: TrainConfig,
+    dataset: SegmentationDataset,
+    model: keras.Model,
+    start_step: int,
+    augment: Augment | None = None,
 ) -> tf.data.Dataset:
     """Returns endless batches of images and of labels at the stride of the model's logits.
 
@@ -57,6 +72,7 @@ def make_batches(
         dataset: The training split.
         model: The model that is trained.
         start_step: Number of steps that are already complete.
+        augment: An augmentation of the user's own.
     """
     _, grid = split_upsampling(model)
     options: dict[str, Any] = {
@@ -68,11 +84,14 @@ def make_batches(
         "pad_color": pixel_mean(config.normalization),
         "seed": config.seed,
         "start_step": start_step,
+        "augment": augment,
     }
     if config.recipe == "paper":
         batches = paper_batches(dataset, config.batch_size, **options)
     else:
         options["short_edge"] = config.short_edge
+        extra = {name: getattr(config, name) for name in ("rotation", "blur", "downscale")}
+        options |= {name: value for name, value in extra.items() if value is not None}
         batches = crop_batches(dataset, config.batch_size, **options)
     if config.aux_head:
         batches = batches.map(lambda x, y: (x, {"logits": y, "aux_logits": y}))

@@ -20,6 +20,13 @@ from pdanet_tf.base.choices import (
 )
 from pdanet_tf.base.fields import check_fields, convert_field, from_mapping, shorten
 from pdanet_tf.base.ignore_labels import ignored_values
+from pdanet_tf.base.ranges import (
+    check_at_least,
+    check_crop_size,
+    check_scale_range,
+    check_share,
+    check_short_edges,
+)
 from pdanet_tf.files import one_line, write_atomically
 from pdanet_tf.training.config_files import read_options
 from pdanet_tf.version import __version__
@@ -278,8 +285,8 @@ class TrainConfig:
         }
         for name, bound in lowest.items():
             value = getattr(self, name)
-            if value is not None and value < bound:
-                raise ValueError(f"{name} must be at least {bound}. Received: {name}={value}")
+            if value is not None:
+                check_at_least(name, value, bound)
         ignored_values(self.ignore_label)  # raises if one is negative or occurs twice
         if self.seed >= 2**32:
             raise ValueError(f"seed must be below 2**32. Received: seed={self.seed}")
@@ -295,8 +302,8 @@ class TrainConfig:
     def _check_ranges(self) -> None:
         for name in ("momentum", "color_jitter", "label_smoothing"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"{name} must be from 0 to 1. Received: {name}={value}")
+            if value is not None:
+                check_share(name, value)
         for name in ("dropout", "ema"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
@@ -328,21 +335,11 @@ class TrainConfig:
                 f"Received: output_stride={self.output_stride}"
             )
         if self.scale_range is not None:
-            lowest, highest = self.scale_range
-            if lowest <= 0 or highest <= 0:
-                raise ValueError(
-                    "scale_range must be two scales greater than 0. "
-                    f"Received: scale_range={self.scale_range}"
-                )
-            if lowest > highest:
-                raise ValueError(
-                    "scale_range must be in the order lowest, highest. "
-                    f"Received: scale_range={self.scale_range}"
-                )
-        for name in ("crop_size", "short_edges"):
-            sides = getattr(self, name)
-            if sides is not None and (not sides or min(sides) < 1):
-                raise ValueError(f"{name} must be integers of at least 1. Received: {name}={sides}")
+            check_scale_range(self.scale_range)
+        if self.crop_size is not None:
+            check_crop_size(self.crop_size)
+        if self.short_edges is not None:
+            check_short_edges(self.short_edges)
         names = self.class_names or ()
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})

@@ -22,6 +22,7 @@ import tensorflow as tf
 from rich.console import Console
 
 from pdanet_tf.data import SegmentationDataset, load_dataset
+from pdanet_tf.data.batches.augment_function import Augment
 from pdanet_tf.data.batches.tf_bridge import ErrorRecordingDataset
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.scoring import evaluate
@@ -32,7 +33,7 @@ from pdanet_tf.models.registry import find_model
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.ops.precision import full_precision_floatx
 from pdanet_tf.training.announce import Report, describe_resuming, describe_run
-from pdanet_tf.training.batches import check_batches, make_batches
+from pdanet_tf.training.batches import check_batches, make_batches, try_augment
 from pdanet_tf.training.callbacks import (
     KeepFreedMemory,
     StopOnNonFinite,
@@ -43,6 +44,7 @@ from pdanet_tf.training.checkpoints import Checkpoints, Progress, load_checkpoin
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.curves import LogState, curves_at_end
 from pdanet_tf.training.fine_tuning import describe_fine_tuning
+from pdanet_tf.training.inputs import Inputs
 from pdanet_tf.training.lock import locked, refuse_workers
 from pdanet_tf.training.model import (
     backbone_options,
@@ -86,6 +88,10 @@ def train(
     config: TrainConfig,
     verbose: int | str = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    *,
+    train_data: SegmentationDataset | None = None,
+    validation_data: SegmentationDataset | None = None,
+    augment: Augment | None = None,
 ) -> TrainResult:
     """Trains a model on one GPU, on several GPUs of one machine, or on the CPU.
 
@@ -112,12 +118,21 @@ def train(
             "auto" also show progress bars if standard error is a terminal.
         callbacks: More callbacks for `keras.Model.fit`. They come after the callbacks of the run:
             at the end of an epoch the files are already written, and `logs` has "val_mean_iou".
+        train_data: Images to train on, an object of your own subclass of `SegmentationDataset`,
+            in place of the data set that `config.dataset` names. Requires `validation_data`.
+            `config.json` then records dataset="own data". `read` is called from several threads
+            at the same time.
+        validation_data: Images to score the model on, with the same classes.
+        augment: A function from an image and its label map to both, changed, for whole training
+            images before they are scaled and cropped; it is called from several threads at the
+            same time. See `pdanet_tf.data.batches.augment_function.AugmentFunction`.
 
     Returns:
         The file of the best model, its scores, and the summary.
 
     Raises:
-        DataError: If the data have an error; raised before anything is written.
+        DataError: If the data have an error; raised before anything is written. If `read` of
+            data of your own or `augment` fails during the run; the last checkpoint stays.
         FileExistsError: If `output_dir` contains a run and `resume` is off, or if another process
             trains there.
         FileNotFoundError: If there is no run to resume.
@@ -128,6 +143,7 @@ def train(
         RuntimeError: If the backend of Keras is not TensorFlow.
         TrainingInterrupted: After Ctrl-C. It is a KeyboardInterrupt whose message says what was
             kept and how to continue.
+        TypeError: If a data set, `augment` or a callback has the wrong type.
         ValueError: If an option does not fit the model, the data, the devices or the run that is
             resumed, or if TF_CONFIG names several workers.
 
@@ -144,15 +160,29 @@ def train(
             if field.name not in ("output_dir", "resume")
             and getattr(config, field.name) != field.default
         }
-        return resume(config.output_dir, verbose, callbacks, **given)
-    with _locked_run(RunFolder(config.output_dir)):
-        return _train(config, verbose, callbacks)
+        return resume(
+            config.output_dir,
+            verbose,
+            callbacks,
+            train_data=train_data,
+            validation_data=validation_data,
+            augment=augment,
+            **given,
+        )
+    inputs = Inputs(train_data, validation_data, augment, callbacks)
+    config = dataclasses.replace(config, **inputs.configure(config))
+    with _locked_run(RunFolder(config.output_dir), inputs):
+        return _train(config, verbose, inputs)
 
 
 def resume(
     output_dir: str | os.PathLike[str],
     verbose: int | str = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    *,
+    train_data: SegmentationDataset | None = None,
+    validation_data: SegmentationDataset | None = None,
+    augment: Augment | None = None,
     **given: Any,
 ) -> TrainResult:
     """Continues the run in a folder from its last checkpoint.
@@ -172,7 +202,10 @@ def resume(
     Args:
         output_dir: Folder of the run.
         verbose: The same as in `train`.
-        callbacks: The same as in `train`.
+        callbacks: The same as in `train`. What they have counted so far starts again.
+        train_data: The same as in `train`, for a run that was started with data of your own.
+        validation_data: Likewise.
+        augment: The same as in `train`, for a run that was started with it.
         **given: Options of `TrainConfig` that the run is expected to have. Only `data_dir` (if the
             data were moved) and `epochs` (a larger number) may differ from those of the run.
 
@@ -193,12 +226,15 @@ def resume(
     """
     folder = RunFolder(output_dir)
     folder.check_run()  # before the lock creates the folder
-    with _locked_run(folder):
-        return _train(folder.resumed_config(given), verbose, callbacks)
+    inputs = Inputs(train_data, validation_data, augment, callbacks)
+    with _locked_run(folder, inputs):
+        config = folder.resumed_config(given)
+        inputs.check_resumed(config, folder)
+        return _train(config, verbose, inputs)
 
 
 @contextmanager
-def _locked_run(folder: RunFolder) -> Iterator[None]:
+def _locked_run(folder: RunFolder, inputs: Inputs) -> Iterator[None]:
     """Locks the folder of a run. After Ctrl-C, the error says how to continue."""
     require_tensorflow("Training")
     refuse_workers(os.environ)
@@ -208,10 +244,10 @@ def _locked_run(folder: RunFolder) -> Iterator[None]:
         with locked(folder.path):
             yield
     except KeyboardInterrupt:
-        raise TrainingInterrupted(_describe_interrupt(folder)) from None
+        raise TrainingInterrupted(_describe_interrupt(folder, inputs)) from None
 
 
-def _describe_interrupt(folder: RunFolder) -> str:
+def _describe_interrupt(folder: RunFolder, inputs: Inputs) -> str:
     if not folder.last.exists():
         return "Interrupted before the first checkpoint: nothing was kept. Start the run again."
     config = TrainConfig.load(folder.config)
@@ -219,22 +255,23 @@ def _describe_interrupt(folder: RunFolder) -> str:
     module = find_model(config.model).family.__module__
     if module.partition(".")[0] not in ("pdanet_tf", "__main__"):
         imports = f" --import {module}"
-    return (
+    text = (
         f"Interrupted. {folder.last} keeps the state after epoch "
         f"{Progress.read(folder.last).epochs} of {config.epochs}.\n"
-        f"To continue: pdanet-tf train --resume --output-dir {shlex.quote(path)}{imports} "
-        f"(in Python: pdanet_tf.training.resume({path!r}))"
     )
+    call = inputs.spell_resume(folder)
+    if inputs.has_data or inputs.augment is not None:
+        return f"{text}To continue, in Python: {call}"
+    command = f"pdanet-tf train --resume --output-dir {shlex.quote(path)}{imports}"
+    return f"{text}To continue: {command} (in Python: {call})"
 
 
 @full_precision_floatx()
-def _train(
-    config: TrainConfig, verbose: int | str, callbacks: Sequence[keras.callbacks.Callback]
-) -> TrainResult:
+def _train(config: TrainConfig, verbose: int | str, inputs: Inputs) -> TrainResult:
     started = time.monotonic()
-    run = _Run(config)
+    run = _Run(config, inputs)
     run.check()
-    run.fit(verbose, callbacks)
+    run.fit(verbose, inputs.callbacks)
     evaluation = evaluate(run.folder.best, run.validation, run.protocol, progress=bool(verbose))
     summary = run.summarise(evaluation, time.monotonic() - started)
     return TrainResult(run.folder.best, evaluation, summary)
@@ -243,8 +280,9 @@ def _train(
 class _Run:
     """The state of one call of `train`."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, inputs: Inputs) -> None:
         self.config = config = config.resolved()
+        self.inputs = inputs
         self.train = ErrorRecordingDataset(self._open("train"))
         self.validation = self._open("validation")
         self.protocol = Protocol(
@@ -255,12 +293,14 @@ class _Run:
         # A resumed run keeps the number of steps.
         self.config = dataclasses.replace(config, steps_per_epoch=self.steps)
         self.data = describe_data(self.train, self.validation)
-        self.progress = Progress(make_origin(self.config, self.data))
+        self.progress = Progress({**make_origin(self.config, self.data), **inputs.describe()})
         self.loaded: LoadedWeights | None = None
         self.strategy, self.devices = _choose_strategy()
 
     def _open(self, split: str) -> SegmentationDataset:
         config = self.config
+        if (own := self.inputs.dataset(config, split)) is not None:
+            return own
         return load_dataset(
             config.dataset,
             split,
@@ -277,6 +317,7 @@ class _Run:
         if self.is_resumed:
             self.progress = Progress.read(self.folder.last)
             check_same_run(self.folder, self.progress.origin, self.config, self.data)
+            self.inputs.check_origin(self.progress.origin, self.folder)
         elif self.folder.last.exists():
             raise FileExistsError(
                 f"{self.folder.path} already holds a run. Choose another output_dir, or "
@@ -298,6 +339,8 @@ class _Run:
         check_batches(self.config, self.train)
         self.train.check()
         self.validation.check()
+        if self.inputs.augment is not None:
+            try_augment(self.config, self.train, self.inputs.augment)
 
     @property
     def is_resumed(self) -> bool:
@@ -321,7 +364,7 @@ class _Run:
         check_batch_norm(model, config, self.strategy.num_replicas_in_sync)
         # All random choices are functions of the seed and the step, also in a resumed run.
         step = progress.epochs * self.steps
-        batches = make_batches(config, self.train, model, step)
+        batches = make_batches(config, self.train, model, step, self.inputs.augment)
         seed_dropout(model, config.seed, step)
         self.folder.remove_leftovers()
         InferenceSettings(self.train.classes, self.protocol).save(self.folder.path)
@@ -427,6 +470,7 @@ class _Run:
         weights = self.progress.origin.get("weights")
         summary = {
             "config": describe_config(self.config),
+            **self.inputs.describe(),
             "seed": self.config.seed,
             "seconds": round(seconds, 1),
             "versions": {

@@ -6,6 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from pdanet_tf.data.batches.augment_function import AugmentFunction
+from pdanet_tf.data.batches.augmentation import (
+    Augmentation,
+    RotatedWindow,
+    blur_image,
+    lose_resolution,
+)
 from pdanet_tf.data.batches.sampling import (
     Sample,
     nearest_indices,
@@ -32,24 +39,51 @@ class CropRecipe:
     label_stride: int
     label_start: int | None
     seed: int
+    pad_color: tuple[float, ...] = (0.0, 0.0, 0.0)
+    augmentation: Augmentation | None = None
+    augment: AugmentFunction | None = None
 
     def sample(self, position: int) -> Sample:
         """Returns the sample at a position of the endless stream."""
         epoch, place = divmod(position, len(self.dataset))
         index = int(shuffled(self.seed, epoch, len(self.dataset))[place])
         image, label = self.dataset.read_pil(index)
+        if self.augment:
+            pixels, label = self.augment(np.asarray(image), label, index, position)
+            image = Image.fromarray(pixels)
         rng = variation(self.seed, position)
         scale = rng.uniform(*self.scale_range)
         factor = scale * (self.short_edge or min(label.shape)) / min(label.shape)
         window = _Window.for_crop(label.shape, factor, self.crop_size, (rng.random(), rng.random()))
-        crop, (rows, columns) = window.cut(image), window.indices(label.shape)
-        if rng.random() < 0.5 and self.flip:
+        flipped = rng.random() < 0.5 and self.flip
+        changes = self.augmentation.draw(self.seed, position) if self.augmentation else None
+        rotated = self._rotate(window, changes.angle, label.shape) if changes else None
+        crop = Image.fromarray(rotated.cut(np.asarray(image))) if rotated else window.cut(image)
+        if flipped:
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            columns = columns[::-1]
         if self.color_jitter:
             crop = jitter_colors(crop, self.color_jitter, rng)
-        label = subsample_label(label, rows, columns, self.label_stride, self.label_start)
-        return Sample(np.asarray(crop), label, self.crop_size)
+        pixels = np.asarray(crop)
+        if changes:
+            pixels = lose_resolution(blur_image(pixels, changes.sigma), changes.factor)
+        stride, start = self.label_stride, self.label_start
+        if rotated:
+            pixels = rotated.fill_outside(pixels, flipped)
+            void_label = self.dataset.void_label
+            label = rotated.subsampled_label(label, stride, start, void_label, flipped)
+        else:
+            rows, columns = window.indices(label.shape)
+            columns = columns[::-1] if flipped else columns
+            label = subsample_label(label, rows, columns, stride, start)
+        return Sample(pixels, label, self.crop_size)
+
+    def _rotate(
+        self, window: "_Window", angle: float, shape: tuple[int, ...]
+    ) -> RotatedWindow | None:
+        """Returns a window that is rotated as well; None if the angle is 0."""
+        if not angle:
+            return None
+        return RotatedWindow(window.box, window.size, angle, shape, self.pad_color)
 
 
 @dataclass(frozen=True)

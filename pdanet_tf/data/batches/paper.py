@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
+from pdanet_tf.data.batches.augment_function import AugmentFunction
 from pdanet_tf.data.batches.sampling import (
     Sample,
     nearest_indices,
@@ -37,6 +38,7 @@ class PaperRecipe:
         label_stride: int,
         label_start: int | None,
         seed: int,
+        augment: AugmentFunction | None,
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
@@ -46,6 +48,7 @@ class PaperRecipe:
         self.label_stride = label_stride
         self.label_start = label_start
         self.seed = seed
+        self.augment = augment
         self._sizes = _read_sizes(dataset)
         portrait = self._sizes[:, 0] > self._sizes[:, 1]
         self._batches = OrientationBatches(portrait, batch_size, seed)
@@ -61,7 +64,7 @@ class PaperRecipe:
         multiple = math.lcm(_MULTIPLE, self.label_stride)
         padded = -(-scaled.max(0) // multiple) * multiple
         height, width = scaled[place].tolist()
-        image, label = self._load(int(indices[place]), (height, width), flipped)
+        image, label = self._load(int(indices[place]), (height, width), flipped, position)
         return Sample(image, label, (int(padded[0]), int(padded[1])))
 
     def _scaled(self, indices: np.ndarray, short_edge: int) -> np.ndarray:
@@ -71,7 +74,7 @@ class PaperRecipe:
         return np.maximum((sizes * scales[:, None]).astype("int64"), 1)
 
     def _load(
-        self, index: int, size: tuple[int, int], flipped: bool
+        self, index: int, size: tuple[int, int], flipped: bool, position: int
     ) -> tuple[np.ndarray, np.ndarray]:
         image, label = self.dataset.read_pil(index)
         if label.shape != tuple(self._sizes[index]):
@@ -80,6 +83,9 @@ class PaperRecipe:
                 f"(height x width), but was {self._sizes[index][0]} x {self._sizes[index][1]} "
                 "when the run began; do not change the data during a run"
             )
+        if self.augment:
+            pixels, label = self.augment(np.asarray(image), label, index, position)
+            image = Image.fromarray(pixels)
         height, width = size
         rows = nearest_indices(label.shape[0], height)
         columns = nearest_indices(label.shape[1], width)

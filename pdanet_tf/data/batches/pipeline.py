@@ -11,10 +11,19 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from pdanet_tf.base.ranges import (
+    check_at_least,
+    check_crop_size,
+    check_scale_range,
+    check_share,
+    check_short_edges,
+)
+from pdanet_tf.data.batches.augment_function import Augment, AugmentFunction
+from pdanet_tf.data.batches.augmentation import Augmentation
 from pdanet_tf.data.batches.crop import CropRecipe
 from pdanet_tf.data.batches.paper import PaperRecipe
 from pdanet_tf.data.batches.sampling import Recipe
-from pdanet_tf.data.batches.tf_bridge import counted
+from pdanet_tf.data.batches.tf_bridge import ErrorRecordingDataset, counted
 from pdanet_tf.data.dataset import SegmentationDataset
 
 
@@ -27,6 +36,10 @@ def crop_batches(
     scale_range: tuple[float, float] = (0.5, 2.0),
     flip: bool = True,
     color_jitter: float = 0.4,
+    rotation: float = 0.0,
+    blur: float = 0.0,
+    downscale: float = 1.0,
+    augment: Augment | None = None,
     label_stride: int = 8,
     label_start: int | None = None,
     pad_color: Sequence[float] = (0.0, 0.0, 0.0),
@@ -51,6 +64,15 @@ def crop_batches(
         color_jitter: Strength of the random changes of brightness, contrast, saturation and hue,
             from 0 (none) to 1: factors are between 1 - color_jitter and 1 + color_jitter, and the
             hue is rotated by up to color_jitter / 4 of the circle (torchvision's `ColorJitter`).
+        rotation: Largest angle in degrees by which crops are rotated about their middle, in both
+            directions. Scaling and rotating are one resampling. What lies outside the image
+            becomes `pad_color` (rounded) and the data set's `void_label`.
+        blur: Largest standard deviation of a Gaussian blur, in pixels of the crop.
+        downscale: Largest factor by which crops are scaled down, and up again; at least 1. Angle,
+            blur and factor of a sample are drawn uniformly, from none to the largest. The blur
+            and the loss of resolution come last, after the colours.
+        augment: A function of your own from an image and its label map to both, changed, for whole
+            images before they are scaled and cropped; see `AugmentFunction`.
         label_stride: Stride of the labels in both directions: 8 for logits at 1/8. Cell i has the
             label at pixel label_start + label_stride * i, or `void_label` if that pixel is outside
             the crop.
@@ -67,10 +89,12 @@ def crop_batches(
 
     Raises:
         ValueError: If an argument is out of range.
+        TypeError: If `augment` cannot be called with an image and a label map.
     """
     check_crop_arguments(
         dataset, batch_size, crop_size, scale_range, color_jitter, label_stride, label_start
     )
+    augmentation = Augmentation(rotation, blur, downscale)
     recipe = CropRecipe(
         dataset,
         crop_size,
@@ -81,6 +105,9 @@ def crop_batches(
         label_stride,
         label_start,
         seed,
+        tuple(pad_color),
+        augmentation if augmentation.is_on else None,
+        augment and AugmentFunction(augment, dataset, seed),
     )
     void_label = dataset.void_label
     return _batches(recipe, batch_size, label_stride, pad_color, void_label, start_step, crop_size)
@@ -93,6 +120,7 @@ def paper_batches(
     short_edges: Sequence[int] = (300, 375, 450, 525, 600),
     max_size: int = 1000,
     flip: bool = True,
+    augment: Augment | None = None,
     label_stride: int = 8,
     label_start: int | None = None,
     pad_color: Sequence[float] = (0.0, 0.0, 0.0),
@@ -116,6 +144,7 @@ def paper_batches(
         max_size: Upper limit of the long edge in pixels; an image that would exceed it gets a
             shorter short edge.
         flip: Whether to flip images from left to right with a probability of 0.5.
+        augment: As in `crop_batches`, but it must not change the size of an image.
         label_stride: Stride of the labels in both directions: 8 for logits at 1/8.
         label_start: As in `crop_batches`.
         pad_color: RGB, 0 to 255: the pixel mean of the model's normalisation
@@ -133,6 +162,7 @@ def paper_batches(
 
     Raises:
         ValueError: If an argument is out of range.
+        TypeError: If `augment` cannot be called with an image and a label map.
         DataError: If the size of an image cannot be read.
 
     Example:
@@ -143,8 +173,17 @@ def paper_batches(
         ```
     """
     check_paper_arguments(dataset, batch_size, short_edges, max_size, label_stride, label_start)
+    function = augment and AugmentFunction(augment, dataset, seed, keeps_size=True)
     recipe = PaperRecipe(
-        dataset, batch_size, tuple(short_edges), max_size, flip, label_stride, label_start, seed
+        dataset,
+        batch_size,
+        tuple(short_edges),
+        max_size,
+        flip,
+        label_stride,
+        label_start,
+        seed,
+        function,
     )
     void_label = dataset.void_label
     return _batches(recipe, batch_size, label_stride, pad_color, void_label, start_step)
@@ -165,6 +204,8 @@ def _batches(
     """
     background = np.array(pad_color, "float32")
     read = counted(functools.partial(_read_padded, recipe, label_stride, background, void_label))
+    if isinstance(recipe.dataset, ErrorRecordingDataset):
+        read = recipe.dataset.recording_errors(read)
     grid = tuple(side and -(-side // label_stride) for side in size)
 
     def load(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -220,18 +261,9 @@ def check_crop_arguments(
 ) -> None:
     """Raises `ValueError` if an argument of `crop_batches` is out of range."""
     _check_common(dataset, batch_size, label_stride, label_start)
-    if len(crop_size) != 2 or min(crop_size) < 1:
-        raise ValueError(
-            f"crop_size must be (height, width), both at least 1. "
-            f"Received: crop_size={tuple(crop_size)}"
-        )
-    if not 0 < scale_range[0] <= scale_range[1]:
-        raise ValueError(
-            "scale_range must be (lowest, highest), both above 0. "
-            f"Received: scale_range={tuple(scale_range)}"
-        )
-    if not 0 <= color_jitter <= 1:
-        raise ValueError(f"color_jitter must be from 0 to 1. Received: color_jitter={color_jitter}")
+    check_crop_size(crop_size)
+    check_scale_range(scale_range)
+    check_share("color_jitter", color_jitter)
 
 
 def check_paper_arguments(
@@ -244,21 +276,16 @@ def check_paper_arguments(
 ) -> None:
     """Raises `ValueError` if an argument of `paper_batches` is out of range."""
     _check_common(dataset, batch_size, label_stride, label_start)
-    if not short_edges or min(short_edges) < 1 or max_size < 1:
-        raise ValueError(
-            "short_edges and max_size must be at least 1. "
-            f"Received: short_edges={tuple(short_edges)}, max_size={max_size}"
-        )
+    check_short_edges(short_edges)
+    check_at_least("max_size", max_size, 1)
 
 
 def _check_common(
     dataset: SegmentationDataset, batch_size: int, label_stride: int, label_start: int | None
 ) -> None:
-    if label_start is not None and label_start < 0:
-        raise ValueError(f"label_start must be at least 0. Received: label_start={label_start}")
+    if label_start is not None:
+        check_at_least("label_start", label_start, 0)
     if len(dataset) < 1:
         raise ValueError("There must be at least one image. Received: an empty data set")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size}")
-    if label_stride < 1:
-        raise ValueError(f"label_stride must be at least 1. Received: label_stride={label_stride}")
+    check_at_least("batch_size", batch_size, 1)
+    check_at_least("label_stride", label_stride, 1)

@@ -6,8 +6,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
+from pdanet_tf.data.dataset import SegmentationDataset
+
 # Independent streams of random numbers.
 _ORDER, _VARIATION = 0, 1
+EXTRA_VARIATION = 2  # changes of crops that are off by default
+OWN_VARIATION = 3  # an augmentation of the user's own
 
 
 class Sample(NamedTuple):
@@ -27,6 +31,10 @@ class Sample(NamedTuple):
 class Recipe(Protocol):
     """Maps each position in the endless stream of training samples to its sample."""
 
+    @property
+    def dataset(self) -> SegmentationDataset:
+        """The data set that the samples come from."""
+
     def sample(self, position: int) -> Sample:
         """Returns the sample at a position, which does not depend on earlier calls."""
 
@@ -45,9 +53,9 @@ def shuffled(seed: int, number: int, count: int) -> np.ndarray:
     return order
 
 
-def variation(seed: int, number: int) -> np.random.Generator:
+def variation(seed: int, number: int, stream: int = _VARIATION) -> np.random.Generator:
     """Returns the random generator of one sample, or of one batch, of a run."""
-    return np.random.default_rng((seed, _VARIATION, number))
+    return np.random.default_rng((seed, stream, number))
 
 
 def nearest_indices(side: int, new_side: int, box: tuple[float, float] | None = None) -> np.ndarray:

@@ -73,7 +73,7 @@ atexit.register(_counter.wait_for_pause)
 
 
 class ErrorRecordingDataset(SegmentationDataset):
-    """Wraps a data set, and records the first `DataError` that it raises.
+    """Wraps a data set, and records the first `DataError` while batches are made of it.
 
     tf.data replaces an error of a Python function by an error of TensorFlow, whose message is
     about graph nodes and contains a traceback. `original_errors` raises the recorded error instead.
@@ -101,22 +101,25 @@ class ErrorRecordingDataset(SegmentationDataset):
         return self._dataset.size(index)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns an image and its label map; records the first error."""
-        with self._recording():
-            return self._dataset.read(index)
+        """Returns an image and its label map."""
+        return self._dataset.read(index)
 
     def read_pil(self, index: int) -> tuple[Image.Image, np.ndarray]:
         """Returns the same as `read`, but the image as a Pillow image."""
-        with self._recording():
-            return self._dataset.read_pil(index)
+        return self._dataset.read_pil(index)
 
-    @contextmanager
-    def _recording(self) -> Iterator[None]:
-        try:
-            yield
-        except DataError as error:
-            self._error = self._error or error
-            raise
+    def recording_errors(self, function: Callable[..., _Result]) -> Callable[..., _Result]:
+        """Returns a function that does the same, and records its first `DataError`."""
+
+        @functools.wraps(function)
+        def call(*arguments: object) -> _Result:
+            try:
+                return function(*arguments)
+            except DataError as error:
+                self._error = self._error or error
+                raise
+
+        return call
 
     def examine(self, index: int) -> ImageReport:
         """Reads an image and its label map, and returns their properties and problems."""
@@ -133,5 +136,6 @@ class ErrorRecordingDataset(SegmentationDataset):
             yield
         except Exception as error:
             if self._error is not None:
-                raise self._error from error
+                # An error of the user's own code keeps its traceback.
+                raise self._error from (self._error.__cause__ or error)
             raise
