@@ -37,7 +37,9 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.inference.predictor",  # inside functions, on the TensorFlow backend
     "pdanet_tf.ops.batch_norm",  # likewise
     "pdanet_tf.ops.gradients",  # likewise
-    "pdanet_tf.optimizers",  # likewise
+    "pdanet_tf.optimizers.adam",  # likewise
+    "pdanet_tf.optimizers.groups",  # likewise
+    "pdanet_tf.optimizers.sgd",  # likewise
     "pdanet_tf.training.batches",
     "pdanet_tf.training.run",
 }

@@ -13,15 +13,27 @@ import pytest
 import tensorflow_datasets as tfds
 
 import pdanet_tf
-from pdanet_tf.optimizers import SGD
+from pdanet_tf.optimizers import SGD, Adam
 
 PACKAGE = Path(pdanet_tf.__file__).parent
 # Private name: the modules that use it.
 PRIVATE = {
+    "_accumulated_gradients": {"optimizers/groups.py"},
+    "_backend_apply_gradients": {"optimizers/groups.py"},
+    "_clip_gradients": {"optimizers/groups.py"},
     "_download_and_prepare": {"data/sources/ade20k_tfds.py"},
     "_flatten_layers": {"backbones/stages.py", "models/transforms.py"},
-    "_get_variable_index": {"optimizers.py"},
+    "_get_variable_index": {
+        "optimizers/adam.py",
+        "optimizers/groups.py",
+        "optimizers/sgd.py",
+    },
+    "_iterations": {"optimizers/groups.py"},
+    "_model_variables_moving_average": {"optimizers/groups.py"},
+    "_momentums": {"optimizers/adam.py"},
     "_run_through_graph": {"backbones/stages.py"},
+    "_trainable_variables": {"optimizers/groups.py"},
+    "_velocities": {"optimizers/adam.py"},
 }
 
 
@@ -96,6 +108,38 @@ def test_keras_get_variable_index():
         assert optimizer._get_variable_index(variable) == index
         # `update_step` is handed the backend's variables.
         assert optimizer._get_variable_index(variable.value) == index
+
+
+def test_keras_state_of_optimizers():
+    """Without it, nothing is clipped, accumulated or averaged, and Adam finds no moments."""
+    variable = keras.Variable([3.0, 4.0], name="kernel")
+    optimizer = Adam(0.1, global_clipnorm=1.0, gradient_accumulation_steps=2, use_ema=True)
+    optimizer.build([variable])
+    assert optimizer._trainable_variables == [variable]
+    for name in (
+        "_accumulated_gradients",
+        "_model_variables_moving_average",
+        "_momentums",
+        "_velocities",
+    ):
+        (state,) = getattr(optimizer, name)
+        assert any(state is each for each in optimizer.variables)
+        assert state.shape == variable.shape
+    clipped = optimizer._clip_gradients([keras.ops.convert_to_tensor([3.0, 4.0])])
+    assert keras.ops.convert_to_numpy(clipped[0]) == pytest.approx([0.6, 0.8])
+    for steps in range(1, 4):
+        optimizer.apply([keras.ops.ones(2)])
+        assert int(optimizer._iterations) == steps  # counts steps,
+        assert int(optimizer.iterations) == steps // 2  # and this one updates
+
+
+def test_keras_applies_gradients_by_a_method_that_ours_replaces(monkeypatch):
+    """Without it, Keras' accumulation fails under a strategy, and each replica clips alone."""
+    called = []
+    monkeypatch.setattr(SGD, "_backend_apply_gradients", lambda *given: called.append(given))
+    optimizer = SGD(0.1)
+    optimizer.apply([keras.ops.ones(1)], [keras.Variable([1.0], name="kernel")])
+    assert len(called) == 1
 
 
 def test_tensorflow_datasets_download_and_prepare():

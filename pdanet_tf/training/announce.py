@@ -1,4 +1,4 @@
-"""Output of a training run: five lines before the first step, then its progress."""
+"""Output of a training run: six lines before the first step, then its progress."""
 
 import os
 import time
@@ -35,7 +35,7 @@ def describe_run(
     first_epoch: int,
     has_tensorboard: bool,
 ) -> list[str]:
-    """Describes a run before it starts: data, model, devices, steps, and the folder of results.
+    """Describes a run before it starts: data, model, devices, steps, optimizer, and results.
 
     Args:
         config: The run, with the recipe's defaults filled in.
@@ -46,7 +46,7 @@ def describe_run(
         has_tensorboard: Whether logs for TensorBoard are written.
 
     Returns:
-        Five lines, and a sixth if `config.precision` is slow on this processor.
+        Six lines, and a seventh if `config.precision` is slow on this processor.
     """
     classes = next(iter(splits.values())).num_classes
     data = "; ".join(f"{name} {_describe_images(split)}" for name, split in splits.items())
@@ -67,10 +67,31 @@ def describe_run(
         f"Devices: {places}; precision {config.precision}",
         f"Steps: {config.steps_per_epoch} per epoch, {epochs}, "
         f"{quantity(config.batch_size, 'image')} each{crops}",
+        f"Optimizer: {_describe_optimizer(config)}",
         f"Results: {config.output_dir} (best.keras, last.keras, history.csv; {logs})",
     ]
     slow = slow_precision(config.precision, training=True) if on_cpu else None
     return [*lines, f"Note: {slow}"] if slow else lines
+
+
+def _describe_optimizer(config: TrainConfig) -> str:
+    rate = f"learning rate {config.learning_rate:g}, {config.schedule}"
+    if config.warmup_steps:
+        rate += f" after {quantity(config.warmup_steps, 'step')} of warm-up"
+    parts = [config.optimizer, rate]
+    if config.backbone_lr != 1:
+        parts.append(f"backbone at {config.backbone_lr:g} times the rate")
+    if config.clip_norm is not None:
+        parts.append(f"gradients clipped to norm {config.clip_norm:g}")
+    if config.accumulation_steps > 1:
+        images = config.accumulation_steps * config.batch_size
+        parts.append(f"an update per {config.accumulation_steps} steps ({images} images)")
+    if config.ema is not None:
+        parts.append(f"validated with averaged weights (momentum {config.ema:g})")
+    if config.patience is not None:
+        epochs = quantity(config.patience, "epoch")
+        parts.append(f"stops after {epochs} without a better score")
+    return "; ".join(parts)
 
 
 def describe_resuming(

@@ -13,6 +13,7 @@ from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.scoring import evaluate_predictor
 from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
+from pdanet_tf.training.optimization import averaged_weights
 
 MONITOR = "val_mean_iou"
 
@@ -25,7 +26,8 @@ class Validation(keras.callbacks.Callback):
     """Scores the model at the end of every epoch, with the same protocol as `evaluate`.
 
     It adds `val_mean_iou` and `val_pixel_accuracy` to the logs, so it must come before the
-    callbacks that read them.
+    callbacks that read them. If the optimizer keeps moving averages of the weights, it scores the
+    model with these.
 
     Args:
         dataset: The validation split.
@@ -47,7 +49,8 @@ class Validation(keras.callbacks.Callback):
         """Scores the model and adds the scores to the logs."""
         if self._predictor is None:
             self._predictor = Predictor(self.model, self.protocol)
-        self.evaluation = evaluate_predictor(self._predictor, self.dataset, self.progress)
+        with averaged_weights(self.model):
+            self.evaluation = evaluate_predictor(self._predictor, self.dataset, self.progress)
         if logs is not None:
             logs[MONITOR] = self.evaluation.scores.mean_iou
             logs["val_pixel_accuracy"] = self.evaluation.scores.pixel_accuracy

@@ -15,7 +15,9 @@ import numpy as np
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.files import one_line, whole_file
 from pdanet_tf.training.callbacks import MONITOR
+from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.fine_tuning import load_with_frozen_parts
+from pdanet_tf.training.optimization import averaged_weights
 from pdanet_tf.training.run_folder import RunFolder
 
 _PROGRESS_ENTRY = "pdanet_tf_progress.json"  # in the .keras file, which is a zip archive
@@ -87,13 +89,18 @@ class Progress:
             history=(*self.history, row),
         )
 
+    def has_stalled(self, patience: int | None) -> bool:
+        """Returns whether the score has not improved for `patience` epochs; None for never."""
+        return patience is not None and self.epochs - self.best_epochs >= patience
+
 
 class Checkpoints(keras.callbacks.Callback):
     """Saves the last state of training, the best model for inference, and the history.
 
     Each file is written atomically. The last state is written first, and the best model and the
     history are derived from it: if the process was killed before they were written, the resumed
-    run writes them again.
+    run writes them again. The last state has the weights themselves, with their moving averages
+    beside them; the best model has the averages, if the run has them.
 
     Args:
         folder: The folder of the run.
@@ -145,7 +152,9 @@ class Checkpoints(keras.callbacks.Callback):
         self._save(self.model, self.folder.last)
 
     def _save_best(self) -> None:
-        self._save(self.for_inference(self.model), self.folder.best)
+        with averaged_weights(self.model):
+            model = self.for_inference(self.model)
+        self._save(model, self.folder.best)
 
     def _save(self, model: keras.Model, path: Path) -> None:
         optimizer = getattr(model, "optimizer", None)  # only a compiled model has one
@@ -158,11 +167,7 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def load_checkpoint(
-    folder: RunFolder,
-    progress: Progress,
-    steps_per_epoch: int,
-    precision: str,
-    freeze: str | tuple[str, ...] | None = None,
+    folder: RunFolder, progress: Progress, steps_per_epoch: int, config: TrainConfig
 ) -> keras.Model:
     """Loads the last state of a run, with its optimizer.
 
@@ -170,19 +175,18 @@ def load_checkpoint(
         folder: The folder of the run.
         progress: The progress in its last checkpoint.
         steps_per_epoch: Number of steps per epoch.
-        precision: Dtype policy of the training.
-        freeze: The parts that are not trained.
+        config: The run.
 
     Raises:
         ValueError: If the file is damaged, lacks the optimizer, or does not agree with the
             progress.
     """
-    path, steps = folder.last, progress.epochs * steps_per_epoch
+    path = folder.last
     try:
         model = (
             keras.saving.load_model(path)
-            if freeze is None
-            else load_with_frozen_parts(path, freeze)
+            if config.freeze is None
+            else load_with_frozen_parts(path, config.freeze)
         )
     except Exception as error:  # damaged files raise errors of many kinds
         # For wrong content, such as a list in place of an object, the messages of Keras and Python
@@ -197,11 +201,14 @@ def load_checkpoint(
             f"own {path.name}"
         )
     done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+    # Updates of the weights, of which each may accumulate the gradients of several steps.
+    expected = progress.epochs * steps_per_epoch // config.accumulation_steps
     # With loss scaling, steps that overflow are not counted.
-    if done > steps or (done < steps and precision != "mixed_float16"):
+    if done > expected or (done < expected and config.precision != "mixed_float16"):
+        name = "step" if config.accumulation_steps == 1 else "update"
         raise ValueError(
-            f"{path}: the optimizer has done {quantity(done, 'step')}, but "
-            f"{quantity(progress.epochs, 'epoch')} of this run must be {steps}"
+            f"{path}: the optimizer has done {quantity(done, name)}, but "
+            f"{quantity(progress.epochs, 'epoch')} of this run must be {expected}"
         )
     return model
 

@@ -159,7 +159,7 @@ class TrainConfig:
         0, "steps in which the learning rate first rises linearly from 0; part of all steps"
     )
     backbone_lr: float = _option(
-        1.0, "factor of the learning rate for the backbone, such as 0.1 for fine-tuning"
+        1.0, "factor of the learning rate for the backbone, above 0, such as 0.1 for fine-tuning"
     )
     momentum: float = _option(0.9, "momentum of SGD")
     nesterov: bool = _option(False, "use Nesterov momentum")
@@ -276,7 +276,6 @@ class TrainConfig:
             "label_offset": 0,
             "channels": 1,
             "warmup_steps": 0,
-            "backbone_lr": 0,
             "accumulation_steps": 1,
             "patience": 1,
             "rotation": 0,
@@ -298,6 +297,7 @@ class TrainConfig:
         check_choice("loss_size", self.loss_size, LOSS_SIZES)
         self._check_ranges()
         self._check_recipe()
+        self._check_unused()
 
     def _check_ranges(self) -> None:
         for name in ("momentum", "color_jitter", "label_smoothing"):
@@ -315,6 +315,11 @@ class TrainConfig:
             )
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ValueError(f"clip_norm must be above 0. Received: clip_norm={self.clip_norm}")
+        if self.backbone_lr <= 0:
+            raise ValueError(
+                "backbone_lr must be above 0; to leave the backbone as it is, use "
+                f"freeze='backbone'. Received: backbone_lr={self.backbone_lr}"
+            )
         if isinstance(self.class_weights, tuple) and min(self.class_weights, default=-1) < 0:
             raise ValueError(
                 "class_weights must be numbers of at least 0, one per class. "
@@ -364,6 +369,20 @@ class TrainConfig:
                         f"{name} requires recipe={recipe!r}. Received: {name}={value} with "
                         f"recipe={self.recipe!r}"
                     )
+
+    def _check_unused(self) -> None:
+        """Raises if an option is given that the optimizer or the schedule does not have."""
+        for name, option, needed in (
+            ("momentum", "optimizer", "sgd"),
+            ("nesterov", "optimizer", "sgd"),
+            ("power", "schedule", "poly"),
+        ):
+            value, chosen = getattr(self, name), getattr(self, option)
+            if chosen != needed and value != getattr(type(self), name):
+                raise ValueError(
+                    f"{name} requires {option}={needed!r}. Received: {name}={value} with "
+                    f"{option}={chosen!r}"
+                )
 
     def resolved(self) -> "TrainConfig":
         """Returns the configuration with the recipe's defaults in place of None."""

@@ -11,9 +11,9 @@ from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models.build import build_model, resolve_backbone_options
 from pdanet_tf.models.registry import find_model
-from pdanet_tf.optimizers import SGD
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.fine_tuning import prepare_model
+from pdanet_tf.training.optimization import make_optimizer
 from pdanet_tf.weights.assign import assign_weights
 from pdanet_tf.weights.fitting import LoadedWeights
 
@@ -38,7 +38,8 @@ def compiled_model(
         config.precision,
         upsample=False,
         aux_head=config.aux_head,
-        backbone_weights=config.backbone_weights,
+        # `weights` replaces all weights of the backbone, which then need not be downloaded.
+        backbone_weights=None if config.weights is not None else config.backbone_weights,
     )
     loaded = prepare_model(model, config, dataset.num_classes)
     if loaded is not None and on_weights is not None:
@@ -51,15 +52,7 @@ def compiled_model(
         loss = {"logits": loss, "aux_logits": SegmentationCrossEntropy(void_label)}
         loss_weights = {"logits": 1.0, "aux_logits": config.aux_weight}
         metrics = {"logits": metrics}
-    optimizer: Any = SGD(
-        learning_rate_schedule(config, steps),
-        config.momentum,
-        config.nesterov,
-        config.weight_decay,
-    )
-    if config.precision == "mixed_float16":
-        # `compile` would wrap the optimizer as well, but Keras does not when it loads the file.
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer = make_optimizer(config, model, steps)
     # The caller decides on XLA, which depends on the devices.
     model.compile(optimizer, loss, loss_weights=loss_weights, metrics=metrics, jit_compile=False)
     # The state is saved before the first step, in which `fit` would build the optimizer.
@@ -135,18 +128,6 @@ def backbone_options(config: TrainConfig) -> dict[str, Any]:
         output_stride=config.output_stride,
         stem=config.stem,
         backbone_weights=config.backbone_weights,
-    )
-
-
-def learning_rate_schedule(
-    config: TrainConfig, steps: int
-) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns the polynomial decay of the learning rate over all epochs of `steps` steps."""
-    return keras.optimizers.schedules.PolynomialDecay(
-        config.learning_rate,
-        decay_steps=config.epochs * steps,
-        end_learning_rate=0.0,
-        power=config.power,
     )
 
 

@@ -43,6 +43,7 @@ from pdanet_tf.training.callbacks import (
 from pdanet_tf.training.checkpoints import Checkpoints, Progress, load_checkpoint
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.curves import LogState, curves_at_end
+from pdanet_tf.training.early_stopping import EarlyStopping, describe_stall
 from pdanet_tf.training.fine_tuning import describe_fine_tuning
 from pdanet_tf.training.inputs import Inputs
 from pdanet_tf.training.lock import locked, refuse_workers
@@ -52,9 +53,9 @@ from pdanet_tf.training.model import (
     compiled_model,
     head_options,
     inference_model,
-    learning_rate_schedule,
     seed_dropout,
 )
+from pdanet_tf.training.optimization import check_steps, learning_rate_schedule
 from pdanet_tf.training.run_folder import (
     RunFolder,
     check_same_run,
@@ -195,9 +196,10 @@ def resume(
     removed. If the run has no checkpoint yet, it starts from the beginning.
 
     A run may be continued for more epochs than it was started with. From the current step on, the
-    learning rate then follows the polynomial over the new number of epochs,
+    learning rate then follows the schedule over the new number of epochs, for example
     `learning_rate * (1 - step / (epochs * steps_per_epoch)) ** power`, and reaches 0 at the new
-    end. At the first step after the change, the rate jumps to the new, higher curve.
+    end. At the first step after the change, the rate jumps to the new, higher curve. A run that
+    stopped early, because of `patience`, stays as it is.
 
     Args:
         output_dir: Folder of the run.
@@ -336,6 +338,7 @@ class _Run:
             )
         backbone_options(self.config)  # raises if the model has no such options
         head_options(self.config)  # likewise
+        check_steps(self.config, self.steps)
         check_batches(self.config, self.train)
         self.train.check()
         self.validation.check()
@@ -346,6 +349,12 @@ class _Run:
     def is_resumed(self) -> bool:
         """Whether there is a checkpoint to continue from."""
         return self.config.resume and self.folder.last.exists()
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether a run that is resumed had stopped early, so that nothing is left to train."""
+        is_whole = self.progress.epochs == self.config.epochs
+        return not is_whole and self.progress.has_stalled(self.config.patience)
 
     def fit(self, verbose: int | str, callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
         """Builds or loads the model and trains it.
@@ -379,7 +388,7 @@ class _Run:
             model.fit(
                 batches,
                 initial_epoch=progress.epochs,
-                epochs=config.epochs,
+                epochs=progress.epochs if self.has_stopped else config.epochs,
                 steps_per_epoch=self.steps,
                 callbacks=[
                     *self._callbacks(bool(verbose)),
@@ -428,14 +437,16 @@ class _Run:
     def _loaded_model(self, verbose: int | str) -> keras.Model:
         """Loads the last state, and sets the schedule for the present number of epochs."""
         config, epochs = self.config, self.progress.epochs
-        model = load_checkpoint(
-            self.folder, self.progress, self.steps, config.precision, config.freeze
-        )
+        model = load_checkpoint(self.folder, self.progress, self.steps, config)
         former = float(model.optimizer.learning_rate)
-        model.optimizer.learning_rate = learning_rate_schedule(config, self.steps)
+        schedule = learning_rate_schedule(config, self.steps)
+        if not isinstance(schedule, float):  # a number may have been changed by a callback
+            model.optimizer.learning_rate = schedule
         if verbose:
             rate = float(model.optimizer.learning_rate)
             text = describe_resuming(self.folder, epochs, config.epochs, former, rate)
+            if self.has_stopped:
+                text += f" The run has stopped early: {describe_stall(self.progress)}"
             Console(stderr=True).print(text, soft_wrap=True, markup=False, highlight=False)
         return model
 
@@ -452,11 +463,13 @@ class _Run:
 
     def _callbacks(self, shows_progress: bool) -> list[keras.callbacks.Callback]:
         for_inference = functools.partial(inference_model, self.config, self.train.num_classes)
+        checkpoints = Checkpoints(self.folder, for_inference, self.progress)
         callbacks: list[keras.callbacks.Callback] = [
             StopOnNonFinite(self.folder.last),
             LogState(),
             Validation(self.validation, self.protocol, shows_progress),
-            Checkpoints(self.folder, for_inference, self.progress),
+            checkpoints,
+            EarlyStopping(checkpoints, self.config.patience, verbose=shows_progress),
         ]
         if _has_tensorboard():
             logs = self.folder.path / "logs"

@@ -251,3 +251,17 @@ def test_callbacks_of_keras(config, tmp_path):
     best = max(float(row["val_mean_iou"]) for row in history)
     assert result.evaluation.scores.mean_iou == pytest.approx(best)
     assert (tmp_path / "run" / "summary.json").is_file()
+
+
+def test_the_learning_rate_falls_on_a_plateau(config):
+    plateau = keras.callbacks.ReduceLROnPlateau("val_mean_iou", 0.5, 1, mode="max", min_delta=2.0)
+    rates = []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: rates.append(logs["learning_rate"])
+    )
+    run = config(epochs=3, schedule="constant", learning_rate=0.01)
+    train(run, 0, [plateau, look], **splits())
+    # The first epoch is the best so far; each of the others is one without a better score.
+    optimizer = keras.saving.load_model(f"{run.output_dir}/last.keras").optimizer
+    assert float(optimizer.learning_rate) == pytest.approx(0.005)  # as in the third epoch
+    assert rates == pytest.approx([0.01, 0.01, 0.005])

@@ -1,17 +1,17 @@
 """The optimizer of the reference implementation."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
 from pdanet_tf.base.types import Tensor
+from pdanet_tf.optimizers.groups import GroupedOptimizer
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
-class SGD(keras.optimizers.SGD):
+class SGD(GroupedOptimizer, keras.optimizers.SGD):
     """Stochastic gradient descent as in PyTorch, which the reference implementation uses.
 
     It differs from `keras.optimizers.SGD` in two ways:
@@ -32,10 +32,13 @@ class SGD(keras.optimizers.SGD):
         nesterov: Whether to use Nesterov momentum.
         weight_decay: Factor of the weight decay.
         name: Name of the optimizer.
+        rate_factors: Factors of the learning rate, by the name of a layer: the first part of the
+            paths of its variables. Other variables have the factor 1.
         **kwargs: Arguments of `keras.optimizers.Optimizer`.
 
     Raises:
-        ValueError: If `weight_decay` is negative.
+        ValueError: If `weight_decay` is negative, a factor is not above 0, or a layer that
+            `rate_factors` names has no variables that are trained.
 
     Example:
         ```python
@@ -52,43 +55,32 @@ class SGD(keras.optimizers.SGD):
         nesterov: bool = False,
         weight_decay: float = 1e-4,
         name: str = "sgd",
+        rate_factors: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        # None disables Keras' own, decoupled decay.
         super().__init__(
+            weight_decay,
+            rate_factors,
             learning_rate=learning_rate,
             momentum=momentum,
             nesterov=nesterov,
-            weight_decay=None,
             name=name,
             **kwargs,
         )
-        if weight_decay < 0:
-            raise ValueError(f"weight_decay must be at least 0. Received: {weight_decay}")
-        self.coupled_weight_decay = weight_decay
-
-    def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Creates the velocities and records which variables decay."""
-        super().build(variables)
-        # `update_step` receives the backend's variables, whose names differ.
-        self._decays = [decays(variable) for variable in variables]
 
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: float | Tensor
     ) -> None:
         """Updates one variable."""
-        rate = ops.cast(learning_rate, variable.dtype)
-        step = ops.cast(gradient, variable.dtype)
-        index = self._get_variable_index(variable)
-        if self._decays[index]:
-            with _wait_for(step):
-                step = step + self.coupled_weight_decay * ops.convert_to_tensor(variable)
+        rate = self.group_rate(variable, learning_rate)
+        step = self.add_decay(gradient, variable)
         if not self.momentum:
             self.assign_sub(variable, rate * step)
-        elif keras.backend.backend() == "tensorflow":
-            self._update_in_place(variable, self.momentums[index], rate, step)
+            return
+        velocity = self.momentums[self._get_variable_index(variable)]
+        if keras.backend.backend() == "tensorflow":
+            self._update_in_place(variable, velocity, rate, step)
         else:
-            velocity = self.momentums[index]
             self.assign(velocity, self.momentum * ops.convert_to_tensor(velocity) + step)
             step = step + self.momentum * velocity if self.nesterov else velocity
             self.assign_sub(variable, rate * ops.convert_to_tensor(step))
@@ -107,25 +99,3 @@ class SGD(keras.optimizers.SGD):
             momentum=ops.cast(self.momentum, variable.dtype),
             use_nesterov=self.nesterov,
         )
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns every argument of the constructor."""
-        return {**super().get_config(), "weight_decay": self.coupled_weight_decay}
-
-
-def _wait_for(gradient: Tensor) -> AbstractContextManager[None]:
-    """Delays the operations of a block until the gradient has been computed.
-
-    TensorFlow runs every operation as soon as its inputs exist. It would compute the decay of all
-    kernels before the first layer and keep the results in memory through the whole step.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return nullcontext()
-    import tensorflow as tf
-
-    return tf.control_dependencies([gradient])
-
-
-def decays(variable: keras.Variable) -> bool:
-    """Returns whether weight decay applies to a variable: a kernel or the scale of an attention."""
-    return variable.name == "kernel" or len(variable.shape) == 0
