@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from pdanet_tf.backbones.parts import find_backbone
 from pdanet_tf.optimizers import SGD, Adam, AdamW, LinearWarmup
 from pdanet_tf.training.config import TrainConfig
 
@@ -18,7 +19,7 @@ def check_steps(config: TrainConfig, steps: int) -> None:
         steps: Number of steps per epoch.
 
     Raises:
-        ValueError: If it has not; the message names the option.
+        ValueError: If it has too few; the message names the option.
     """
     total = config.epochs * steps
     if config.warmup_steps >= total:
@@ -71,11 +72,10 @@ def _rate_factors(config: TrainConfig, model: keras.Model) -> dict[str, float]:
     """Returns the factor of the learning rate for each layer of the backbone that is trained."""
     if config.backbone_lr == 1:
         return {}
-    # The head is made of layers; only the backbone, which comes first, is a model.
-    backbone = next((layer for layer in model.layers if isinstance(layer, keras.Model)), None)
+    backbone = find_backbone(model)
     if backbone is None:
         raise ValueError(
-            f"backbone_lr requires a model with a backbone, which {config.model} has not. "
+            f"backbone_lr requires a model with a backbone, but {config.model} has none. "
             f"Received: backbone_lr={config.backbone_lr}"
         )
     layers = {variable.path.split("/")[0] for variable in backbone.trainable_variables}

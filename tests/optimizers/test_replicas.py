@@ -1,12 +1,14 @@
 """Two replicas take the steps of one, also where they clip, accumulate and average."""
 
 import functools
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from pdanet_tf.training.optimization import averaged_weights
 from tests.optimizers import test_against_torch as alone
 from tests.support import torch_steps as reference
 
@@ -40,6 +42,17 @@ def test_replicas_step_as_pytorch(name, scaled, two_replicas):
     expected = alone.figures(name, "all")
     alone.assert_close(variables, expected[0])
     alone.assert_close([average for _, average in optimizer.averages()], expected[1])
-    for variable in optimizer.variables:  # what is saved, that of the first, is that of both
-        first, second = two_replicas.experimental_local_results(variable.value)
+    values = [variable.numpy() for variable in variables]
+    with averaged_weights(SimpleNamespace(optimizer=outer)):
+        alone.assert_close(variables, expected[1])
+        assert_same_on(two_replicas, variables)
+    for value, variable in zip(values, variables, strict=True):
+        np.testing.assert_array_equal(value, variable)
+    # What is saved is the state of the first replica.
+    assert_same_on(two_replicas, [*variables, *optimizer.variables])
+
+
+def assert_same_on(strategy, variables):
+    for variable in variables:
+        first, second = strategy.experimental_local_results(variable.value)
         np.testing.assert_array_equal(first, second)

@@ -36,12 +36,13 @@ EVERYTHING = {
 
 
 def tiny_model(name, num_classes, upsample, **options):
-    """A model with a backbone of one layer."""
+    """A model with a backbone of two stages."""
     images = keras.Input((None, None, 3))
     features = keras.layers.Conv2D(4, 8, strides=8, name="stem")(images)
-    backbone = keras.Model(images, keras.layers.BatchNormalization(name="norm")(features))
+    normalized = keras.layers.BatchNormalization(name="norm")(features)
+    backbone = keras.Model(images, {"C1": features, "C5": normalized})
     pixels = keras.Input((None, None, 3))
-    x = backbone(keras.layers.Rescaling(1 / 255)(pixels))
+    x = backbone(keras.layers.Rescaling(1 / 255)(pixels))["C5"]
     x = keras.layers.Conv2D(num_classes, 1, name="classifier")(x)
     return keras.Model(pixels, keras.layers.UpSampling2D(8)(x) if upsample else x)
 
@@ -135,7 +136,7 @@ class BestIsAverage(keras.callbacks.Callback):
 @pytest.mark.parametrize(
     "options",
     [
-        {"optimizer": "sgd", "precision": "mixed_float16", **EVERYTHING},
+        {"optimizer": "sgd", "precision": "mixed_float16", "freeze": "stem", **EVERYTHING},
         {"optimizer": "adamw", "schedule": "constant", "warmup_steps": 5, "ema": 0.9},
     ],
     ids=lambda options: options["optimizer"],
