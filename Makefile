@@ -40,7 +40,7 @@ format: .venv/dev
 	touch $@
 
 .venv/extras: .venv/dev
-	$(PIP) -e '.[crf,keras-cv,keras-hub,onnx]' torch==2.13.0
+	$(PIP) -e '.[channels,crf,keras-cv,keras-hub,onnx]' torch==2.13.0
 	# For an example; the last version under the MIT licence.
 	$(PIP) albumentations==2.0.8
 	# The reference's own package; its models need nothing but torch, its scripts OpenCV and more.

@@ -51,6 +51,7 @@ def _shared(name: str) -> Path:
 
 # Optional packages: a test that takes the fixture of one is marked "extra", and skipped without it.
 EXTRAS = {
+    "imagecodecs": "needs the extra 'channels'",
     "torch": "needs the extra 'torch'",
     "pydensecrf": "needs pydensecrf2 (extra 'crf')",
     "keras_hub": "needs the extra 'keras-hub'",

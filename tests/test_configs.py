@@ -56,7 +56,7 @@ ARGUMENTS = {
     layers.IdentityInitializer: {"num_classes": 3, "noise": 0.5, "seed": 7},
     layers.MaxPoolingWithMask: {},
     layers.MaxUnpooling: {},
-    layers.PixelNormalization: {"normalization": "caffe"},
+    layers.PixelNormalization: {"normalization": "caffe", "mean": (1.0, 2.0), "std": (3.0, 4.0)},
     layers.PositionAttention: {"reduction": 2},
     layers.PyramidDualAttention: {
         "filters": 4,

@@ -47,7 +47,7 @@ class Backbone:
         build: Function that builds the backbone: a model from normalised images
             `(batch, height, width, 3)` to a dict of the stages "C1" to "C5". Users of
             `build_model` can choose `output_stride` and `stem` if the function has these
-            parameters.
+            parameters, and other images than RGB if it has the parameter `channels`.
         weights: The sources of ImageNet weights, by stem; by None for a backbone without a choice
             of stem. The first stem is the default with ImageNet weights. Empty if there are no
             weights.
@@ -65,8 +65,14 @@ class Backbone:
 
     @property
     def options(self) -> list[str]:
-        """Names of the options that `build` takes."""
-        return [name for name in inspect.signature(self.build).parameters if name != "name"]
+        """Names of the options that `build` takes, besides its name and the images' channels."""
+        parameters = inspect.signature(self.build).parameters
+        return [name for name in parameters if name not in ("name", "channels")]
+
+    @property
+    def takes_channels(self) -> bool:
+        """Whether `build` takes the number of channels of the images."""
+        return "channels" in inspect.signature(self.build).parameters
 
     def with_defaults(self, **options: Any) -> "Backbone":
         """Returns the same backbone with other default values of its options."""

@@ -25,7 +25,9 @@ _FILTERS = (64, 128, 256, 512)
 _Block = Callable[..., Tensor]
 
 
-def resnet18(output_stride: int = 8, stem: str = "deep", name: str = "resnet18") -> keras.Model:
+def resnet18(
+    output_stride: int = 8, stem: str = "deep", name: str = "resnet18", channels: int = 3
+) -> keras.Model:
     """Builds a ResNet18: two basic blocks per stage.
 
     Args:
@@ -33,39 +35,51 @@ def resnet18(output_stride: int = 8, stem: str = "deep", name: str = "resnet18")
         stem: `"deep"`, three 3 x 3 convolutions, as in the reference; or `"7x7"`, one convolution,
             as in torchvision and KerasHub.
         name: Name of the model.
+        channels: Number of channels of the images.
 
     Returns:
-        A functional model from normalised images `(batch, height, width, 3)` to a dict of the
-        stages "C1" to "C5", each `(batch, height, width, channels)`. At output stride 8 their
+        A functional model from normalised images `(batch, height, width, channels)` to a dict of
+        the stages "C1" to "C5", each `(batch, height, width, channels)`. At output stride 8 their
         strides are 2, 4, 8, 8 and 8; sizes are rounded up. C2 to C5 have 64, 128, 256 and 512
         channels; C1 has 128, or 64 with the 7 x 7 stem.
 
     Raises:
         ValueError: If there is no such output stride or stem.
     """
-    return _resnet(_basic_block, (2, 2, 2, 2), output_stride, stem, name)
+    return _resnet(_basic_block, (2, 2, 2, 2), output_stride, stem, name, channels)
 
 
-def resnet34(output_stride: int = 8, stem: str = "deep", name: str = "resnet34") -> keras.Model:
+def resnet34(
+    output_stride: int = 8, stem: str = "deep", name: str = "resnet34", channels: int = 3
+) -> keras.Model:
     """Builds a ResNet34: 3, 4, 6 and 3 basic blocks; see `resnet18`."""
-    return _resnet(_basic_block, (3, 4, 6, 3), output_stride, stem, name)
+    return _resnet(_basic_block, (3, 4, 6, 3), output_stride, stem, name, channels)
 
 
-def resnet50(output_stride: int = 8, stem: str = "deep", name: str = "resnet50") -> keras.Model:
+def resnet50(
+    output_stride: int = 8, stem: str = "deep", name: str = "resnet50", channels: int = 3
+) -> keras.Model:
     """Builds a ResNet50: 3, 4, 6 and 3 bottlenecks; see `resnet18`.
 
     C2 to C5 have 256, 512, 1024 and 2048 channels.
     """
-    return _resnet(_bottleneck, (3, 4, 6, 3), output_stride, stem, name)
+    return _resnet(_bottleneck, (3, 4, 6, 3), output_stride, stem, name, channels)
 
 
-def resnet101(output_stride: int = 8, stem: str = "deep", name: str = "resnet101") -> keras.Model:
+def resnet101(
+    output_stride: int = 8, stem: str = "deep", name: str = "resnet101", channels: int = 3
+) -> keras.Model:
     """Builds a ResNet101: 3, 4, 23 and 3 bottlenecks; see `resnet50`."""
-    return _resnet(_bottleneck, (3, 4, 23, 3), output_stride, stem, name)
+    return _resnet(_bottleneck, (3, 4, 23, 3), output_stride, stem, name, channels)
 
 
 def _resnet(
-    block: _Block, depths: tuple[int, ...], output_stride: int, stem: str, name: str
+    block: _Block,
+    depths: tuple[int, ...],
+    output_stride: int,
+    stem: str,
+    name: str,
+    channels: int,
 ) -> keras.Model:
     if output_stride not in _STAGES:
         raise ValueError(
@@ -74,7 +88,7 @@ def _resnet(
         )
     if stem not in STEMS:
         raise ValueError(f"stem must be one of {STEMS}. Received: stem={stem!r}")
-    inputs = keras.Input((None, None, 3), dtype="float32", name="normalized_image")
+    inputs = keras.Input((None, None, channels), dtype="float32", name="normalized_image")
     x = _deep_stem(inputs) if stem == "deep" else _conv(64, 7, "stem_conv1", strides=2)(inputs)
     stages = {"C1": x}
     # Padding with zeros gives the same maxima as padding with minus infinity: the stem ends in a

@@ -8,35 +8,39 @@ from pdanet_tf.layers import ConvBatchNorm, FullPrecisionConvBatchNorm, MaxPooli
 from pdanet_tf.layers.initializers import backbone_kernel
 
 
-def segnet_vgg16_encoder(name: str = "vgg16") -> keras.Model:
+def segnet_vgg16_encoder(name: str = "vgg16", channels: int = 3) -> keras.Model:
     """Builds VGG16's convolutions, each with batch norm, and max pooling with masks.
 
     Args:
         name: Name of the model.
+        channels: Number of channels of the images.
 
     Returns:
-        A functional model from normalised images `(batch, height, width, 3)` to a dict of the
-        stages "C1" to "C5" and of the masks "mask1" to "mask5". Each stage is the output of the
+        A functional model from normalised images `(batch, height, width, channels)` to a dict of
+        the stages "C1" to "C5" and of the masks "mask1" to "mask5". Each stage is the output of the
         pool of its block, at strides 2 to 32; each mask marks the maxima at the size before the
         pool.
     """
-    return _encoder(VGG16_BLOCKS, 3, name)
+    return _encoder(VGG16_BLOCKS, 3, name, channels)
 
 
-def segnet_basic_encoder(name: str = "basic") -> keras.Model:
+def segnet_basic_encoder(name: str = "basic", channels: int = 3) -> keras.Model:
     """Builds SegNet-Basic's encoder: four blocks of one 7 x 7 convolution of 64 channels.
 
     Args:
         name: Name of the model.
+        channels: Number of channels of the images.
 
     Returns:
         A model as of `segnet_vgg16_encoder`, with the stages "C1" to "C4" and their masks.
     """
-    return _encoder(((1, 64),) * 4, 7, name)
+    return _encoder(((1, 64),) * 4, 7, name, channels)
 
 
-def _encoder(blocks: tuple[tuple[int, int], ...], kernel_size: int, name: str) -> keras.Model:
-    inputs = keras.Input((None, None, 3), dtype="float32", name="normalized_image")
+def _encoder(
+    blocks: tuple[tuple[int, int], ...], kernel_size: int, name: str, channels: int
+) -> keras.Model:
+    inputs = keras.Input((None, None, channels), dtype="float32", name="normalized_image")
     x, outputs = inputs, dict[str, Tensor]()
     for block, (depth, filters) in enumerate(blocks, start=1):
         for index in range(1, depth + 1):

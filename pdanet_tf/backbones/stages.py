@@ -49,8 +49,8 @@ def as_backbone(model: keras.Model) -> keras.Model:
         A functional model with a dict of stages. It shares its variables with `model`.
 
     Raises:
-        ValueError: If the model does not name its stages, does not take images of 3 channels, or
-            rescales its input, which the segmentation model has already normalised.
+        ValueError: If the model does not name its stages, does not take images of a known number
+            of channels, or rescales its input, which the segmentation model has already normalised.
     """
     if not isinstance(model, keras.Model):
         raise ValueError(
@@ -64,15 +64,15 @@ def as_backbone(model: keras.Model) -> keras.Model:
             f"Received: {type(model).__name__} {model.name!r}"
         )
     shape = model.input_shape
-    if not (isinstance(shape, tuple) and len(shape) == 4 and shape[-1] == 3):
+    if not (isinstance(shape, tuple) and len(shape) == 4 and shape[-1]):
         raise ValueError(
-            "A backbone must take images (batch, height, width, 3). "
+            "A backbone must take images (batch, height, width, channels). "
             f"Received: {model.name!r}, which takes {shape}"
         )
     rescaling = [
         layer.name
         for layer in model._flatten_layers(include_self=False)
-        if isinstance(layer, _RESCALING) and _sees_pixels(layer)
+        if isinstance(layer, _RESCALING) and _sees_pixels(layer, shape[-1])
     ]
     if rescaling:
         raise ValueError(
@@ -86,10 +86,10 @@ def as_backbone(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, stages, name=model.name)
 
 
-def _sees_pixels(layer: keras.layers.Layer) -> bool:
+def _sees_pixels(layer: keras.layers.Layer, channels: int) -> bool:
     """Returns whether a layer is applied to an image, and not to features inside the network."""
     try:
-        return layer.output.shape[-1] == 3
+        return layer.output.shape[-1] == channels
     except (AttributeError, ValueError):  # another layer calls it, or it is called several times
         return True
 
@@ -120,11 +120,10 @@ def stage_strides(backbone: keras.Model) -> dict[str, int]:
         Strides by stage, rounded. Stages whose height and width are not proportional to those of
         the image, such as a global average, are left out.
     """
-    height, width = (
-        given or probe for given, probe in zip(backbone.input_shape[1:3], _PROBE, strict=True)
-    )
+    *sides, channels = backbone.input_shape[1:]
+    height, width = (given or probe for given, probe in zip(sides, _PROBE, strict=True))
     strides = {}
-    for name, shape in backbone.compute_output_shape((1, height, width, 3)).items():
+    for name, shape in backbone.compute_output_shape((1, height, width, channels)).items():
         if len(shape) != 4:
             continue
         vertical, horizontal = height / shape[1], width / shape[2]

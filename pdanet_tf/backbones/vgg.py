@@ -10,7 +10,9 @@ VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 _DENSE_POOLS: dict[int, tuple[int, ...]] = {32: (), 16: (5,), 8: (4, 5)}
 
 
-def vgg16(output_stride: int = 32, late_pools: bool = True, name: str = "vgg16") -> keras.Model:
+def vgg16(
+    output_stride: int = 32, late_pools: bool = True, name: str = "vgg16", channels: int = 3
+) -> keras.Model:
     """Builds the convolutions and pools of VGG16.
 
     Args:
@@ -20,11 +22,12 @@ def vgg16(output_stride: int = 32, late_pools: bool = True, name: str = "vgg16")
         late_pools: Whether the network has the pools that do not halve the resolution. Yu and
             Koltun leave them out.
         name: Name of the model.
+        channels: Number of channels of the images.
 
     Returns:
-        A functional model from normalised images `(batch, height, width, 3)` to a dict of the
-        stages "C1" to "C5", each the output of the pool of its block, at strides 2, 4, 8, 16 and
-        32 (or less), with 64, 128, 256, 512 and 512 channels. Sizes are rounded up. Layers have
+        A functional model from normalised images `(batch, height, width, channels)` to a dict of
+        the stages "C1" to "C5", each the output of the pool of its block, at strides 2, 4, 8, 16
+        and 32 (or less), with 64, 128, 256, 512 and 512 channels. Sizes are rounded up. Layers have
         the same names as in `keras.applications.VGG16`.
 
     Raises:
@@ -35,7 +38,7 @@ def vgg16(output_stride: int = 32, late_pools: bool = True, name: str = "vgg16")
             f"output_stride must be one of {tuple(_DENSE_POOLS)}. "
             f"Received: output_stride={output_stride}"
         )
-    inputs = keras.Input((None, None, 3), dtype="float32", name="normalized_image")
+    inputs = keras.Input((None, None, channels), dtype="float32", name="normalized_image")
     x, dilation, stages = inputs, 1, {}
     for block, (depth, filters) in enumerate(VGG16_BLOCKS, start=1):
         for index in range(1, depth + 1):

@@ -23,10 +23,12 @@ from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.named_recipes import find_named_recipe
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDataset
+from pdanet_tf.data.sources.folder import CHANNEL_ENDINGS, IMAGE_ENDINGS
 from pdanet_tf.data.validation.report import validate_dataset
-from pdanet_tf.evaluation.scoring import evaluate_predictions
+from pdanet_tf.evaluation.scoring import check_pixel_format, evaluate_predictions
 from pdanet_tf.files import whole_file
 from pdanet_tf.inference.crf import CRFParameters
+from pdanet_tf.inference.display import check_shown
 from pdanet_tf.inference.settings import InferenceSettings, load_model
 from pdanet_tf.models import with_dtype_policy
 from pdanet_tf.models.inspection import count_classes
@@ -151,8 +153,11 @@ def _evaluate(
     protocol = _take_protocol(weights or model, options)
     dataset = _open(**options)
     if model is not None:
+        loaded, settings = _load(model, weights, precision)
+        if settings is not None:
+            check_pixel_format(settings.pixel_format, dataset)
         evaluation = pdanet_tf.evaluate(
-            _load(model, weights, precision)[0],
+            loaded,
             dataset,
             protocol,
             crf=_crf(crf),
@@ -202,10 +207,13 @@ def _predict(
     crf: list[str] | None,
     palette: bool,
     class_colors: list[str] | None,
+    overlay_channels: list[int] | None,
     debug: bool,
     **options: Any,
 ) -> int:
-    files, problems = find_images(images)
+    stored = InferenceSettings.load_for(weights or model)
+    is_rgb = stored is None or stored.pixel_format.is_rgb
+    files, problems = find_images(images, IMAGE_ENDINGS if is_rgb else CHANNEL_ENDINGS)
     for problem in problems:
         print(f"pdanet-tf: error: {problem}", file=sys.stderr)
     if not files:
@@ -216,7 +224,10 @@ def _predict(
     if class_colors is not None:
         classes = classes.with_colors(class_colors)
     protocol = _take_protocol(weights or model, options)
-    predictor = pdanet_tf.Predictor(loaded, protocol, _crf(crf), classes)
+    pixel_format = None if settings is None else settings.pixel_format
+    predictor = pdanet_tf.Predictor(loaded, protocol, _crf(crf), classes, pixel_format=pixel_format)
+    if overlay_channels is not None:
+        check_shown(overlay_channels, predictor.pixel_format.channels)
     failed = 0
     for file in files:
         try:
@@ -224,7 +235,7 @@ def _predict(
             prediction = predictor.predict(file)
             labels = prediction.palette_image if palette else prediction.label_image
             results.save(file, "labels", labels)
-            results.save(file, "overlay", prediction.overlay)
+            results.save(file, "overlay", prediction.overlay_of(overlay_channels))
         except (DataError, OSError) as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise  # the disk is full: the other images would fail as well
@@ -244,7 +255,9 @@ def _export(
     model: str, weights: str | None, output: str, precision: str | None, **options: Any
 ) -> None:
     protocol = _take_protocol(weights or model, options)
-    folder = pdanet_tf.export_saved_model(_load(model, weights, precision)[0], output, protocol)
+    loaded, settings = _load(model, weights, precision)
+    pixel_format = None if settings is None else settings.pixel_format
+    folder = pdanet_tf.export_saved_model(loaded, output, protocol, pixel_format=pixel_format)
     print(f"The SavedModel is in {folder}")
     if not folder.name.isdigit():
         print(

@@ -15,7 +15,9 @@ _KINDS = ("_labels", "_overlay")
 _SOURCE = "pdanet_tf source"  # key of the hashes in a result, see `_mark`
 
 
-def find_images(arguments: Iterable[str]) -> tuple[list[Path], list[str]]:
+def find_images(
+    arguments: Iterable[str], endings: tuple[str, ...] = IMAGE_ENDINGS
+) -> tuple[list[Path], list[str]]:
     """Returns the image files that the arguments name, without duplicates.
 
     Folders and patterns do not include results of an earlier call.
@@ -23,6 +25,7 @@ def find_images(arguments: Iterable[str]) -> tuple[list[Path], list[str]]:
     Args:
         arguments: Files, folders, and patterns such as `photos/**/*.jpg`. A folder stands for its
             images, without those of its sub-folders.
+        endings: Extensions of the images in folders and patterns.
 
     Returns:
         The files, and a message for each folder or pattern without images.
@@ -31,32 +34,32 @@ def find_images(arguments: Iterable[str]) -> tuple[list[Path], list[str]]:
     problems = []
     for argument in arguments:
         try:
-            found = _expand(argument)
+            found = _expand(argument, endings)
         except OSError as error:
             problems.append(f"{argument}: cannot be read: {error.strerror}")
             continue
         if not found:
             kind = "folder holds no image" if Path(argument).is_dir() else "pattern has no match"
-            problems.append(f"{argument}: this {kind} ({', '.join(IMAGE_ENDINGS)})")
+            problems.append(f"{argument}: this {kind} ({', '.join(endings)})")
         for file in found:
             files.setdefault(file.resolve(), file)
     return list(files.values()), problems
 
 
-def _expand(argument: str) -> list[Path]:
+def _expand(argument: str, endings: tuple[str, ...]) -> list[Path]:
     path = Path(argument)
     if path.is_dir():
-        return _images_of(path.iterdir())
+        return _images_of(path.iterdir(), endings)
     if glob.has_magic(argument) and not path.exists():
-        return _images_of(map(Path, glob.glob(argument, recursive=True)))
+        return _images_of(map(Path, glob.glob(argument, recursive=True)), endings)
     return [path]
 
 
-def _images_of(paths: Iterable[Path]) -> list[Path]:
+def _images_of(paths: Iterable[Path], endings: tuple[str, ...]) -> list[Path]:
     return sorted(
         path
         for path in paths
-        if path.suffix.lower() in IMAGE_ENDINGS
+        if path.suffix.lower() in endings
         and path.is_file()
         and not (path.stem.endswith(_KINDS) and read_mark(path, _SOURCE))
     )

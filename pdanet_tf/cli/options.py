@@ -87,7 +87,14 @@ TRAIN_GROUPS = {
         "precision",
     ),
 }
-_DATA_OPTIONS = ("num_classes", "class_names", "class_colors", "label_offset", "ignore_label")
+_DATA_OPTIONS = (
+    "num_classes",
+    "class_names",
+    "class_colors",
+    "label_offset",
+    "ignore_label",
+    "channels",
+)
 _MODEL_HELP = "a .keras file, a published checkpoint, or with --weights an architecture"
 _METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
     ("crop_size", 2): ("HEIGHT", "WIDTH"),
@@ -173,6 +180,14 @@ def make_parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="COLOR",
         help="class colours, each as '#ff8000' or '255,128,0'; by default those of the model",
+    )
+    predict.add_argument(
+        "--overlay-channels",
+        nargs="+",
+        type=int,
+        metavar="CHANNEL",
+        help="channels that the overlay shows as red, green and blue, or one that it shows as "
+        "grey, counted from 0; by default the first three, or the first one if there are fewer",
     )
     _add_precision_option(predict)
     _add_protocol_options(predict)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from pdanet_tf.base.pixel_format import PixelFormat
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError
@@ -37,6 +38,8 @@ class CheckedDataset(SegmentationDataset):
         super().__init__(classes)
         self.void_label = dataset.void_label
         self.label_offset = dataset.label_offset
+        self.mean = dataset.mean
+        self.std = dataset.std
         if self.void_label in range(self.num_classes):
             raise DataError(
                 f"The void_label of {argument} must not be a class, 0 to {self.num_classes - 1}. "
@@ -44,6 +47,11 @@ class CheckedDataset(SegmentationDataset):
             )
         if not len(self):
             raise DataError(f"{argument} must have at least one image. Received: an empty data set")
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        """Number of channels of the images, and type of their values."""
+        return self._dataset.pixel_format
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -99,8 +107,9 @@ def check_pair(
     """Checks an image and its label map.
 
     Args:
-        found: What should be an image, `(height, width, 3)`, uint8; and a label map,
-            `(height, width)`, int32, each label a class of `dataset` or its `void_label`.
+        found: What should be an image, `(height, width, channels)`, of the channels and the type
+            that `dataset.pixel_format` states; and a label map, `(height, width)`, int32, each
+            label a class of `dataset` or its `void_label`.
         source: What returned it, for messages.
         dataset: The data set that the image comes from.
 
@@ -114,7 +123,9 @@ def check_pair(
         kind = f"{len(found)} values" if isinstance(found, tuple | list) else type(found).__name__
         raise DataError(f"{source} must return an image and a label map. Received: {kind}")
     image, label = found
-    _check_array(image, f"{source} must return an image", ("height", "width", 3), "uint8")
+    images = dataset.pixel_format
+    shape = ("height", "width", images.channels)
+    _check_array(image, f"{source} must return an image", shape, images.dtype or "float32")
     _check_array(label, f"{source} must return a label map", ("height", "width"), "int32")
     if image.shape[:2] != label.shape:
         raise DataError(

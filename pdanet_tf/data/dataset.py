@@ -6,8 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from pdanet_tf.base.arrays import check_pixels
+from pdanet_tf.base.pixel_format import RGB, PixelFormat
+from pdanet_tf.data.bands import BandImage, as_image
 from pdanet_tf.data.classes import Classes
-from pdanet_tf.data.problems import Problem
+from pdanet_tf.data.problems import DataError, Problem
 from pdanet_tf.data.validation.image import ImageReport, size_problem
 
 
@@ -21,10 +24,15 @@ class SegmentationDataset(ABC):
             of such pixels in the annotation files.)
         label_offset: The value of the first class in the annotation files: 1 in ADE20K.
         problems: Problems of the data set as a whole that did not prevent opening it.
+        mean: Mean of each channel, in the values of `read`; None if it is not given: training then
+            takes that of the model's normalisation for RGB images, and measures it for others.
+        std: Standard deviation of each channel, likewise.
     """
 
     label_offset: int = 0
     problems: Sequence[Problem] = ()
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
@@ -34,6 +42,14 @@ class SegmentationDataset(ABC):
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.classes)
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        """Number of channels of the images, and type of their values; RGB with 8 bits by default.
+
+        A data set of other images overrides this.
+        """
+        return RGB
 
     @abstractmethod
     def __len__(self) -> int:
@@ -48,18 +64,19 @@ class SegmentationDataset(ABC):
         """Returns an image and its label map.
 
         Returns:
-            The image, `(height, width, 3)`, uint8, RGB; and the label map, `(height, width)`,
-            int32, each label a class from 0 or `void_label`.
+            The image, `(height, width, 3)`, uint8, RGB, or of the channels and the type that
+            `pixel_format` states; and the label map, `(height, width)`, int32, each label a class
+            from 0 or `void_label`.
         """
 
-    def read_pil(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """Returns the same as `read`, but the image as a Pillow image.
+    def read_pil(self, index: int) -> tuple[Image.Image | BandImage, np.ndarray]:
+        """Returns the same as `read`, but the image as a Pillow image, or with its methods.
 
         A subclass that decodes with Pillow can override this, which saves a conversion to an
         array and back.
         """
         image, label = self.read(index)
-        return Image.fromarray(image), label
+        return as_image(image), label
 
     def size(self, index: int) -> tuple[int, int]:
         """Returns the (height, width) of an image.
@@ -78,6 +95,9 @@ class SegmentationDataset(ABC):
         report = ImageReport(self.name(index))
         with report.collecting_errors():
             image, label = self.read(index)
+            if not self.pixel_format.is_rgb:
+                with report.collecting_errors():
+                    _check_pixels(report.file, image, self.pixel_format)
             report.add_image(image)
             if image.shape[:2] != label.shape:
                 report.problems.append(size_problem(report.file, image.shape[:2], label.shape))
@@ -94,3 +114,13 @@ class SegmentationDataset(ABC):
                     )
                 )
         return report
+
+
+def _check_pixels(file: str, image: np.ndarray, pixel_format: PixelFormat) -> None:
+    """Checks that `read` returned an image of the format that the data set states."""
+    try:
+        check_pixels(image, pixel_format)
+    except ValueError as error:
+        text = f"read() returned another image than pixel_format states: {error}"
+        advice = f"Make read() return {pixel_format}"
+        raise DataError(Problem(file, "other channels", text, advice)) from error

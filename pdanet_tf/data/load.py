@@ -27,6 +27,9 @@ def load_dataset(
     label_offset: int = 0,
     ignore_label: int | Sequence[int] | None = None,
     strict: bool = True,
+    channels: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> SegmentationDataset:
     """Opens one split of a data set.
 
@@ -50,6 +53,10 @@ def load_dataset(
             annotations; None takes 255 unless that is a class.
         strict: Whether a file without a partner, or a missing split, raises an error; see
             `FolderDataset`.
+        channels: Number of channels of the images of a "folder"; None for RGB with 8 bits, see
+            `FolderDataset`.
+        mean: Mean of each channel of a "folder", in the values of the files.
+        std: Standard deviation of each channel of a "folder", in the values of the files.
 
     Raises:
         ValueError: If there is no such data set, or an argument is missing or not allowed for it.
@@ -71,11 +78,15 @@ def load_dataset(
         "class_colors": class_colors,
         "label_offset": label_offset or None,
         "ignore_label": ignore_label,
+        "channels": channels,
+        "mean": mean,
+        "std": std,
     }
     refused = [key for key, value in given.items() if value is not None]
     if name != "folder" and refused:
         raise ValueError(
-            f"The data set {name!r} defines its own classes; it does not take {', '.join(refused)}."
+            f"The data set {name!r} defines its own classes and images; it does not take "
+            f"{', '.join(refused)}."
         )
     if name == "synthetic":
         if data_dir is not None:
@@ -95,7 +106,17 @@ def load_dataset(
         classes = _folder_classes(num_classes, class_names)
         if class_colors is not None:
             classes = classes.with_colors(class_colors)
-        return FolderDataset(data_dir, split, classes, label_offset, ignore_label, strict=strict)
+        return FolderDataset(
+            data_dir,
+            split,
+            classes,
+            label_offset,
+            ignore_label,
+            strict=strict,
+            channels=channels,
+            mean=mean,
+            std=std,
+        )
     raise NotImplementedError(
         f"The data set {name!r} is listed in pdanet_tf.base.choices.DATASETS, but load_dataset in "
         "pdanet_tf/data/load.py does not open it"

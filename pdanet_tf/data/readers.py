@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from pdanet_tf.data.bands import as_image
 from pdanet_tf.data.problems import DataError, Problem
 
 PathLike = str | os.PathLike[str]
@@ -101,7 +102,7 @@ def read_image(path: FileLike, honour_orientation: bool = False) -> np.ndarray:
 
 def read_pil_image(path: FileLike, honour_orientation: bool = False) -> Image.Image:
     """Reads an image as `read_image` does, and returns it as a Pillow image of mode RGB."""
-    with _open(path) as image:
+    with open_image(path) as image:
         return convert_to_rgb(image, path, honour_orientation)
 
 
@@ -118,7 +119,7 @@ def convert_to_rgb(
     Raises:
         DataError: If the image is truncated or damaged, or the range of its pixels is unknown.
     """
-    with _decoding(name, "image"):
+    with decoding(name, "image"):
         rgb = _to_rgb(name, image)
         orientation = _orientation(image) if honour_orientation else 1
         return rgb if orientation == 1 else rgb.transpose(_UPRIGHT[orientation])
@@ -134,8 +135,8 @@ def inspect_image(path: FileLike) -> tuple[np.ndarray, list[Problem]]:
         DataError: If the file is missing, truncated, not an image or too large; the message names
             the file.
     """
-    with _open(path) as image, _decoding(path, "image"):
-        raw_mode = _raw_mode(image)
+    with open_image(path) as image, decoding(path, "image"):
+        raw_mode = raw_mode_of(image)
         pixels = np.asarray(_to_rgb(path, image))
         return pixels, list(_image_warnings(str(path), image, pixels, raw_mode))
 
@@ -200,6 +201,12 @@ def _unused_bits_warning(file: str, image: Image.Image, pixels: np.ndarray) -> I
         )
 
 
+def turned_upright(image: Image.Image) -> Image.Image:
+    """Rotates a decoded image as its EXIF orientation says."""
+    orientation = _orientation(image)
+    return image if orientation == 1 else image.transpose(_UPRIGHT[orientation])
+
+
 def _orientation(image: Image.Image) -> int:
     """Returns the EXIF orientation, 1 (upright) to 8; 1 if it is missing or cannot be read."""
     try:
@@ -209,7 +216,7 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) and orientation in _UPRIGHT else 1
 
 
-def _raw_mode(image: Image.Image) -> str:
+def raw_mode_of(image: Image.Image) -> str:
     """Returns Pillow's name for the storage of the pixels; the image must not be decoded yet.
 
     Examples: "L;2" is grey with 2 bits, "L;I" is grey with 0 for white, "RGB;16B" has 16 bits per
@@ -252,7 +259,7 @@ def _load(path: FileLike, image: Image.Image) -> None:
 
 def _to_rgb(path: FileLike, image: Image.Image) -> Image.Image:
     """Decodes an image to RGB with 8 bits per channel."""
-    raw_mode, inverted = _raw_mode(image), _is_white_zero(image)
+    raw_mode, inverted = raw_mode_of(image), _is_white_zero(image)
     _load(path, image)
     if image.mode.startswith("I;16"):
         # Pillow would clip values above 255, and take 0 as black.
@@ -287,7 +294,7 @@ def read_label(path: FileLike) -> np.ndarray:
         DataError: If the file is missing, truncated, not an image, too large, colour-coded, or of
             a format that does not store values exactly; the message names the file.
     """
-    with _open(path) as image, _decoding(path, "annotation"):
+    with open_image(path) as image, decoding(path, "annotation"):
         if image.mode not in _INDEX_MODES:
             bands = len(image.getbands())
             kind = "is colour-coded" if bands >= 3 else "does not contain one integer per pixel"
@@ -315,7 +322,7 @@ def read_label(path: FileLike) -> np.ndarray:
 
 def _decode_values(path: FileLike, image: Image.Image) -> np.ndarray:
     """Decodes one value per pixel, and undoes Pillow's scaling to 8-bit grey."""
-    raw_mode = _raw_mode(image)
+    raw_mode = raw_mode_of(image)
     signed = _tiff_tag(image, _SAMPLE_FORMAT) == _SIGNED
     _load(path, image)
     values = np.asarray(image)
@@ -339,7 +346,7 @@ def image_size(path: FileLike) -> tuple[int, int]:
     Raises:
         DataError: If the file is missing, not an image or too large; the message names the file.
     """
-    with _open(path) as image:
+    with open_image(path) as image:
         return image.height, image.width
 
 
@@ -351,8 +358,8 @@ def image_mode(path: FileLike) -> str:
     Raises:
         DataError: If the file is missing, not an image or too large; the message names the file.
     """
-    with _open(path) as image:
-        raw_mode = _raw_mode(image)
+    with open_image(path) as image:
+        raw_mode = raw_mode_of(image)
         return raw_mode if raw_mode.startswith("L;") else image.mode
 
 
@@ -364,7 +371,7 @@ def is_sideways(path: FileLike) -> bool:
     Raises:
         DataError: If the file is missing, not an image or too large; the message names the file.
     """
-    with _open(path) as image:
+    with open_image(path) as image:
         return _orientation(image) >= _FIRST_SIDEWAYS
 
 
@@ -388,13 +395,18 @@ def set_pixel_limit() -> None:
     Image.MAX_IMAGE_PIXELS = int(value)
 
 
-def _open(path: FileLike) -> Image.Image:
+def open_image(path: FileLike) -> Image.Image:
+    """Opens an image without decoding it.
+
+    Raises:
+        DataError: If the file is missing, not an image or too large; the message names the file.
+    """
     if isinstance(path, EncodedFile):
         source: str | io.BytesIO = io.BytesIO(path.content)
         empty = not path.content
     else:
         source = os.fspath(path)
-        empty = not _file_length(source)
+        empty = not file_length(source)
     if empty:
         raise DataError(Problem(str(path), "not an image", "the file is empty", _REPLACE))
     try:
@@ -407,8 +419,12 @@ def _open(path: FileLike) -> Image.Image:
     return image
 
 
-def _file_length(path: str) -> int:
-    """Returns the number of bytes of a regular file, and raises for anything else."""
+def file_length(path: str) -> int:
+    """Returns the number of bytes of a regular file.
+
+    Raises:
+        DataError: If the path is missing or something else, such as a folder.
+    """
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -428,7 +444,7 @@ def _file_length(path: str) -> int:
 def _open_problem(path: FileLike, error: Exception) -> Problem:
     """Returns the problem that a file cannot be opened as an image."""
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return _too_large(path, error)
+        return too_large(path, error)
     text = "not an image that can be read"
     if isinstance(error, PermissionError):
         text = "there is no permission to read this file"
@@ -440,7 +456,8 @@ def _open_problem(path: FileLike, error: Exception) -> Problem:
     return Problem(str(path), "not an image", text, _REPLACE)
 
 
-def _too_large(path: FileLike, error: Exception) -> Problem:
+def too_large(path: FileLike, error: Exception) -> Problem:
+    """Returns the problem that an image has more pixels than Pillow's limit."""
     # Pillow's message contains the size and the limit.
     return Problem(
         str(path),
@@ -454,14 +471,14 @@ def _too_large(path: FileLike, error: Exception) -> Problem:
 
 
 @contextmanager
-def _decoding(path: FileLike, what: str) -> Iterator[None]:
+def decoding(path: FileLike, what: str) -> Iterator[None]:
     """Turns every error of decoding into a `DataError` that names the file."""
     try:
         yield
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(_too_large(path, error)) from error
+        raise DataError(too_large(path, error)) from error
     except Exception as error:  # Pillow raises errors of any kind
         text = f"the {what} cannot be read: {_describe(error)}"
         raise DataError(Problem(str(path), f"unreadable {what}", text, _REPLACE)) from error
@@ -474,7 +491,10 @@ def _describe(error: Exception) -> str:
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes an image `(height, width, 3)` bilinearly to `size`, a (height, width)."""
+    """Resizes an image `(height, width, channels)` bilinearly to `size`, a (height, width).
+
+    Values of uint8 are rounded to whole numbers; others become float32 and are not rounded.
+    """
     if image.shape[:2] == size:
         return image
-    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+    return np.asarray(as_image(image).resize(size[::-1], Image.Resampling.BILINEAR))

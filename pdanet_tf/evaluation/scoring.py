@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from pdanet_tf.base.pixel_format import PixelFormat
 from pdanet_tf.base.progress import track
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError
@@ -19,7 +20,7 @@ from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import load_model
 from pdanet_tf.metrics import MeanIoU
-from pdanet_tf.models.inspection import count_classes
+from pdanet_tf.models.inspection import count_channels, count_classes
 
 
 def evaluate(
@@ -55,7 +56,8 @@ def evaluate(
         The scores. `scores.mean_iou` is the official one, over all classes.
 
     Raises:
-        ValueError: If model and data set differ in their number of classes, or if the stored
+        ValueError: If model and data set differ in their number of classes or channels or in the
+            type of the values of images, or if the stored
             predictions come from another model, precision or protocol, or from other images.
         FileExistsError: If `predictions` contains files and `resume` is False.
         DataError: If a file cannot be used, or if scores would be meaningless: no pixel is
@@ -72,8 +74,12 @@ def evaluate(
     if protocol is None and settings is not None:
         protocol = settings.protocol
     _check_num_classes(loaded, dataset)
+    if settings is None:
+        check_pixel_format(PixelFormat(count_channels(loaded), None), dataset)
+    else:
+        check_pixel_format(settings.pixel_format, dataset)
     _check_labels(dataset)
-    predictor = Predictor(loaded, protocol, crf)
+    predictor = Predictor(loaded, protocol, crf, pixel_format=dataset.pixel_format)
     if predictions is None and resume:
         raise ValueError("resume=True requires predictions, the folder of the predictions so far.")
     store = None
@@ -146,6 +152,27 @@ def _check_num_classes(model: keras.Model, dataset: SegmentationDataset) -> None
     found = count_classes(model)
     if found != dataset.num_classes:
         raise ValueError(f"The model has {found} classes, the data set {dataset.num_classes}.")
+
+
+def check_pixel_format(expected: PixelFormat, dataset: SegmentationDataset) -> None:
+    """Checks that a data set has images of the format that a model was trained on.
+
+    Args:
+        expected: The format. Its type is None if it is not known.
+        dataset: The data set.
+
+    Raises:
+        ValueError: If it has others.
+    """
+    found = dataset.pixel_format
+    if expected.holds(found):
+        return
+    advice = f"Save the images with the type {expected.dtype}"
+    if found.channels != expected.channels:
+        advice = f"Images of {expected.channels} channels require channels={expected.channels}"
+    raise ValueError(
+        f"The model takes images of {expected}, the data set has images of {found}. {advice}"
+    )
 
 
 def _check_labels(dataset: SegmentationDataset) -> None:

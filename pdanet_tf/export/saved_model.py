@@ -1,14 +1,16 @@
-"""Export to TensorFlow Serving: from encoded images to encoded label maps."""
+"""Export to TensorFlow Serving: from images to label maps, for RGB images both encoded."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
+from pdanet_tf.base.pixel_format import PixelFormat
 from pdanet_tf.files import whole_folder
-from pdanet_tf.inference.predictor import VALUES_PER_STRIP
+from pdanet_tf.inference.predictor import VALUES_PER_STRIP, check_channels, default_pixel_format
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import load_model
 from pdanet_tf.models import fold_batch_norm
@@ -23,6 +25,7 @@ def export_saved_model(
     folder: str | os.PathLike[str],
     protocol: Protocol | None = None,
     weights: str | os.PathLike[str] | None = None,
+    pixel_format: PixelFormat | None = None,
 ) -> Path:
     """Writes a SavedModel that takes encoded images and returns encoded label maps.
 
@@ -32,6 +35,10 @@ def export_saved_model(
     for more than 256 classes. TensorFlow Serving's REST interface encodes inputs and outputs in
     base64 if their names end in `_bytes`. Loading the folder requires TensorFlow, but not this
     package. The EXIF orientation is ignored.
+
+    A model of images that are not RGB with 8 bits has no encoded images. Its signature takes
+    `images`, `(batch, height, width, channels)`, float32, in the values of the files, and returns
+    `label_maps`, `(batch, height, width)`, int32.
 
     Args:
         model: A model, or what `pdanet_tf.inference.settings.load_model` loads: a `.keras` file, a
@@ -43,13 +50,16 @@ def export_saved_model(
             most 1000 pixels long.
         weights: Weights for the architecture that `model` names, see
             `pdanet_tf.inference.settings.load_model`.
+        pixel_format: Number of channels of the images, and type of their values; by default what
+            belongs to the model's weights, see `pdanet_tf.Predictor`.
 
     Returns:
         The folder.
 
     Raises:
         FileExistsError: If the folder exists.
-        ValueError: If the protocol has windows, which the export does not support.
+        ValueError: If the protocol has windows, which the export does not support, or the model
+            takes images of other channels.
         FileNotFoundError: If there is no such model file.
         RuntimeError: If Keras runs on another backend than TensorFlow.
 
@@ -72,10 +82,14 @@ def export_saved_model(
             "An exported model does not support sliding windows. Export it without crop_size. "
             f"Received: crop_size={protocol.crop_size}"
         )
+    if pixel_format is None and settings is not None:
+        pixel_format = settings.pixel_format
+    pixel_format = pixel_format or default_pixel_format(loaded)
+    check_channels(loaded, pixel_format)
     network, grid = split_pixel_model(loaded)
     network = fold_batch_norm(network)
 
-    def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+    def serve_encoded(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         label_maps = tf.map_fn(
             lambda encoded: _segment(network, grid, encoded, protocol),
             image_bytes,
@@ -83,9 +97,24 @@ def export_saved_model(
         )
         return {"label_map_bytes": label_maps}
 
+    def serve_arrays(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        rounded = pixel_format.dtype == "uint8"
+        label_maps = tf.map_fn(
+            lambda image: _label_map(
+                _views(network, grid, image, protocol, rounded), tf.shape(image)[:2]
+            ),
+            images,
+            fn_output_signature=tf.TensorSpec((None, None), tf.int32),
+        )
+        return {"label_maps": label_maps}
+
     # The endpoint finds the variables; `track` would store each of them a second time.
     archive = keras.export.ExportArchive()
+    serve: Callable[..., dict[str, tf.Tensor]] = serve_encoded
     signature = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    if not pixel_format.is_rgb:
+        serve, shape = serve_arrays, (None, None, None, pixel_format.channels)
+        signature = tf.TensorSpec(shape, tf.float32, name="images")
     archive.add_endpoint("serving_default", serve, input_signature=[signature])
     with whole_folder(folder) as temporary:
         archive.write_out(temporary, verbose=False)
@@ -117,13 +146,20 @@ class _View(NamedTuple):
 
 
 def _views(
-    network: keras.Model, grid: CellGrid | None, image: tf.Tensor, protocol: Protocol
+    network: keras.Model,
+    grid: CellGrid | None,
+    image: tf.Tensor,
+    protocol: Protocol,
+    rounded: bool = True,
 ) -> list[_View]:
-    """Returns the logits of an image at each size of the protocol, and of its mirror images."""
+    """Returns the logits of an image at each size of the protocol, and of its mirror images.
+
+    If `rounded`, the values of resized images are whole numbers.
+    """
     views = []
     size = tf.shape(image)[:2]
     for working_size in _working_sizes(size, protocol):
-        images = _resize(image, working_size)[None]
+        images = _resize(image, working_size, rounded)[None]
         if protocol.flip:
             images = tf.concat([images, images[:, :, ::-1]], axis=0)
         logits = logits_of(network(images, training=False))
@@ -241,12 +277,12 @@ def _decode_bmp(encoded: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
         return tf.io.decode_bmp(encoded)[..., :3]
 
 
-def _resize(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Resizes an image `(height, width, 3)` as Pillow does: columns, then rows, in whole levels."""
+def _resize(image: tf.Tensor, size: tf.Tensor, rounded: bool = True) -> tf.Tensor:
+    """Resizes an image `(height, width, channels)` as Pillow does: columns, then rows."""
     height = tf.shape(image)[0]
     for sides in ([height, size[1]], size):
         resized = tf.image.resize(image, sides, method="bilinear", antialias=True)
-        image = tf.floor(resized + 0.5)
+        image = tf.floor(resized + 0.5) if rounded else resized
     return image
 
 

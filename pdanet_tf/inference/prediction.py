@@ -1,12 +1,14 @@
 """The result of inference on an image."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from pdanet_tf.data.classes import Classes
+from pdanet_tf.inference.display import to_rgb
 from pdanet_tf.inference.overlay import draw_overlay
 
 
@@ -16,7 +18,8 @@ class Prediction:
 
     Attributes:
         label_map: The class of every pixel, `(height, width)`, int32.
-        image: The image itself, `(height, width, 3)`, uint8, RGB, upright.
+        image: The image itself, upright, `(height, width, channels)`: uint8, RGB; or of the
+            channels and the type that the model takes.
         classes: Names and colours of the classes.
     """
 
@@ -27,7 +30,19 @@ class Prediction:
     @functools.cached_property
     def overlay(self) -> Image.Image:
         """The image with the colours of the classes over it, and a legend of them by area."""
-        return draw_overlay(self.image, self.label_map, self.classes)
+        return self.overlay_of()
+
+    def overlay_of(self, channels: Sequence[int] | None = None) -> Image.Image:
+        """Draws the colours of the classes over channels of the image, and a legend.
+
+        Args:
+            channels: The channels that are shown, see `pdanet_tf.inference.display.to_rgb`; by
+                default the first three, as in `overlay`.
+
+        Raises:
+            ValueError: If there is no such channel, or not one or three are given.
+        """
+        return draw_overlay(to_rgb(self.image, channels), self.label_map, self.classes)
 
     @property
     def label_image(self) -> Image.Image:

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from pdanet_tf.base.pixel_format import RGB, PixelFormat
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.classes import Classes
@@ -21,7 +22,7 @@ from pdanet_tf.inference.prediction import Prediction
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import SETTINGS_FILE, InferenceSettings, load_model
 from pdanet_tf.inference.windows import View
-from pdanet_tf.models.inspection import count_classes, logits_of, split_pixel_model
+from pdanet_tf.models.inspection import count_channels, count_classes, logits_of, split_pixel_model
 from pdanet_tf.weights.published import CHECKPOINTS
 
 VALUES_PER_STRIP = 2**24  # probabilities that are computed at once: 64 MiB
@@ -35,7 +36,7 @@ class Predictor:
     at the first image. Several threads may share one predictor.
 
     Args:
-        model: A model from RGB pixels (0 to 255) `(batch, height, width, 3)` to logits, or to a
+        model: A model from pixels `(batch, height, width, channels)` to logits, or to a
             dict with "logits"; or a `.keras` file, a published checkpoint or an architecture, see
             `pdanet_tf.inference.settings.load_model`. Logits of models that `build_model` built are
             upsampled once, from the size of the features to that of the result.
@@ -47,9 +48,13 @@ class Predictor:
             weights, else numbers.
         weights: Weights for the architecture that `model` names, see
             `pdanet_tf.inference.settings.load_model`.
+        pixel_format: Number of channels of the images, and type of their values; by default what
+            belongs to the model's weights, else RGB with 8 bits for a model of three channels, and
+            any type for others.
 
     Attributes:
         model: The model.
+        pixel_format: Number of channels of its images, and type of their values.
         protocol: How images are presented to it.
         crf: Parameters of the CRF, or None.
         classes: Names and colours of its classes.
@@ -57,8 +62,9 @@ class Predictor:
     Raises:
         FileNotFoundError: If there is no such file.
         ImportError: If `crf` is given and pydensecrf2 is not installed.
-        ValueError: If the file does not hold a model, the number of classes is wrong, or the model
-            was built with `include_preprocessing=False`.
+        ValueError: If the file does not hold a model, the number of classes or of channels is
+            wrong, the model was built with `include_preprocessing=False`, or a CRF is asked for
+            images that are not RGB with 8 bits.
 
     Example:
         ```python
@@ -77,10 +83,15 @@ class Predictor:
         crf: CRFParameters | None = None,
         classes: Classes | None = None,
         weights: str | os.PathLike[str] | None = None,
+        pixel_format: PixelFormat | None = None,
     ) -> None:
         self.model, settings = load_model(model, weights)
         if settings is not None:
             classes, protocol = classes or settings.classes, protocol or settings.protocol
+            pixel_format = pixel_format or settings.pixel_format
+        self.pixel_format = pixel_format or default_pixel_format(self.model)
+        check_channels(self.model, self.pixel_format)
+        _check_crf(crf, self.pixel_format)
         self._num_classes = count_classes(self.model)
         self.protocol = protocol or Protocol()
         self.classes = classes or Classes.numbered(self._num_classes)
@@ -107,7 +118,8 @@ class Predictor:
         Args:
             images: A path or a Pillow image, both rotated as their EXIF orientation says; an array
                 `(height, width, 3)`, uint8, RGB; a list or tuple of these; or an array
-                `(batch, height, width, 3)`.
+                `(batch, height, width, 3)`. A model of other images takes files and arrays of its
+                channels and its type of values; in files of TIFF and .npy, they are not rotated.
 
         Returns:
             A prediction at the image's own size; for several images a list of them.
@@ -123,7 +135,7 @@ class Predictor:
         return self._predict_one(images)
 
     def _predict_one(self, image: ImageLike) -> Prediction:
-        pixels = read_pixels(image)
+        pixels = read_pixels(image, self.pixel_format)
         return Prediction(self.label_map(pixels), pixels, self.classes)
 
     def probabilities(self, image: ImageLike, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -140,7 +152,7 @@ class Predictor:
             DataError: If a file is missing, truncated or not an image.
             ValueError: If an array has another shape or dtype.
         """
-        image = read_pixels(image)
+        image = read_pixels(image, self.pixel_format)
         views, size = self._views(image), size or image.shape[:2]
         strips = [self._mean(views, rows, size) for rows in self._strips(size)]
         probabilities = np.concatenate(strips)
@@ -156,7 +168,7 @@ class Predictor:
         """
         if self.crf is not None:
             return self.probabilities(image, size).argmax(-1).astype("int32")
-        image = read_pixels(image)
+        image = read_pixels(image, self.pixel_format)
         views, size = self._views(image), size or image.shape[:2]
         if len(views) == 1 and views[0].is_single:
             # The class of the largest logit is the most probable one.
@@ -192,6 +204,34 @@ class Predictor:
         return total / len(views)
 
 
+def default_pixel_format(model: keras.Model) -> PixelFormat:
+    """Returns the format of the images of a model whose settings are not known."""
+    channels = count_channels(model)
+    return RGB if channels == 3 else PixelFormat(channels, None)
+
+
+def check_channels(model: keras.Model, pixel_format: PixelFormat) -> None:
+    """Checks that a model takes images of a format.
+
+    Raises:
+        ValueError: If it takes images of other channels.
+    """
+    channels = count_channels(model)
+    if channels != pixel_format.channels:
+        raise ValueError(
+            f"The model takes images of {quantity(channels, 'channel')}. "
+            f"Received: images of {quantity(pixel_format.channels, 'channel')}"
+        )
+
+
+def _check_crf(crf: CRFParameters | None, pixel_format: PixelFormat) -> None:
+    if crf is not None and not pixel_format.is_rgb:
+        raise ValueError(
+            "The CRF compares colours, so it requires RGB images with 8 bits. Received: images of "
+            f"{pixel_format}. Leave the CRF out"
+        )
+
+
 def _compile(
     model: keras.Model,
 ) -> tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[..., Tensor]]:
@@ -220,7 +260,7 @@ def _compile(
     import tensorflow as tf
 
     # Each function has one graph for images of all sizes.
-    images = tf.TensorSpec((None, None, None, 3), "float32")
+    images = tf.TensorSpec((None, None, None, count_channels(model)), "float32")
     logits = tf.TensorSpec((None, None, None, count_classes(model)), "float32")
     matrix = tf.TensorSpec((None, None), "float32")
     return (
@@ -286,11 +326,13 @@ def predict(
         prediction.overlay.save("overlay.png")
         ```
     """
+    pixel_format = None
     if weights is not None or not isinstance(model, keras.Model):
         model, settings = _load_cached(model, weights)
         if settings is not None:
             classes, protocol = classes or settings.classes, protocol or settings.protocol
-    return _predictor(model, protocol, crf, classes)._predict_one(image)
+            pixel_format = settings.pixel_format
+    return _predictor(model, protocol, crf, classes, pixel_format)._predict_one(image)
 
 
 def _load_cached(
@@ -332,6 +374,7 @@ def _predictor(
     protocol: Protocol | None,
     crf: CRFParameters | None,
     classes: Classes | None,
+    pixel_format: PixelFormat | None,
 ) -> Predictor:
     """Returns a predictor; the last few are kept, so that their graphs are traced only once."""
-    return Predictor(model, protocol, crf, classes)
+    return Predictor(model, protocol, crf, classes, pixel_format=pixel_format)

@@ -9,11 +9,12 @@ from pathlib import Path
 import keras
 
 from pdanet_tf.base.fields import from_mapping
+from pdanet_tf.base.pixel_format import RGB, PixelFormat
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.files import one_line, read_json, write_atomically
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.models import build_model
-from pdanet_tf.models.inspection import count_classes, find_logits
+from pdanet_tf.models.inspection import count_channels, count_classes, find_logits
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.weights.files import count_classes_in_file, load_keras_file
 from pdanet_tf.weights.published import CHECKPOINTS
@@ -30,10 +31,12 @@ class InferenceSettings:
     Attributes:
         classes: Names and colours of the classes.
         protocol: How images are presented to the model.
+        pixel_format: Number of channels of the images, and type of their values.
     """
 
     classes: Classes
     protocol: Protocol
+    pixel_format: PixelFormat = RGB
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes `inference.json` into a folder."""
@@ -44,6 +47,8 @@ class InferenceSettings:
             ],
             **dataclasses.asdict(self.protocol),
         }
+        if not self.pixel_format.is_rgb:
+            content |= dataclasses.asdict(self.pixel_format)
         write_atomically(Path(folder) / SETTINGS_FILE, json.dumps(content, indent=2))
 
     @classmethod
@@ -77,7 +82,13 @@ class InferenceSettings:
                 field: [entry[key] for entry in entries]
                 for field, key in (("names", "name"), ("colors", "color"))
             }
-            return cls(from_mapping(Classes, columns), from_mapping(Protocol, content))
+            names = [field.name for field in dataclasses.fields(PixelFormat)]
+            pixels = {name: content.pop(name) for name in names if name in content}
+            return cls(
+                from_mapping(Classes, columns),
+                from_mapping(Protocol, content),
+                from_mapping(PixelFormat, pixels),
+            )
         except ValueError as error:
             raise ValueError(
                 f"{path}: not the settings that training writes: {one_line(error)}"
@@ -112,7 +123,7 @@ def load_model(
     """
     if weights is not None:
         loaded, settings = _load_architecture(model, weights), InferenceSettings.load_for(weights)
-        _check_classes(loaded, settings, weights)
+        _check_settings(loaded, settings, weights)
         return loaded, settings
     if isinstance(model, keras.Model):
         return model, None
@@ -127,7 +138,7 @@ def load_model(
         loaded = load_keras_file(model)
         find_logits(loaded, str(model))
     settings = InferenceSettings.load_for(model)
-    _check_classes(loaded, settings, model)
+    _check_settings(loaded, settings, model)
     return loaded, settings
 
 
@@ -188,10 +199,15 @@ def _count_classes_of_weights(weights: str | os.PathLike[str]) -> int:
     return len(settings.classes)
 
 
-def _check_classes(
+def _check_settings(
     model: keras.Model, settings: InferenceSettings | None, file: str | os.PathLike[str]
 ) -> None:
-    """Checks that settings have as many classes as the model."""
+    """Checks that settings have as many classes and channels as the model."""
+    if settings is not None and settings.pixel_format.channels != count_channels(model):
+        raise ValueError(
+            f"{Path(file).parent / SETTINGS_FILE}: expected the {count_channels(model)} "
+            f"channels of {Path(file).name}, found {settings.pixel_format.channels}"
+        )
     if settings is not None and len(settings.classes) != count_classes(model):
         raise ValueError(
             f"{Path(file).parent / SETTINGS_FILE}: expected the {count_classes(model)} "

@@ -22,10 +22,10 @@ class View:
     first strip that overlaps it, and deleted after the last one.
 
     Args:
-        image: The resized image, `(height, width, 3)`, uint8.
+        image: The resized image, `(height, width, channels)`.
         protocol: The windows, and whether they are also mirrored.
         num_classes: Number of classes.
-        compute_logits: A function from pixels `(batch, height, width, 3)` to logits.
+        compute_logits: A function from pixels `(batch, height, width, channels)` to logits.
         grid: Where the cells of the logits lie in a window; None stretches them over it.
     """
 

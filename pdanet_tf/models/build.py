@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,9 @@ from pdanet_tf.backbones import as_backbone
 from pdanet_tf.base.catalog import FAMILIES
 from pdanet_tf.base.fields import convert_field
 from pdanet_tf.models.registry import ModelEntry, find_model
+from pdanet_tf.models.segmentation import check_input_shape, check_normalization
 from pdanet_tf.ops.precision import dtype_policy
+from pdanet_tf.weights.channels import copy_adapted
 from pdanet_tf.weights.files import load_weights
 from pdanet_tf.weights.imagenet import load_imagenet_weights, weights_source
 from pdanet_tf.weights.published import CHECKPOINTS, check_published
@@ -33,6 +35,8 @@ def build_model(
     output_stride: int | None = None,
     stem: str | None = None,
     backbone_weights: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     **options: Any,
 ) -> keras.Model:
     """Builds a segmentation model.
@@ -40,9 +44,11 @@ def build_model(
     Args:
         name: One of `list_models()`.
         num_classes: Number of classes.
-        input_shape: `(height, width, 3)`; None for a side that is known only at run time.
+        input_shape: `(height, width, channels)`; None for a side that is known only at run time.
+            Three channels are red, green and blue.
         include_preprocessing: If True, the model takes RGB pixels from 0 to 255, of dtype uint8 or
-            float, and normalises them itself. If False, it takes normalised images.
+            float, or pixels in the units of `mean` and `std`, and normalises them itself. If False,
+            it takes normalised images.
         upsample: If True, the logits have the size of the image. If False, they have the size of
             the head's output (for most models 1/8 of the image, rounded up); training uses this.
             The weights are the same.
@@ -51,7 +57,9 @@ def build_model(
             published checkpoint, one of `pdanet_tf.weights.published.CHECKPOINTS` (extra `torch`);
             or None for random initial weights. All weights must fit. For a model with other classes
             or another head, build it without weights and call
-            `pdanet_tf.weights.files.load_weights` with `strict=False`.
+            `pdanet_tf.weights.files.load_weights` with `strict=False`. The first kernel of weights
+            for RGB images is adapted to other channels, with a warning that says how, except from
+            `.weights.h5` files; see `pdanet_tf.weights.channels.adapt_kernel`.
         normalization: `"torch"` or `"caffe"`, see `pdanet_tf.layers.PixelNormalization`.
         dtype: A Keras dtype policy, such as `"mixed_bfloat16"`; None for the current policy of
             Keras. Energies, softmax and logits are float32 under every policy.
@@ -65,12 +73,16 @@ def build_model(
         backbone_weights: `"imagenet"` downloads ImageNet weights for the backbone, see
             `pdanet_tf.weights.imagenet.imagenet_weights`. They exist for ResNets with the 7 x 7
             stem (extra `keras-hub`), for ResNets other than ResNet34 with `stem="deep"` (extra
-            `torch`), and for VGG16 with `normalization="caffe"`.
+            `torch`), and for VGG16 with `normalization="caffe"`. They are adapted to other channels
+            as `weights` are.
+        mean: Mean of each channel, in the units of the pixels; None for that of `normalization`.
+            Images that have not three channels require `mean` and `std`.
+        std: Standard deviation of each channel, likewise.
         **options: Options of the head, such as `dropout`, `pool_scales`, `reduction` and
             `channel_energy`. The docstring of the head describes them.
 
     Returns:
-        A functional Keras model from images `(batch, height, width, 3)` to float32 logits
+        A functional Keras model from images `(batch, height, width, channels)` to float32 logits
         `(batch, height, width, num_classes)`; with `aux_head`, to a dict of "logits" and
         "aux_logits".
 
@@ -108,6 +120,8 @@ def build_model(
             f"Received: {' and '.join([*named, 'backbone'])}"
         )
     _check_options(name, entry, options)
+    channels = check_input_shape(input_shape)
+    check_normalization(channels, include_preprocessing, mean, std)
     backbone_options = resolve_backbone_options(name, **chosen)
     source = None
     if backbone_weights is not None:
@@ -116,11 +130,16 @@ def build_model(
     if weights in CHECKPOINTS:
         facts = {"model": name, "num_classes": num_classes, "normalization": normalization}
         check_published(str(weights), **facts)
+    given = {"mean": mean, "std": std}
     with dtype_policy(dtype):
         if backbone is None:
-            backbone = entry.backbone(**backbone_options)
-            if source is not None:
+            backbone = _build_backbone(entry, channels, backbone_options)
+            if source is not None and channels == 3:
                 load_imagenet_weights(backbone, source)
+            elif source is not None:
+                rgb = entry.backbone(**backbone_options)
+                load_imagenet_weights(rgb, source)
+                copy_adapted(rgb, backbone, source.name, normalization == "caffe")
         else:
             backbone = as_backbone(backbone)
         model = entry.family(
@@ -131,11 +150,24 @@ def build_model(
             normalization=normalization,
             upsample=upsample,
             aux_head=aux_head,
+            **{key: value for key, value in given.items() if value is not None},
             **{**entry.options, **options},
         )
     if weights is not None:
         load_weights(model, weights)
     return model
+
+
+def _build_backbone(entry: ModelEntry, channels: int, options: Mapping[str, Any]) -> keras.Model:
+    """Builds the backbone of a model for images of a number of channels."""
+    if channels == 3:
+        return entry.backbone(**options)
+    if not entry.backbone.takes_channels:
+        raise ValueError(
+            f"The backbone {entry.backbone_name} takes RGB images only, because the function that "
+            f"builds it has no parameter 'channels'. Received: input_shape with {channels} channels"
+        )
+    return entry.backbone(**options, channels=channels)
 
 
 def resolve_backbone_options(

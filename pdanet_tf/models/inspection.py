@@ -48,8 +48,8 @@ def find_logits(model: keras.Model, name: str) -> Tensor:
 
     Raises:
         ValueError: If the model is not functional (or a built `Sequential`), if its input is not
-            one image `(batch, height, width, 3)`, or if its output is neither logits nor a dict
-            with "logits".
+            one image `(batch, height, width, channels)`, or if its output is neither logits nor a
+            dict with "logits".
     """
     try:
         inputs = model.inputs
@@ -62,11 +62,12 @@ def find_logits(model: keras.Model, name: str) -> Tensor:
         ) from None
     logits = output.get("logits") if isinstance(output, dict) else output
     shapes: list[Any] = [getattr(tensor, "shape", ()) for tensor in (*inputs, logits)]
-    if [len(shape) for shape in shapes] != [4, 4] or shapes[0][-1] != 3 or shapes[1][-1] is None:
+    if [len(shape) for shape in shapes] != [4, 4] or None in (shapes[0][-1], shapes[1][-1]):
         raise ValueError(
-            f"{name}: expected a model from an image (batch, height, width, 3) to logits (batch, "
-            'height, width, num_classes), or to a dict with such "logits". Received: a model from '
-            f"{' and '.join(str(tuple(each.shape)) for each in inputs)} to {_describe(output)}"
+            f"{name}: expected a model from an image (batch, height, width, channels) to logits "
+            '(batch, height, width, num_classes), or to a dict with such "logits". Received: a '
+            f"model from {' and '.join(str(tuple(each.shape)) for each in inputs)} to "
+            f"{_describe(output)}"
         )
     return logits
 
@@ -88,6 +89,16 @@ def count_classes(model: keras.Model) -> int:
         ValueError: If the model does not map images to logits.
     """
     return find_logits(model, repr(model.name)).shape[-1]
+
+
+def count_channels(model: keras.Model) -> int:
+    """Returns the number of channels of the images that a model takes.
+
+    Raises:
+        ValueError: If the model does not map images to logits.
+    """
+    find_logits(model, repr(model.name))
+    return model.inputs[0].shape[-1]
 
 
 def output_placements(model: keras.Model) -> dict[str, CellGrid]:
@@ -129,7 +140,7 @@ def split_upsampling(model: keras.Model) -> tuple[keras.Model, CellGrid | None]:
 
 
 def split_pixel_model(model: keras.Model) -> tuple[keras.Model, CellGrid | None]:
-    """Splits a model that takes RGB pixels, as `split_upsampling` does.
+    """Splits a model that takes pixels, as `split_upsampling` does.
 
     Raises:
         ValueError: If the model was built with `include_preprocessing=False`, or does not map

@@ -2,13 +2,15 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from pdanet_tf.backbones.stages import output_grids, stage_strides
+from pdanet_tf.base.pixel_format import check_statistics
 from pdanet_tf.base.types import Tensor
+from pdanet_tf.base.wording import quantity
 from pdanet_tf.layers import (
     AuxiliaryHead,
     BilinearResizeLike,
@@ -35,6 +37,8 @@ def segmentation_model(
     upsample: bool = True,
     aux_head: bool = False,
     dropout: float = 0.1,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     **head_options: Any,
 ) -> keras.Model:
     """Joins a backbone and a head to a model from images to logits.
@@ -43,9 +47,9 @@ def segmentation_model(
 
     Args:
         family: Name of the family. The model's name is that of the family and of its backbone.
-        backbone: A model from normalised images `(batch, height, width, 3)` to a dict of stages,
-            each `(batch, height, width, channels)`. It must have the needed stages, and "C4" for
-            deep supervision.
+        backbone: A model from normalised images `(batch, height, width, channels)` to a dict of
+            stages, each `(batch, height, width, channels)`. It must have the needed stages, and
+            "C4" for deep supervision.
         head: A function `(stages, num_classes, dropout, **head_options)` from the stages to logits
             `(batch, height, width, num_classes)`.
         needed_stages: Stages that the head uses.
@@ -56,6 +60,8 @@ def segmentation_model(
         upsample: See `build_model`.
         aux_head: See `build_model`.
         dropout: Rate of the dropout in the head, where it has one, and in the auxiliary head.
+        mean: See `build_model`.
+        std: See `build_model`.
         **head_options: Options of the head.
 
     Returns:
@@ -77,15 +83,12 @@ def segmentation_model(
     """
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1. Received: num_classes={num_classes}")
-    if not _is_image_shape(input_shape):
-        raise ValueError(
-            "input_shape must be (height, width, 3): images have 3 channels, red, green and "
-            f"blue, and sides of at least 1, or None. Received: input_shape={input_shape}"
-        )
+    check_input_shape(input_shape)
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1). Received: dropout={dropout}")
     if not isinstance(backbone, keras.Model):
         raise ValueError(f"backbone must be a Keras model. Received: backbone={backbone!r}")
+    _check_channels(backbone, input_shape[-1], include_preprocessing, mean, std)
     needed = {*needed_stages, "C4"} if aux_head else {*needed_stages}
     pixel_mean(normalization)  # raises if there is none
     used_strides(backbone, needed)  # raises if they do not fit
@@ -94,7 +97,7 @@ def segmentation_model(
     images = keras.Input(input_shape, dtype="float32", name=name)
     x = images
     if include_preprocessing:
-        x = PixelNormalization(normalization, name="normalization")(x)
+        x = PixelNormalization(normalization, mean, std, name="normalization")(x)
     stages = backbone(x)
     logits = _apply_head(
         head, stages, family, num_classes=num_classes, dropout=dropout, **head_options
@@ -141,10 +144,72 @@ def _apply_head(
     return logits
 
 
+def check_input_shape(input_shape: Any) -> int:
+    """Returns the number of channels in the shape of an image.
+
+    Raises:
+        ValueError: If it is not `(height, width, channels)`.
+    """
+    if not _is_image_shape(input_shape):
+        raise ValueError(
+            "input_shape must be (height, width, channels): images have at least 1 channel (RGB "
+            "images have 3), and sides of at least 1, or None. "
+            f"Received: input_shape={input_shape}"
+        )
+    return int(input_shape[-1])
+
+
 def _is_image_shape(shape: Any) -> bool:
-    if not isinstance(shape, tuple | list) or len(shape) != 3 or shape[-1] != 3:
+    if not isinstance(shape, tuple | list) or len(shape) != 3 or shape[-1] is None:
         return False
-    return all(side is None or (isinstance(side, int) and side > 0) for side in shape[:2])
+    return all(side is None or (isinstance(side, int) and side > 0) for side in shape)
+
+
+def _check_channels(
+    backbone: keras.Model,
+    channels: int,
+    include_preprocessing: bool,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> None:
+    """Raises if the backbone or the normalisation is for another number of channels."""
+    if backbone.input_shape[-1] != channels:
+        raise ValueError(
+            f"The backbone {backbone.name!r} takes images of {backbone.input_shape[-1]} channels. "
+            f"Received: input_shape with {channels}"
+        )
+    check_normalization(channels, include_preprocessing, mean, std)
+
+
+def check_normalization(
+    channels: int,
+    include_preprocessing: bool,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> None:
+    """Checks that images of a number of channels can be normalised.
+
+    Args:
+        channels: Number of channels.
+        include_preprocessing: See `build_model`.
+        mean: See `build_model`.
+        std: See `build_model`.
+
+    Raises:
+        ValueError: If `mean` or `std` is missing for other than three channels, has another
+            length, or is given for a model that does not normalise.
+    """
+    check_statistics(mean, std, channels)
+    given = [name for name, values in (("mean", mean), ("std", std)) if values is not None]
+    if given and not include_preprocessing:
+        raise ValueError(f"{' and '.join(given)} can be given only with include_preprocessing=True")
+    if include_preprocessing and channels != 3 and len(given) < 2:
+        raise ValueError(
+            f"Images of {quantity(channels, 'channel')} have no standard normalisation: give mean "
+            "and std, one number per channel in the values of the images "
+            "(pdanet_tf.data.statistics.channel_statistics measures them), or normalise the images "
+            "yourself and set include_preprocessing=False"
+        )
 
 
 def relative_grid(backbone: keras.Model, stage: str, finer: str) -> CellGrid | None:

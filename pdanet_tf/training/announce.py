@@ -49,6 +49,8 @@ def describe_run(
         Six lines, and a seventh if `config.precision` is slow on this processor.
     """
     classes = next(iter(splits.values())).num_classes
+    images = next(iter(splits.values())).pixel_format
+    channels = "" if images.is_rgb else f", {images}"
     data = "; ".join(f"{name} {_describe_images(split)}" for name, split in splits.items())
     on_cpu = not any("GPU" in device for device in devices)
     places = ", ".join(device.rpartition("device:")[2] for device in devices)
@@ -62,7 +64,8 @@ def describe_run(
         "TensorBoard logs" if has_tensorboard else "no logs, because TensorBoard is not installed"
     )
     lines = [
-        f"Data: {config.dataset}, {quantity(classes, 'class', 'classes')}; {data} (height x width)",
+        f"Data: {config.dataset}, {quantity(classes, 'class', 'classes')}{channels}; "
+        f"{data} (height x width)",
         f"Model: {config.model}, {model.count_params():,} parameters",
         f"Devices: {places}; precision {config.precision}",
         f"Steps: {config.steps_per_epoch} per epoch, {epochs}, "

@@ -27,7 +27,7 @@ def check_batches(config: TrainConfig, dataset: SegmentationDataset) -> None:
     """
     check = check_paper_arguments if config.recipe == "paper" else check_crop_arguments
     check(dataset, config.batch_size, **_recipe_options(config))
-    _check_memory(config)
+    _check_memory(config, dataset.pixel_format.channels)
 
 
 def try_augment(config: TrainConfig, dataset: SegmentationDataset, augment: Augment) -> None:
@@ -40,7 +40,7 @@ def try_augment(config: TrainConfig, dataset: SegmentationDataset, augment: Augm
     function(*dataset.read(0), index=0, position=0)
 
 
-def _check_memory(config: TrainConfig) -> None:
+def _check_memory(config: TrainConfig, channels: int) -> None:
     """Raises if the images of one batch take more memory than the machine has."""
     if not hasattr(os, "sysconf"):  # on Windows
         return
@@ -48,7 +48,7 @@ def _check_memory(config: TrainConfig) -> None:
         height, width = config.crop_size
     else:  # the largest batch of the paper's recipe is at least as large as this
         height = width = min(max(config.short_edges or (1,)), config.max_size)
-    needed = config.batch_size * height * width * 3 * 4  # RGB, float32
+    needed = config.batch_size * height * width * channels * 4  # float32
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > available:
         raise ValueError(
@@ -81,7 +81,7 @@ def make_batches(
         "label_stride": _label_stride(model),
         # The label of a cell is that of the pixel at which inference places the cell.
         "label_start": None if grid is None else int(grid.first + 0.5),
-        "pad_color": pixel_mean(config.normalization),
+        "pad_color": pixel_mean(config.normalization, config.mean),
         "seed": config.seed,
         "start_step": start_step,
         "augment": augment,
@@ -111,5 +111,5 @@ def _recipe_options(config: TrainConfig) -> dict[str, Any]:
 def _label_stride(model: keras.Model) -> int:
     """Returns the stride of the model's logits, at which the loss is computed."""
     side = 256  # large enough for the logits of every model
-    shape = logits_of(model.compute_output_shape((1, side, side, 3)))
+    shape = logits_of(model.compute_output_shape((1, side, side, model.input_shape[-1])))
     return -(-side // shape[1])

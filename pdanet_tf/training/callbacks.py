@@ -48,7 +48,9 @@ class Validation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Scores the model and adds the scores to the logs."""
         if self._predictor is None:
-            self._predictor = Predictor(self.model, self.protocol)
+            self._predictor = Predictor(
+                self.model, self.protocol, pixel_format=self.dataset.pixel_format
+            )
         with averaged_weights(self.model):
             self.evaluation = evaluate_predictor(self._predictor, self.dataset, self.progress)
         if logs is not None:

@@ -206,7 +206,9 @@ class TrainConfig:
         None, "lowest and highest random scale; by default 0.5 2"
     )
     color_jitter: float | None = _option(
-        None, "strength of the random colour changes of crops, from 0 to 1; by default 0.4"
+        None,
+        "strength of the random colour changes of crops, from 0 to 1; by default 0.4, or 0 if "
+        "channels is not 3",
     )
     rotation: float | None = _option(
         None,
@@ -387,6 +389,8 @@ class TrainConfig:
     def resolved(self) -> "TrainConfig":
         """Returns the configuration with the recipe's defaults in place of None."""
         defaults = dict(_DEFAULTS[self.recipe])
+        if self.recipe == "crop" and self.channels not in (None, 3):
+            defaults["color_jitter"] = 0.0  # the values of other channels are often measurements
         if "crop_size" in defaults and self.dataset == "synthetic":
             defaults["crop_size"] = _SYNTHETIC_CROP_SIZE
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}

@@ -40,6 +40,7 @@ from pdanet_tf.training.callbacks import (
     TrainingInterrupted,
     Validation,
 )
+from pdanet_tf.training.channels import check_same_format, with_statistics
 from pdanet_tf.training.checkpoints import Checkpoints, Progress, load_checkpoint
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.curves import LogState, curves_at_end
@@ -312,6 +313,7 @@ class _Run:
             class_colors=config.class_colors,
             label_offset=config.label_offset,
             ignore_label=config.ignore_label,
+            channels=config.channels,
         )
 
     def check(self) -> None:
@@ -342,6 +344,11 @@ class _Run:
         check_batches(self.config, self.train)
         self.train.check()
         self.validation.check()
+        check_same_format(self.train, self.validation)
+        if not self.is_resumed:
+            self.config = with_statistics(self.config, self.train)
+            origin = {**self.progress.origin, **make_origin(self.config, self.data)}
+            self.progress = dataclasses.replace(self.progress, origin=origin)
         if self.inputs.augment is not None:
             try_augment(self.config, self.train, self.inputs.augment)
 
@@ -376,7 +383,8 @@ class _Run:
         batches = make_batches(config, self.train, model, step, self.inputs.augment)
         seed_dropout(model, config.seed, step)
         self.folder.remove_leftovers()
-        InferenceSettings(self.train.classes, self.protocol).save(self.folder.path)
+        settings = InferenceSettings(self.train.classes, self.protocol, self.train.pixel_format)
+        settings.save(self.folder.path)
         self.folder.save_config(config)
         report = self._report(model, verbose)
         with (

@@ -150,7 +150,9 @@ def describe_data(train: SegmentationDataset, validation: SegmentationDataset) -
     The images are represented by their number and a hash of their names, in order. The content of
     the files is not compared.
     """
+    images = train.pixel_format
     return {
+        **({} if images.is_rgb else {"images": str(images)}),
         "classes": list(train.classes.names),
         "label for no class": train.void_label,
         "training images": len(train),

@@ -94,6 +94,10 @@ def load_weights(
     part is loaded that has the same name and the same shapes, and the other parts keep their
     values. The state of an optimizer is never loaded.
 
+    Weights for RGB images also fit a model of other channels, with a warning that says how they
+    are adapted, except those of a `.weights.h5` file with `strict`. See
+    `pdanet_tf.weights.channels.adapt_kernel`.
+
     Args:
         model: The model.
         weights: A `.keras` or `.weights.h5` file, or the name of a published checkpoint.

@@ -1,5 +1,6 @@
 """Loads what fits of stored weights into a model with other classes or another head."""
 
+import dataclasses
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 from pdanet_tf.backbones.parts import find_backbone
 from pdanet_tf.layers import PixelNormalization
 from pdanet_tf.weights.assign import assign_weights, check_numbers, different_classes
+from pdanet_tf.weights.channels import adapt_arrays
 
 _AUXILIARY = "aux_head"
 _MOST_LISTED = 6  # parts in a sentence
@@ -113,6 +115,9 @@ def load_stored(model: keras.Model, stored: StoredWeights, strict: bool) -> Load
             of them, otherwise those of the backbone, or all. Nothing is loaded then.
     """
     _check_normalization(model, stored)
+    reverse = stored.normalization == "caffe"
+    arrays = adapt_arrays(model, stored.arrays, stored.source, reverse)
+    stored = dataclasses.replace(stored, arrays=arrays)
     backbone = find_backbone(model)
     shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
     if strict:

@@ -170,7 +170,7 @@ def load_published(model: keras.Model, checkpoint: str, strict: bool = True) -> 
     encoder = read_torch_file(fetch(published.encoder))
     decoder = read_torch_file(fetch(published.decoder))
     source = f"the checkpoint {checkpoint!r}"
-    if strict:
+    if strict and model.inputs[0].shape[-1] == 3:
         load_torch_state_dict(model, encoder, decoder, source=source)
         return all_loaded(model, source, published.model)
     stored = stored_torch_weights(
@@ -181,7 +181,7 @@ def load_published(model: keras.Model, checkpoint: str, strict: bool = True) -> 
         model_name=published.model,
         normalization=published.normalization,
     )
-    return load_stored(model, stored, strict=False)
+    return load_stored(model, stored, strict)
 
 
 def _check_backbone(model: keras.Model, checkpoint: str) -> None:

@@ -34,7 +34,7 @@ def test_debug_shows_the_tracebacks_of_images_that_fail(tmp_path, capsys, monkey
 
 
 class FailingPredictor:
-    def __init__(self, *_):
+    def __init__(self, *_, **__):
         pass
 
     def predict(self, file):

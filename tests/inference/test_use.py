@@ -276,8 +276,8 @@ def conv_model(*inputs, classes=4):
             r"to a list of \(None, None, None, 4\)$",
         ),
         (
-            lambda _: conv_model(keras.Input((None, None, 1))),
-            r"from \(None, None, None, 1\) to",
+            lambda _: keras.Sequential([keras.Input((None, None, None)), keras.layers.ReLU()]),
+            r"from \(None, None, None, None\) to",
         ),
         (
             lambda _: keras.Sequential([keras.Input((7,)), keras.layers.Dense(3)]),

@@ -674,8 +674,12 @@ def test_strides_of_convolutions_without_padding(shape):
 
 @pytest.mark.parametrize("channels", [1, 4])
 def test_a_backbone_of_other_than_three_channels(channels):
-    with pytest.raises(ValueError, match=rf"width, 3\).*'own'.*None, {channels}\)"):
-        blank("fcn_resnet18", backbone=backbone({"C5": 32}, channels))
+    own = backbone({"C5": 32}, channels)
+    with pytest.raises(ValueError, match=rf"'own' takes images of {channels} channels.*with 3"):
+        blank("fcn_resnet18", backbone=own)
+    shape = (None, None, channels)
+    model = blank("fcn_resnet18", backbone=own, input_shape=shape, include_preprocessing=False)
+    assert model.compute_output_shape((1, 64, 64, channels)) == (1, 64, 64, 5)
 
 
 @pytest.mark.parametrize("name", ["pdanet_resnet18", "danet_resnet18"])
@@ -690,7 +694,9 @@ def test_options_of_the_attention_reach_it(name):
     ("arguments", "message"),
     [
         ({"num_classes": 0}, "num_classes=0"),
-        ({"input_shape": (None, None, 4)}, r"input_shape=\(None, None, 4\)"),
+        ({"input_shape": (None, None, 0)}, r"input_shape=\(None, None, 0\)"),
+        ({"input_shape": (None, None, None)}, r"input_shape=\(None, None, None\)"),
+        ({"input_shape": (None, None, 4)}, "4 channels have no standard normalisation: give mean"),
         ({"output_stride": 4}, r"one of \(8, 16, 32\).*output_stride=4"),
         ({"stem": "3x3"}, r"one of \('deep', '7x7'\).*stem='3x3'"),
         ({"normalization": "imagenet"}, "normalization='imagenet'"),

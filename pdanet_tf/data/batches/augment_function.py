@@ -26,7 +26,8 @@ class AugmentFunction:
     and in a resumed run.
 
     Args:
-        function: It takes an image, `(height, width, 3)`, uint8, RGB; a label map,
+        function: It takes an image, `(height, width, 3)`, uint8, RGB, or of the channels and the
+            type of `dataset`; a label map,
             `(height, width)`, int32, each label a class of `dataset` or its `void_label`; and
             optionally `rng`. It returns an image and a label map with the same channels, dtypes
             and labels, of any (height, width).
@@ -53,7 +54,7 @@ class AugmentFunction:
         """Returns an image and its label map, changed.
 
         Args:
-            image: `(height, width, 3)`, uint8; not changed.
+            image: `(height, width, channels)`; not changed.
             label: `(height, width)`, int32; not changed.
             index: Index of the image in the data set.
             position: Position in the stream of samples.

@@ -1,6 +1,6 @@
 """Changes of crops that are off by default: rotation, blur and loss of resolution.
 
-Images are arrays `(height, width, channels)` of any number of channels, uint8 or uint16.
+Images are arrays `(height, width, channels)` of any number of channels, uint8, uint16 or float32.
 """
 
 import functools
@@ -98,7 +98,7 @@ class RotatedWindow:
         left, top, right, bottom = box
         self.size = width, height = size
         self._shape = shape
-        self._fill = np.rint(fill)
+        self._fill = np.asarray(fill)
         self._scale = (right - left) / width, (bottom - top) / height
         cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
         (across, down), middle = self._scale, (width / 2, height / 2)
@@ -136,7 +136,7 @@ class RotatedWindow:
         if not outside.any():
             return crop
         filled = crop.copy()
-        filled[outside] = self._fill
+        filled[outside] = _as_type(self._fill, crop.dtype)
         return filled
 
     @functools.cached_property
@@ -189,7 +189,7 @@ def blur_image(image: np.ndarray, sigma: float) -> np.ndarray:
     Outside its border the image continues with the pixels of the border.
 
     Args:
-        image: `(height, width, channels)`, uint8 or uint16.
+        image: `(height, width, channels)`, uint8, uint16 or float32.
         sigma: Standard deviation in pixels.
     """
     radius = int(_RADIUS * sigma + 0.5)
@@ -210,14 +210,14 @@ def blur_image(image: np.ndarray, sigma: float) -> np.ndarray:
             pair *= np.float32(kernel[distance])
             total += pair
         blurred = np.moveaxis(total, 0, axis)
-    return np.rint(blurred).astype(image.dtype)
+    return _as_type(blurred, image.dtype)
 
 
 def lose_resolution(image: np.ndarray, factor: float) -> np.ndarray:
     """Scales an image down and up again, bilinearly.
 
     Args:
-        image: `(height, width, channels)`, uint8 or uint16.
+        image: `(height, width, channels)`, uint8, uint16 or float32.
         factor: Factor by which it is scaled down, at least 1.
     """
     height, width = image.shape[:2]
@@ -239,4 +239,9 @@ def _map_bands(image: np.ndarray, change: Callable[[Image.Image], Image.Image]) 
     # Pillow computes with more than 8 bits in float32 only.
     bands = image if image.dtype == np.uint8 else image.astype("float32")
     changed = [np.asarray(change(Image.fromarray(band))) for band in np.moveaxis(bands, 2, 0)]
-    return np.rint(np.stack(changed, -1)).astype(image.dtype)
+    return _as_type(np.stack(changed, -1), image.dtype)
+
+
+def _as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Returns values of a type, rounded if it is one of integers."""
+    return (np.rint(values) if np.issubdtype(dtype, np.integer) else values).astype(dtype)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from pdanet_tf.data.bands import BandImage, as_array, as_image
 from pdanet_tf.data.batches.augment_function import AugmentFunction
 from pdanet_tf.data.batches.augmentation import (
     Augmentation,
@@ -49,8 +50,8 @@ class CropRecipe:
         index = int(shuffled(self.seed, epoch, len(self.dataset))[place])
         image, label = self.dataset.read_pil(index)
         if self.augment:
-            pixels, label = self.augment(np.asarray(image), label, index, position)
-            image = Image.fromarray(pixels)
+            pixels, label = self.augment(as_array(image), label, index, position)
+            image = as_image(pixels)
         rng = variation(self.seed, position)
         scale = rng.uniform(*self.scale_range)
         factor = scale * (self.short_edge or min(label.shape)) / min(label.shape)
@@ -58,7 +59,9 @@ class CropRecipe:
         flipped = rng.random() < 0.5 and self.flip
         changes = self.augmentation.draw(self.seed, position) if self.augmentation else None
         rotated = self._rotate(window, changes.angle, label.shape) if changes else None
-        crop = Image.fromarray(rotated.cut(np.asarray(image))) if rotated else window.cut(image)
+        crop = window.cut(image) if rotated is None else rotated.cut(np.asarray(image))
+        if isinstance(crop, np.ndarray):
+            crop = as_image(crop, self.dataset.pixel_format)
         if flipped:
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.color_jitter:
@@ -122,7 +125,7 @@ class _Window:
         (top, bottom, height), (left, right, width) = spans
         return cls((left, top, right, bottom), (width, height))
 
-    def cut(self, image: Image.Image) -> Image.Image:
+    def cut(self, image: Image.Image | BandImage) -> Image.Image | BandImage:
         """Returns the window of an image, scaled bilinearly."""
         return image.resize(self.size, Image.Resampling.BILINEAR, box=self.box)
 
@@ -136,7 +139,9 @@ class _Window:
         )
 
 
-def jitter_colors(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
+def jitter_colors(
+    image: Image.Image | BandImage, strength: float, rng: np.random.Generator
+) -> Image.Image | BandImage:
     """Changes brightness, contrast, saturation and hue at random.
 
     The ranges are those of torchvision's `ColorJitter(strength, strength, strength,
@@ -144,8 +149,12 @@ def jitter_colors(image: Image.Image, strength: float, rng: np.random.Generator)
     instead of in HSV: all four changes are then linear in RGB, so one matrix applies them in one
     pass, and no value is clipped in between.
 
+    An image that has not three channels has no saturation and no hue. Its channels get the same
+    factors of brightness and contrast, so that the ratios of channels, such as vegetation indices,
+    change with the contrast alone. Contrast is the distance to the mean of the channel.
+
     Args:
-        image: An RGB image.
+        image: An RGB image, or one of other channels.
         strength: From 0 (none) to 1. Factors of brightness, contrast and saturation are drawn
             from 1 - strength to 1 + strength, the rotation of the hue from -strength / 4 to
             strength / 4 of the circle.
@@ -153,10 +162,22 @@ def jitter_colors(image: Image.Image, strength: float, rng: np.random.Generator)
     """
     brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3)
     angle = 2 * math.pi * rng.uniform(-strength / 4, strength / 4)
+    if isinstance(image, BandImage) and len(image.bands) != 3:
+        means = np.asarray(image).mean((0, 1), "float64")
+        factors = brightness * contrast * np.eye(len(image.bands))
+        return image.mixed(factors, brightness * (1 - contrast) * means)
     cosine, sine = saturation * math.cos(angle), saturation * math.sin(angle)
     rotation = np.array([(1, 0, 0), (0, cosine, -sine), (0, sine, cosine)])
     colors = brightness * contrast * np.linalg.inv(_YIQ) @ rotation @ _YIQ
     # Contrast changes the distance to the mean luma, as in torchvision.
-    gray = brightness * (1 - contrast) * np.asarray(image.convert("L")).mean()
+    gray = brightness * (1 - contrast) * _mean_luma(image)
+    if isinstance(image, BandImage):
+        return image.mixed(colors, np.full(3, gray))
     matrix = np.column_stack([colors, np.full(3, gray)])
     return image.convert("RGB", tuple(matrix.ravel().tolist()))
+
+
+def _mean_luma(image: Image.Image | BandImage) -> float:
+    if isinstance(image, BandImage):
+        return float(_YIQ[0] @ np.asarray(image).mean((0, 1), "float64"))
+    return np.asarray(image.convert("L")).mean()

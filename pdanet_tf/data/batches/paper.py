@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
+from pdanet_tf.data.bands import as_array, as_image
 from pdanet_tf.data.batches.augment_function import AugmentFunction
 from pdanet_tf.data.batches.sampling import (
     Sample,
@@ -84,8 +85,8 @@ class PaperRecipe:
                 "when the run began; do not change the data during a run"
             )
         if self.augment:
-            pixels, label = self.augment(np.asarray(image), label, index, position)
-            image = Image.fromarray(pixels)
+            pixels, label = self.augment(as_array(image), label, index, position)
+            image = as_image(pixels)
         height, width = size
         rows = nearest_indices(label.shape[0], height)
         columns = nearest_indices(label.shape[1], width)

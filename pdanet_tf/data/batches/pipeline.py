@@ -42,7 +42,7 @@ def crop_batches(
     augment: Augment | None = None,
     label_stride: int = 8,
     label_start: int | None = None,
-    pad_color: Sequence[float] = (0.0, 0.0, 0.0),
+    pad_color: Sequence[float] | None = None,
     seed: int = 0,
     start_step: int = 0,
 ) -> tf.data.Dataset:
@@ -64,6 +64,7 @@ def crop_batches(
         color_jitter: Strength of the random changes of brightness, contrast, saturation and hue,
             from 0 (none) to 1: factors are between 1 - color_jitter and 1 + color_jitter, and the
             hue is rotated by up to color_jitter / 4 of the circle (torchvision's `ColorJitter`).
+            Of images that have not three channels, it changes brightness and contrast.
         rotation: Largest angle in degrees by which crops are rotated about their middle, in both
             directions. Scaling and rotating are one resampling. What lies outside the image
             becomes `pad_color` (rounded) and the data set's `void_label`.
@@ -78,13 +79,14 @@ def crop_batches(
             the crop.
         label_start: Row and column of the first label, at least 0: the centre of the model's first
             cell. None takes the middle of the cell, label_stride // 2, as the reference does.
-        pad_color: RGB, 0 to 255.
+        pad_color: One number per channel, in the values of the images; None for 0.
         seed: Seed of all random numbers.
         start_step: Index of the first batch. The batches are the same as if all batches before it
             had been drawn.
 
     Returns:
-        Batches of images `(batch_size, *crop_size, 3)`, float32, RGB, 0 to 255, and labels
+        Batches of images `(batch_size, *crop_size, channels)`, float32, in the values of the data
+        set (RGB from 0 to 255), and labels
         `(batch_size, ceil(height / label_stride), ceil(width / label_stride))`, int32.
 
     Raises:
@@ -95,6 +97,7 @@ def crop_batches(
         dataset, batch_size, crop_size, scale_range, color_jitter, label_stride, label_start
     )
     augmentation = Augmentation(rotation, blur, downscale)
+    background = _background(dataset, pad_color)
     recipe = CropRecipe(
         dataset,
         crop_size,
@@ -105,12 +108,12 @@ def crop_batches(
         label_stride,
         label_start,
         seed,
-        tuple(pad_color),
+        tuple(background.tolist()),
         augmentation if augmentation.is_on else None,
         augment and AugmentFunction(augment, dataset, seed),
     )
     void_label = dataset.void_label
-    return _batches(recipe, batch_size, label_stride, pad_color, void_label, start_step, crop_size)
+    return _batches(recipe, batch_size, label_stride, background, void_label, start_step, crop_size)
 
 
 def paper_batches(
@@ -123,7 +126,7 @@ def paper_batches(
     augment: Augment | None = None,
     label_stride: int = 8,
     label_start: int | None = None,
-    pad_color: Sequence[float] = (0.0, 0.0, 0.0),
+    pad_color: Sequence[float] | None = None,
     seed: int = 0,
     start_step: int = 0,
 ) -> tf.data.Dataset:
@@ -147,16 +150,18 @@ def paper_batches(
         augment: As in `crop_batches`, but it must not change the size of an image.
         label_stride: Stride of the labels in both directions: 8 for logits at 1/8.
         label_start: As in `crop_batches`.
-        pad_color: RGB, 0 to 255: the pixel mean of the model's normalisation
-            (`pdanet_tf.layers.pixel_mean`), so that the padding is zero after normalisation.
+        pad_color: One number per channel, in the values of the images: the pixel mean of the
+            model's normalisation (`pdanet_tf.layers.pixel_mean`), so that the padding is zero after
+            normalisation. None for 0.
         seed: Seed of all random numbers.
         start_step: Index of the first batch. The batches are the same as if all batches before it
             had been drawn.
 
     Returns:
-        Batches of images `(batch_size, height, width, 3)`, float32, RGB, 0 to 255, padded at the
-        bottom and right with `pad_color` to the largest height and width of the batch, rounded up
-        to a multiple of 8 (and of `label_stride`); and labels
+        Batches of images `(batch_size, height, width, channels)`, float32, in the values of the
+        data set (RGB from 0 to 255), padded at the bottom and right with `pad_color` to the largest
+        height and width of the batch, rounded up to a multiple of 8 (and of `label_stride`); and
+        labels
         `(batch_size, height / label_stride, width / label_stride)`, int32, padded with the data
         set's `void_label`.
 
@@ -185,15 +190,28 @@ def paper_batches(
         seed,
         function,
     )
-    void_label = dataset.void_label
-    return _batches(recipe, batch_size, label_stride, pad_color, void_label, start_step)
+    void_label, background = dataset.void_label, _background(dataset, pad_color)
+    return _batches(recipe, batch_size, label_stride, background, void_label, start_step)
+
+
+def _background(dataset: SegmentationDataset, pad_color: Sequence[float] | None) -> np.ndarray:
+    """Returns the values of the padding, `(channels,)`, float32."""
+    channels = dataset.pixel_format.channels
+    if pad_color is None:
+        return np.zeros(channels, "float32")
+    if len(pad_color) != channels:
+        raise ValueError(
+            f"pad_color must have one number per channel, {channels}. "
+            f"Received: pad_color={tuple(pad_color)}"
+        )
+    return np.array(pad_color, "float32")
 
 
 def _batches(
     recipe: Recipe,
     batch_size: int,
     label_stride: int,
-    pad_color: Sequence[float],
+    background: np.ndarray,
     void_label: int,
     start_step: int,
     size: tuple[int | None, int | None] = (None, None),
@@ -202,7 +220,6 @@ def _batches(
 
     `size` is the (height, width) of all padded images; None if it differs between batches.
     """
-    background = np.array(pad_color, "float32")
     read = counted(functools.partial(_read_padded, recipe, label_stride, background, void_label))
     if isinstance(recipe.dataset, ErrorRecordingDataset):
         read = recipe.dataset.recording_errors(read)
@@ -210,7 +227,7 @@ def _batches(
 
     def load(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = tf.numpy_function(read, (position,), (tf.float32, tf.int32))
-        return tf.ensure_shape(image, (*size, 3)), tf.ensure_shape(label, grid)
+        return tf.ensure_shape(image, (*size, len(background))), tf.ensure_shape(label, grid)
 
     positions = tf.data.Dataset.range(start_step * batch_size, np.iinfo("int64").max)
     batches = (
@@ -235,7 +252,7 @@ def _read_padded(
 ) -> tuple[np.ndarray, np.ndarray]:
     image, label, (height, width) = recipe.sample(int(position))
     # Assigning to a slice also converts to float32, which saves passes over the image.
-    padded = np.empty((height, width, 3), "float32")
+    padded = np.empty((height, width, len(background)), "float32")
     padded_label = np.empty((-(-height // label_stride), -(-width // label_stride)), "int32")
     _fill(padded, image, background)
     _fill(padded_label, label, void_label)

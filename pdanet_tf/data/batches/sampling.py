@@ -18,7 +18,8 @@ class Sample(NamedTuple):
     """One sample of a batch.
 
     Attributes:
-        image: `(height, width, 3)`, uint8, RGB, not padded.
+        image: `(height, width, channels)`, not padded: uint8; or float32 if the values of the data
+            set are not uint8.
         label: `(rows, columns)`, int32, subsampled by the stride of the recipe.
         size: (height, width) to which the image is padded in its batch.
     """

@@ -17,6 +17,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from pdanet_tf.base.pixel_format import PixelFormat
+from pdanet_tf.data.bands import BandImage
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.validation.image import ImageReport
@@ -86,8 +88,15 @@ class ErrorRecordingDataset(SegmentationDataset):
         super().__init__(dataset.classes)
         self.void_label = dataset.void_label
         self.label_offset = dataset.label_offset
+        self.mean = dataset.mean
+        self.std = dataset.std
         self._dataset = dataset
         self._error: DataError | None = None
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        """Number of channels of the images, and type of their values."""
+        return self._dataset.pixel_format
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -104,8 +113,8 @@ class ErrorRecordingDataset(SegmentationDataset):
         """Returns an image and its label map."""
         return self._dataset.read(index)
 
-    def read_pil(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """Returns the same as `read`, but the image as a Pillow image."""
+    def read_pil(self, index: int) -> tuple[Image.Image | BandImage, np.ndarray]:
+        """Returns the same as `read`, but the image with the methods of a Pillow image."""
         return self._dataset.read_pil(index)
 
     def recording_errors(self, function: Callable[..., _Result]) -> Callable[..., _Result]:

@@ -5,14 +5,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from pdanet_tf.base.ignore_labels import ignored_values, spell_ignore_label
+from pdanet_tf.base.pixel_format import RGB, PixelFormat, check_statistics
 from pdanet_tf.base.wording import quantity
+from pdanet_tf.data.bands import BandImage, as_image
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError, Problem, printable, raise_if_any
@@ -25,15 +27,18 @@ from pdanet_tf.data.readers import (
     read_label,
     read_pil_image,
 )
+from pdanet_tf.data.sources.channel_files import ChannelFiles, are_rgb
 from pdanet_tf.data.validation.image import ImageReport, examine_all, size_problem
 from pdanet_tf.data.validation.split import SplitStatistics, fatal_split_problems
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+CHANNEL_ENDINGS = (*IMAGE_ENDINGS, ".npy")  # if the number of channels is given
 _LABEL_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
 # The folder names that data sets use for each split.
 _SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val")}
 _NAMES_SHOWN = 5
 _CREATE_AGAIN = ", created again: lossy formats such as JPEG change the values of the classes"
+_SET_CHANNELS = "Set channels, the number of channels of the images, so that .npy files are read"
 _SET_FOLDER = "Set data_dir to the folder that contains images and annotations"
 
 
@@ -57,13 +62,22 @@ class FolderDataset(SegmentationDataset):
         strict: Whether to raise an error if a folder is missing or empty, or an image or an
             annotation has no partner. If False, `problems` lists this, and the complete pairs can
             be used.
+        channels: Number of channels of the images; None for RGB with 8 bits, to which other images
+            are converted. If it is given, .npy files are images, too, and an image is read in the
+            values of its file, uint8, uint16 or float32, see
+            `pdanet_tf.data.channel_images.read_channels`. All images must have the same type of
+            values. 3 is the same as None unless there are .npy files, or the first image has
+            channels of more than 8 bits.
+        mean: Mean of each channel, in the values of the files, see `SegmentationDataset`.
+        std: Standard deviation of each channel, likewise.
 
     Attributes:
         ignore_label: The argument as it was given.
 
     Raises:
         ValueError: If `label_offset` is negative, or `ignore_label` holds a negative value, a
-            value twice or the value of a class.
+            value twice or the value of a class; if `channels` is below 1, or `mean` or `std` has
+            another number of values.
         DataError: If there is no folder `root`; and see `strict`. The files themselves are not
             opened until `check` or `read`.
     """
@@ -77,8 +91,15 @@ class FolderDataset(SegmentationDataset):
         ignore_label: int | Sequence[int] | None = None,
         *,
         strict: bool = True,
+        channels: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         super().__init__(classes)
+        if channels is not None:
+            PixelFormat(channels)  # raises if it is out of range
+        self.channels = channels
+        self.mean, self.std = check_statistics(mean, std, channels or 3)
         if label_offset < 0:
             raise ValueError(f"label_offset must be at least 0. Received: {label_offset}")
         class_values = range(label_offset, label_offset + len(classes))
@@ -105,12 +126,26 @@ class FolderDataset(SegmentationDataset):
                     _SET_FOLDER,
                 )
             )
-        self._files, self.problems = _pair_files(self.root, split)
+        endings = IMAGE_ENDINGS if channels is None else CHANNEL_ENDINGS
+        self._files, self.problems = _pair_files(self.root, split, endings)
         if strict:
             raise_if_any(self.problems)
 
     def __len__(self) -> int:
         return len(self._files)
+
+    @cached_property
+    def _channel_files(self) -> ChannelFiles | None:
+        """The images, if they are not RGB with 8 bits."""
+        paths = [image for image, _ in self._files]
+        if self.channels is None or (self.channels == 3 and are_rgb(paths)):
+            return None
+        return ChannelFiles(paths, self.channels)
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        """Number of channels, and type of the values of the first image that has them."""
+        return RGB if self._channel_files is None else self._channel_files.pixel_format
 
     def name(self, index: int) -> str:
         """Returns the name of an image, without folder and extension."""
@@ -122,7 +157,10 @@ class FolderDataset(SegmentationDataset):
         Raises:
             DataError: If the file is missing or not an image.
         """
-        return image_size(self._files[index][0])
+        return self._image_size(self._files[index][0])
+
+    def _image_size(self, path: Path) -> tuple[int, int]:
+        return image_size(path) if self._channel_files is None else self._channel_files.size(path)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns an image and its label map; see `SegmentationDataset.read`.
@@ -130,20 +168,32 @@ class FolderDataset(SegmentationDataset):
         Raises:
             DataError: If the files cannot be read, differ in size, or contain a value out of range.
         """
-        image, label = self.read_pil(index)
+        image, label = self._read_pair(index)
         return np.asarray(image), label
 
-    def read_pil(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """Returns the same as `read`, but the image as a Pillow image."""
+    def read_pil(self, index: int) -> tuple[Image.Image | BandImage, np.ndarray]:
+        """Returns the same as `read`, but the image as a Pillow image, or with its methods."""
+        image, label = self._read_pair(index)
+        return (as_image(image) if isinstance(image, np.ndarray) else image), label
+
+    def _read_pair(self, index: int) -> tuple[Image.Image | np.ndarray, np.ndarray]:
         image_path, label_path = self._files[index]
-        image = read_pil_image(image_path)
+        image: Image.Image | np.ndarray
+        if self._channel_files is None:
+            image = read_pil_image(image_path)
+            size = (image.height, image.width)
+        else:
+            image = self._channel_files.read(image_path)
+            size = (image.shape[0], image.shape[1])
         label = self.read_label(label_path)
-        size = (image.height, image.width)
         if size != label.shape:
             raise DataError(
-                size_problem(str(image_path), size, label.shape, is_sideways(image_path))
+                size_problem(str(image_path), size, label.shape, self._is_sideways(image_path))
             )
         return image, label
+
+    def _is_sideways(self, path: Path) -> bool:
+        return self._channel_files is None and is_sideways(path)
 
     def read_label(self, path: PathLike) -> np.ndarray:
         """Reads an annotation, or a stored prediction in the values of the annotations.
@@ -196,12 +246,17 @@ class FolderDataset(SegmentationDataset):
         Args:
             index: Index of the image.
             full: Whether to decode every image and to report unusual properties. If False, a JPEG
-                with its end marker is not decoded.
+                with its end marker is not decoded, unless `channels` is given.
         """
         image_path, label_path = self._files[index]
         report = ImageReport(str(image_path))
         with report.collecting_errors():
-            if full:
+            if self._channel_files is not None:
+                pixels = self._channel_files.read(image_path)
+                report.size = (pixels.shape[0], pixels.shape[1])
+                if full:
+                    report.add_image(pixels)
+            elif full:
                 image, warnings = inspect_image(image_path)
                 report.problems += warnings
                 report.add_image(image)
@@ -213,7 +268,9 @@ class FolderDataset(SegmentationDataset):
             raw = read_label(label_path)
             if report.size is not None and report.size != raw.shape:
                 report.problems.append(
-                    size_problem(str(image_path), report.size, raw.shape, is_sideways(image_path))
+                    size_problem(
+                        str(image_path), report.size, raw.shape, self._is_sideways(image_path)
+                    )
                 )
             values = report.add_label_map(raw, self._class_values, str(label_path))
             wrong = values[self._is_wrong(values)]
@@ -257,10 +314,12 @@ class FolderDataset(SegmentationDataset):
         raise_if_any([*problems, *fatal_split_problems(self.split, self, statistics)])
 
 
-def _pair_files(root: Path, split: str) -> tuple[list[tuple[Path, Path]], list[Problem]]:
+def _pair_files(
+    root: Path, split: str, endings: tuple[str, ...]
+) -> tuple[list[tuple[Path, Path]], list[Problem]]:
     """Returns the pairs of image and annotation, and the problems of all other files."""
     problems: list[Problem] = []
-    images = _list_files(root / "images", split, IMAGE_ENDINGS, problems)
+    images = _list_files(root / "images", split, endings, problems)
     labels = _list_files(root / "annotations", split, _LABEL_ENDINGS, problems)
     if images.files and labels.files:
         for name in sorted(images.files.keys() - labels.files.keys()):
@@ -318,6 +377,8 @@ def _without_partner(path: Path, partners: _Listing, what: str, partner: str) ->
         advice = f"Save the {partner} as PNG"
         if partner == "annotation" and unread.suffix.lower() in IMAGE_ENDINGS:
             advice += _CREATE_AGAIN
+        elif partner == "image" and unread.suffix.lower() == ".npy":
+            advice = _SET_CHANNELS
     elif printable(path.stem) != path.stem:
         text += "; its name is not UTF-8, so it may differ from a name that looks the same"
         advice = "Rename all files to UTF-8"
@@ -401,7 +462,11 @@ def _empty_split(folder: Path, endings: tuple[str, ...], found: _Listing, unread
         advice = f"Move the files from the sub-folders to {folder.name} itself"
     else:
         advice = f"Save the {kind} as PNG"
-        if any(path.suffix.lower() in IMAGE_ENDINGS for path in found.unread.values()):
+        if kind == "images" and any(
+            path.suffix.lower() == ".npy" for path in found.unread.values()
+        ):
+            advice = _SET_CHANNELS
+        elif any(path.suffix.lower() in IMAGE_ENDINGS for path in found.unread.values()):
             advice += _CREATE_AGAIN
     return Problem(str(folder), "empty split", text, advice)
 

@@ -57,7 +57,7 @@ class ImageReport:
             )
 
     def add_image(self, image: np.ndarray) -> None:
-        """Records the size and the hash of an image `(height, width, 3)`, and an extreme size."""
+        """Records size and hash of an image `(height, width, channels)`, and an extreme size."""
         self.size = (image.shape[0], image.shape[1])
         self.image_hash = _hash(image)
         short, long = sorted(self.size)

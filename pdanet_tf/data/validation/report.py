@@ -186,8 +186,23 @@ def validate_dataset(
         problems += [*split.problems, *image_problems]
         problems += fatal_split_problems(name, split, statistics[name])
         problems += _split_warnings(name, split, statistics[name])
+    problems += _format_problems(splits)
     problems.sort(key=lambda problem: (_SEVERITIES.index(problem.severity), problem.kind))
     return ValidationReport(every.pop(), statistics, tuple(problems))
+
+
+def _format_problems(splits: Mapping[str, SegmentationDataset]) -> Iterator[Problem]:
+    """Yields a problem for each split whose images have another format than the first one's."""
+    first, *others = splits.items()
+    for name, split in others:
+        if split.pixel_format != first[1].pixel_format:
+            yield Problem(
+                name,
+                "other type of values",
+                f"the images have {split.pixel_format}, those of {first[0]} have "
+                f"{first[1].pixel_format}",
+                "Save all images in the same format",
+            )
 
 
 class _DuplicateFinder:
