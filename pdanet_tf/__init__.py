@@ -89,7 +89,9 @@ _FOUNDATION = (
     "pdanet_tf.ops.convolution",
     "pdanet_tf.ops.gradients",
     "pdanet_tf.ops.precision",
+    "pdanet_tf.ops.replicas",
     "pdanet_tf.ops.resize",
+    "pdanet_tf.ops.upsampled",
     "pdanet_tf.ops.winograd",
 )
 _imported: set[str] = set()

@@ -9,8 +9,9 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from pdanet_tf.base.types import Tensor
-from pdanet_tf.losses import match_labels, match_weights
+from pdanet_tf.losses.base import as_label_map, match_weights
 from pdanet_tf.ops.precision import full_precision_dtype
+from pdanet_tf.ops.upsampled import most_likely_classes
 
 AVERAGES = ("all", "present")
 _EPSILON = 1e-10  # the official score of ADE20K is intersection / (union + 1e-10)
@@ -126,9 +127,10 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
             labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
             predictions = ops.cast(ops.reshape(y_pred, (-1,)), "int32")
         else:
-            matched, logits = match_labels(y_true, y_pred)
+            matched = as_label_map(y_true)
             labels = ops.reshape(matched, (-1,))
-            predictions = ops.cast(ops.reshape(ops.argmax(logits, axis=-1), (-1,)), "int32")
+            predictions = most_likely_classes(y_pred, tuple(ops.shape(matched)[1:3]))
+            predictions = ops.reshape(predictions, (-1,))
         labelled = ops.not_equal(labels, self.ignore_label)
         if sample_weight is not None:
             weights = match_weights(sample_weight, y_true)

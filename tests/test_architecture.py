@@ -37,6 +37,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.inference.predictor",  # inside functions, on the TensorFlow backend
     "pdanet_tf.ops.batch_norm",  # likewise
     "pdanet_tf.ops.gradients",  # likewise
+    "pdanet_tf.ops.replicas",  # likewise
     "pdanet_tf.optimizers.adam",  # likewise
     "pdanet_tf.optimizers.groups",  # likewise
     "pdanet_tf.optimizers.sgd",  # likewise

@@ -11,6 +11,8 @@ import pdanet_tf
 from pdanet_tf import layers, losses, metrics, optimizers
 from pdanet_tf.layers.batch_norm import BatchNorm
 
+# What the losses of the package have in common.
+LOSS = {"ignore_label": (2, 3), "class_weights": (0.5, 2.0), "stride": 8, "first": 3.5}
 # Every class with a value for each argument of its own constructor, if possible not the default.
 ARGUMENTS = {
     layers.AdaptiveAveragePooling: {"output_size": 3},
@@ -69,7 +71,17 @@ ARGUMENTS = {
     layers.PyramidFusion: {"filters": 4},
     layers.PyramidPooling: {"filters": 4, "pool_scales": (2, 5), "upsample": False},
     layers.ScoreSum: {},
-    losses.SegmentationCrossEntropy: {"ignore_label": 3},
+    losses.Dice: {**LOSS, "smooth": 0.5, "average": "all"},
+    losses.Focal: {**LOSS, "gamma": 3.0},
+    losses.Jaccard: {**LOSS, "smooth": 0.5, "average": "all"},
+    losses.LovaszSoftmax: {**LOSS, "average": "all"},
+    losses.OHEM: {**LOSS, "fraction": 0.5, "threshold": 0.25},
+    losses.SegmentationCrossEntropy: {**LOSS, "label_smoothing": 0.5},
+    losses.Tversky: {**LOSS, "alpha": 0.25, "beta": 0.75, "smooth": 0.5, "average": "all"},
+    losses.WeightedSum: {
+        "losses": [keras.saving.serialize_keras_object(losses.Dice(ignore_label=3))],
+        "weights": [0.5],
+    },
     metrics.MeanIoU: {"num_classes": 4, "ignore_label": 3, "average": "present"},
     metrics.PixelAccuracy: {"num_classes": 4, "ignore_label": 3},
     optimizers.Adam: {

@@ -1,9 +1,17 @@
-"""Files from the network."""
+"""Files from the network, and the folder of the cache."""
 
 import os
 from pathlib import Path
 
 _ATTEMPTS = 3
+
+
+def keras_home() -> Path:
+    """Returns the folder in which Keras keeps its files, as Keras chooses it."""
+    if "KERAS_HOME" in os.environ:
+        return Path(os.environ["KERAS_HOME"]).expanduser()
+    home = Path.home()
+    return (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
 
 
 def download(url: str, path: Path, known_hash: str | None = None, advice: str = "") -> Path:

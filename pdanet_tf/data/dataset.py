@@ -78,6 +78,21 @@ class SegmentationDataset(ABC):
         image, label = self.read(index)
         return as_image(image), label
 
+    def read_label_map(self, index: int) -> np.ndarray:
+        """Returns the label map alone, as `read` does.
+
+        A subclass that can read annotations without decoding images should override this.
+        """
+        return self.read(index)[1]
+
+    def hash_annotation(self, index: int) -> bytes | None:
+        """Returns a hash of an annotation and of how its values become labels.
+
+        Equal hashes mean equal label maps. None means that there is no hash that is cheaper than
+        reading the label map.
+        """
+        return None
+
     def size(self, index: int) -> tuple[int, int]:
         """Returns the (height, width) of an image.
 

@@ -65,7 +65,7 @@ def make_batches(
     start_step: int,
     augment: Augment | None = None,
 ) -> tf.data.Dataset:
-    """Returns endless batches of images and of labels at the stride of the model's logits.
+    """Returns endless batches of images and labels, for the loss at `config.loss_size`.
 
     Args:
         config: The run.
@@ -74,13 +74,10 @@ def make_batches(
         start_step: Number of steps that are already complete.
         augment: An augmentation of the user's own.
     """
-    _, grid = split_upsampling(model)
     options: dict[str, Any] = {
         **_recipe_options(config),
         "flip": config.flip,
-        "label_stride": _label_stride(model),
-        # The label of a cell is that of the pixel at which inference places the cell.
-        "label_start": None if grid is None else int(grid.first + 0.5),
+        **_label_options(config, model),
         "pad_color": pixel_mean(config.normalization, config.mean),
         "seed": config.seed,
         "start_step": start_step,
@@ -106,6 +103,18 @@ def _recipe_options(config: TrainConfig) -> dict[str, Any]:
         else ("crop_size", "scale_range", "color_jitter")
     )
     return {name: getattr(config, name) for name in names}
+
+
+def _label_options(config: TrainConfig, model: keras.Model) -> dict[str, Any]:
+    """Returns at which pixels of an image the labels are taken."""
+    if config.loss_size == "labels":  # the loss places the logits in the image
+        return {"label_stride": 1, "label_start": 0}
+    _, grid = split_upsampling(model)
+    return {
+        "label_stride": _label_stride(model),
+        # The label of a cell is that of the pixel at which inference places the cell.
+        "label_start": None if grid is None else int(grid.first + 0.5),
+    }
 
 
 def _label_stride(model: keras.Model) -> int:

@@ -20,6 +20,7 @@ from pdanet_tf.base.choices import (
 )
 from pdanet_tf.base.fields import check_fields, convert_field, from_mapping, shorten
 from pdanet_tf.base.ignore_labels import ignored_values
+from pdanet_tf.base.loss_names import parse_loss
 from pdanet_tf.base.ranges import (
     check_at_least,
     check_crop_size,
@@ -133,8 +134,9 @@ class TrainConfig:
     batch_size: int = _option(8, "images per step, summed over all devices")
     loss: str = _option(
         "ce",
-        "name of a loss (ce, ohem, focal, dice, jaccard, tversky or lovasz), or a weighted sum "
-        "such as '0.7*ce+0.3*lovasz'",
+        "name of a loss (ce, ohem, focal, dice, jaccard, tversky or lovasz), with its parameters "
+        "in parentheses, such as 'ohem(threshold=0.7)', or a weighted sum, such as "
+        "'0.7*ce+0.3*lovasz'",
     )
     loss_size: str = _option(
         "logits",
@@ -294,6 +296,7 @@ class TrainConfig:
         check_precision(self.precision, training=True)
         if isinstance(self.class_weights, str):
             check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
+        parse_loss(self.loss)  # raises if it names no loss
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("loss_size", self.loss_size, LOSS_SIZES)

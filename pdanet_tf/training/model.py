@@ -7,12 +7,12 @@ import keras
 
 from pdanet_tf.base.fields import shorten, with_nearest
 from pdanet_tf.data import SegmentationDataset
-from pdanet_tf.losses import SegmentationCrossEntropy
 from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models.build import build_model, resolve_backbone_options
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.fine_tuning import prepare_model
+from pdanet_tf.training.objective import make_losses, resolve_class_weights
 from pdanet_tf.training.optimization import make_optimizer
 from pdanet_tf.weights.assign import assign_weights
 from pdanet_tf.weights.fitting import LoadedWeights
@@ -32,6 +32,7 @@ def compiled_model(
         steps: Number of steps per epoch.
         on_weights: Is called with what was loaded, if `config.weights` names initial weights.
     """
+    class_weights = resolve_class_weights(config, dataset)  # raises if they do not fit
     model = _build(
         config,
         dataset.num_classes,
@@ -45,12 +46,9 @@ def compiled_model(
     if loaded is not None and on_weights is not None:
         on_weights(loaded)
     num_classes, void_label = dataset.num_classes, dataset.void_label
-    loss: Any = SegmentationCrossEntropy(void_label)
+    loss, loss_weights = make_losses(config, dataset, model, class_weights)
     metrics: Any = [MeanIoU(num_classes, void_label), PixelAccuracy(num_classes, void_label)]
-    loss_weights = None
     if config.aux_head:
-        loss = {"logits": loss, "aux_logits": SegmentationCrossEntropy(void_label)}
-        loss_weights = {"logits": 1.0, "aux_logits": config.aux_weight}
         metrics = {"logits": metrics}
     optimizer = make_optimizer(config, model, steps)
     # The caller decides on XLA, which depends on the devices.

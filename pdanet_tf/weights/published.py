@@ -6,7 +6,6 @@ without executing anything, and mapped strictly by name.
 """
 
 import hashlib
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import keras
 
 from pdanet_tf.backbones.parts import find_backbone
 from pdanet_tf.backbones.registry import PRETRAINED
-from pdanet_tf.base.download import download
+from pdanet_tf.base.download import download, keras_home
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.sources.ade20k import ADE20K_CLASSES
 from pdanet_tf.weights.fitting import LoadedWeights, all_loaded, load_stored
@@ -125,7 +124,7 @@ def fetch(file: PublishedFile) -> Path:
         ValueError: If the downloaded file has another hash than the published one; it is not kept.
     """
     *_, folder, name = urlsplit(file.url).path.split("/")
-    path = _keras_home() / "pdanet_tf" / folder / name
+    path = keras_home() / "pdanet_tf" / folder / name
     known_hash = None if file.sha256 is None else f"sha256:{file.sha256}"
     advice = f"Check the network, or download the file by hand to {path}, and try again"
     download(file.url, path, known_hash, advice)
@@ -138,14 +137,6 @@ def fetch(file: PublishedFile) -> Path:
             stacklevel=2,
         )
     return path
-
-
-def _keras_home() -> Path:
-    """Returns the folder in which Keras keeps its files, as Keras chooses it."""
-    if "KERAS_HOME" in os.environ:
-        return Path(os.environ["KERAS_HOME"]).expanduser()
-    home = Path.home()
-    return (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
 
 
 def load_published(model: keras.Model, checkpoint: str, strict: bool = True) -> LoadedWeights:

@@ -116,7 +116,7 @@ def test_the_description_and_the_summary_say_what_was_loaded_and_is_trained(
     monkeypatch.chdir(tmp_path)
     summary = train(config(weights=five.name, freeze="stem", epochs=1), verbose=2).summary
     lines = capsys.readouterr().out.splitlines()
-    assert lines[5:7] == [
+    assert lines[6:8] == [
         "Weights: loaded from five.keras (tiny_small, 5 classes), except classifier, which keeps "
         "its initial values (2 classes)",
         "Frozen: stem; 2,090 of 2,270 parameters are trained",

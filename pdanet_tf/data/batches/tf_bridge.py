@@ -117,6 +117,14 @@ class ErrorRecordingDataset(SegmentationDataset):
         """Returns the same as `read`, but the image with the methods of a Pillow image."""
         return self._dataset.read_pil(index)
 
+    def read_label_map(self, index: int) -> np.ndarray:
+        """Returns the label map alone."""
+        return self._dataset.read_label_map(index)
+
+    def hash_annotation(self, index: int) -> bytes | None:
+        """Returns a hash of an annotation; see `SegmentationDataset.hash_annotation`."""
+        return self._dataset.hash_annotation(index)
+
     def recording_errors(self, function: Callable[..., _Result]) -> Callable[..., _Result]:
         """Returns a function that does the same, and records its first `DataError`."""
 

@@ -1,5 +1,6 @@
 """Data sets in folders: `images/SPLIT` and `annotations/SPLIT`, paired by file name."""
 
+import hashlib
 import os
 import unicodedata
 from collections import Counter
@@ -194,6 +195,19 @@ class FolderDataset(SegmentationDataset):
 
     def _is_sideways(self, path: Path) -> bool:
         return self._channel_files is None and is_sideways(path)
+
+    def read_label_map(self, index: int) -> np.ndarray:
+        """Returns the label map alone; the image is not opened."""
+        return self.read_label(self._files[index][1])
+
+    def hash_annotation(self, index: int) -> bytes | None:
+        """Returns a hash of the annotation's file, the classes and the ignored values."""
+        mapping = f"{self._class_values} {self._ignored} {self.void_label} "
+        try:
+            content = self._files[index][1].read_bytes()
+        except OSError:  # reading the label map raises an error that says more
+            return None
+        return hashlib.sha256(mapping.encode() + content).digest()
 
     def read_label(self, path: PathLike) -> np.ndarray:
         """Reads an annotation, or a stored prediction in the values of the annotations.

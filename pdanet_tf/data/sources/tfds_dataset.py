@@ -1,5 +1,6 @@
 """Reads a data set that a TensorFlow Datasets builder has prepared, with random access."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +114,16 @@ class PreparedDataset(SegmentationDataset):
         if size != label.shape:
             raise DataError(size_problem(f"{name}.jpg", size, label.shape))
         return image, label
+
+    def read_label_map(self, index: int) -> np.ndarray:
+        """Returns the label map alone; the image is not decoded."""
+        name = f"{self.folder}: {self.name(index)}.png"
+        return self.read_label(EncodedFile(name, self._record(index)["label"]))
+
+    def hash_annotation(self, index: int) -> bytes | None:
+        """Returns a hash of the encoded annotation, the classes and the offset."""
+        mapping = f"{self.num_classes} {self.label_offset} {self.void_label} "
+        return hashlib.sha256(mapping.encode() + self._record(index)["label"]).digest()
 
     def read_label(self, path: FileLike) -> np.ndarray:
         """Reads an annotation, or a stored prediction in the values of the annotations.
