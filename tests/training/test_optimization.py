@@ -216,9 +216,9 @@ def test_validation_sees_the_averages(monkeypatch):
         seen.extend(weight.numpy().copy() for weight in model.weights)
         return SimpleNamespace(scores=SimpleNamespace(mean_iou=0.5, pixel_accuracy=0.5))
 
-    monkeypatch.setattr("pdanet_tf.training.callbacks.Predictor", lambda *_: None)
+    monkeypatch.setattr("pdanet_tf.training.callbacks.Predictor", lambda *_, **__: None)
     monkeypatch.setattr("pdanet_tf.training.callbacks.evaluate_predictor", look)
-    validation = Validation(None, None)
+    validation = Validation(SimpleNamespace(pixel_format=None), None)
     validation.set_model(model)
     validation.on_epoch_end(0)
     for one, other in zip(expected, seen, strict=True):
@@ -265,6 +265,17 @@ def test_a_run_stops_without_progress_also_when_resumed(data, tmp_path, capsys, 
     )
     assert len(told.out.splitlines()) == 6  # the description of the run
     assert Progress.read(run / "last.keras").epochs == len(history(run)) == 4
+
+
+def test_a_resumed_run_keeps_a_rate_that_a_callback_has_set(data, tmp_path):
+    run = tmp_path / "run"
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    config = make_config(data, run, schedule="constant", learning_rate=0.8)
+    with pytest.raises(KilledError):
+        train(config, 0, [halve, KillBefore(1)])
+    resume(run, verbose=0)
+    rates = [float(row["learning_rate"]) for row in history(run)]
+    np.testing.assert_allclose(rates, [0.4, 0.4, 0.4])
 
 
 def test_a_run_that_improves_in_time_goes_on():
