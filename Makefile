@@ -45,8 +45,8 @@ format: .venv/dev
 	$(PIP) albumentations==2.0.8
 	# The reference's own package; its models need nothing but torch, its scripts OpenCV and more.
 	$(PIP) --no-deps mit-semseg==1.0.0
-	# Its losses are what ours are compared with.
-	$(PIP) segmentation-models-pytorch==0.6.0
+	# Ours are compared with its losses, which need nothing but torch.
+	$(PIP) --no-deps segmentation-models-pytorch==0.6.0
 	touch $@
 
 clean:

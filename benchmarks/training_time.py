@@ -35,9 +35,9 @@ WARM_UP = 3  # steps of a run that are not counted, after the first
 STEPS = 12  # steps that are counted
 # Functions and methods whose calls are timed, and what they do.
 TIMED = {
-    "pdanet_tf.training.run._Run.__init__": "opening the data",
-    "pdanet_tf.training.run._Run.check": "checks of options and data",
-    "pdanet_tf.training.run.compiled_model": "building the model",
+    "pdanet_tf.training.session.Session.__init__": "opening the data",
+    "pdanet_tf.training.session.Session.check": "checks of options and data",
+    "pdanet_tf.training.session.compiled_model": "building the model",
     "pdanet_tf.training.checkpoints.Checkpoints.on_train_begin": "first checkpoint",
     "pdanet_tf.training.callbacks.StopOnNonFinite.on_epoch_end": "checks of the weights",
     "pdanet_tf.training.callbacks.Validation.on_epoch_end": "validation",
@@ -81,7 +81,7 @@ def run_command(case: Case, folder: str) -> dict[str, Any]:
     import_keras_quietly()
     import keras
 
-    import pdanet_tf.training.run
+    import pdanet_tf.training.session
     from pdanet_tf import cli
 
     events, parts, steps = {"imports": time.time()}, dict.fromkeys(TIMED.values(), 0.0), []
@@ -100,7 +100,7 @@ def run_command(case: Case, folder: str) -> dict[str, Any]:
 
         return call
 
-    run_class = pdanet_tf.training.run._Run
+    run_class = pdanet_tf.training.session.Session
     callbacks = run_class._callbacks
     arguments = [
         *("train", "--output-dir", f"{folder}/run", "--epochs", "1", "--dataset", case.dataset),

@@ -58,7 +58,6 @@ EXTRAS = {
     "keras_cv": "needs the extra 'keras-cv'",
     "onnxruntime": "needs the extra 'onnx'",
     "albumentations": "needs albumentations==2.0.8",
-    "segmentation_models_pytorch": "needs segmentation-models-pytorch",
 }
 
 

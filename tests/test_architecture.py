@@ -42,7 +42,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.optimizers.groups",  # likewise
     "pdanet_tf.optimizers.sgd",  # likewise
     "pdanet_tf.training.batches",
-    "pdanet_tf.training.run",
+    "pdanet_tf.training.session",
 }
 MODULES = {
     ".".join(("pdanet_tf", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(

@@ -1,12 +1,7 @@
 """Runs training, from a configuration to checkpoints and a summary."""
 
 import dataclasses
-import errno
-import functools
-import importlib.util
-import json
 import os
-import platform
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -16,58 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-import PIL
-import tensorflow as tf
-from rich.console import Console
 
-from pdanet_tf.data import SegmentationDataset, load_dataset
+from pdanet_tf.data import SegmentationDataset
 from pdanet_tf.data.batches.augment_function import Augment
-from pdanet_tf.data.batches.tf_bridge import ErrorRecordingDataset
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.scoring import evaluate
-from pdanet_tf.files import write_atomically
-from pdanet_tf.inference.protocol import Protocol
-from pdanet_tf.inference.settings import InferenceSettings
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.ops.precision import full_precision_floatx
-from pdanet_tf.training.announce import Report, describe_resuming, describe_run
-from pdanet_tf.training.batches import check_batches, make_batches, try_augment
 from pdanet_tf.training.callbacks import (
-    KeepFreedMemory,
-    StopOnNonFinite,
     TrainingInterrupted,
-    Validation,
 )
-from pdanet_tf.training.channels import check_same_format, with_statistics
-from pdanet_tf.training.checkpoints import Checkpoints, Progress, load_checkpoint
+from pdanet_tf.training.checkpoints import Progress
 from pdanet_tf.training.config import TrainConfig
-from pdanet_tf.training.curves import LogState, curves_at_end
-from pdanet_tf.training.early_stopping import EarlyStopping, describe_stall
-from pdanet_tf.training.fine_tuning import describe_fine_tuning
 from pdanet_tf.training.inputs import Inputs
 from pdanet_tf.training.lock import locked, refuse_workers
-from pdanet_tf.training.model import (
-    backbone_options,
-    check_batch_norm,
-    compiled_model,
-    head_options,
-    inference_model,
-    seed_dropout,
-)
-from pdanet_tf.training.optimization import check_steps, learning_rate_schedule
 from pdanet_tf.training.run_folder import (
     RunFolder,
-    check_same_run,
-    describe_config,
-    describe_data,
-    make_origin,
 )
-from pdanet_tf.version import __version__
-from pdanet_tf.weights.fitting import LoadedWeights
-
-_LIBRARIES = (tf, keras, np, PIL)
+from pdanet_tf.training.session import Session
 
 
 @dataclass(frozen=True)
@@ -272,258 +234,9 @@ def _describe_interrupt(folder: RunFolder, inputs: Inputs) -> str:
 @full_precision_floatx()
 def _train(config: TrainConfig, verbose: int | str, inputs: Inputs) -> TrainResult:
     started = time.monotonic()
-    run = _Run(config, inputs)
+    run = Session(config, inputs)
     run.check()
     run.fit(verbose, inputs.callbacks)
     evaluation = evaluate(run.folder.best, run.validation, run.protocol, progress=bool(verbose))
     summary = run.summarise(evaluation, time.monotonic() - started)
     return TrainResult(run.folder.best, evaluation, summary)
-
-
-class _Run:
-    """The state of one call of `train`."""
-
-    def __init__(self, config: TrainConfig, inputs: Inputs) -> None:
-        self.config = config = config.resolved()
-        self.inputs = inputs
-        self.train = ErrorRecordingDataset(self._open("train"))
-        self.validation = self._open("validation")
-        self.protocol = Protocol(
-            (config.short_edge,) if config.short_edge else None, config.max_size
-        )
-        self.folder = RunFolder(config.output_dir)
-        self.steps = config.steps_per_epoch or max(1, len(self.train) // config.batch_size)
-        # A resumed run keeps the number of steps.
-        self.config = dataclasses.replace(config, steps_per_epoch=self.steps)
-        self.data = describe_data(self.train, self.validation)
-        self.progress = Progress({**make_origin(self.config, self.data), **inputs.describe()})
-        self.loaded: LoadedWeights | None = None
-        self.strategy, self.devices = _choose_strategy()
-
-    def _open(self, split: str) -> SegmentationDataset:
-        config = self.config
-        if (own := self.inputs.dataset(config, split)) is not None:
-            return own
-        return load_dataset(
-            config.dataset,
-            split,
-            config.data_dir,
-            num_classes=config.num_classes,
-            class_names=config.class_names,
-            class_colors=config.class_colors,
-            label_offset=config.label_offset,
-            ignore_label=config.ignore_label,
-            channels=config.channels,
-        )
-
-    def check(self) -> None:
-        """Checks the folder, the devices, the options and the data, and reads the progress."""
-        if self.is_resumed:
-            self.progress = Progress.read(self.folder.last)
-            check_same_run(self.folder, self.progress.origin, self.config, self.data)
-            self.inputs.check_origin(self.progress.origin, self.folder)
-        elif self.folder.last.exists():
-            raise FileExistsError(
-                f"{self.folder.path} already holds a run. Choose another output_dir, or "
-                "resume=True to continue it."
-            )
-        elif self.folder.best.exists():
-            raise FileExistsError(
-                f"{self.folder.best} exists without {self.folder.last.name}: the run cannot be "
-                "resumed, and training would overwrite the model. Choose another output_dir."
-            )
-        replicas = self.strategy.num_replicas_in_sync
-        if self.config.batch_size % replicas:
-            raise ValueError(
-                f"batch_size must be a multiple of the number of devices, {replicas}. "
-                f"Received: batch_size={self.config.batch_size}"
-            )
-        backbone_options(self.config)  # raises if the model has no such options
-        head_options(self.config)  # likewise
-        check_steps(self.config, self.steps)
-        check_batches(self.config, self.train)
-        self.train.check()
-        self.validation.check()
-        check_same_format(self.train, self.validation)
-        if not self.is_resumed:
-            self.config = with_statistics(self.config, self.train)
-            origin = {**self.progress.origin, **make_origin(self.config, self.data)}
-            self.progress = dataclasses.replace(self.progress, origin=origin)
-        if self.inputs.augment is not None:
-            try_augment(self.config, self.train, self.inputs.augment)
-
-    @property
-    def is_resumed(self) -> bool:
-        """Whether there is a checkpoint to continue from."""
-        return self.config.resume and self.folder.last.exists()
-
-    @property
-    def has_stopped(self) -> bool:
-        """Whether a run that is resumed had stopped early, so that nothing is left to train."""
-        is_whole = self.progress.epochs == self.config.epochs
-        return not is_whole and self.progress.has_stalled(self.config.patience)
-
-    def fit(self, verbose: int | str, callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
-        """Builds or loads the model and trains it.
-
-        An error before the training starts leaves no files.
-        """
-        config, progress = self.config, self.progress
-        keras.utils.set_random_seed(config.seed)
-        with self.strategy.scope():
-            model = (
-                self._loaded_model(verbose)
-                if self.is_resumed
-                else compiled_model(config, self.train, self.steps, self._keep_weights)
-            )
-            model.jit_compile = self._uses_xla()
-        check_batch_norm(model, config, self.strategy.num_replicas_in_sync)
-        # All random choices are functions of the seed and the step, also in a resumed run.
-        step = progress.epochs * self.steps
-        batches = make_batches(config, self.train, model, step, self.inputs.augment)
-        seed_dropout(model, config.seed, step)
-        self.folder.remove_leftovers()
-        settings = InferenceSettings(self.train.classes, self.protocol, self.train.pixel_format)
-        settings.save(self.folder.path)
-        self.folder.save_config(config)
-        report = self._report(model, verbose)
-        with (
-            curves_at_end(self.folder, bool(verbose)),
-            self._full_disks_as_os_errors(),
-            self.train.original_errors(),
-            report,
-        ):
-            model.fit(
-                batches,
-                initial_epoch=progress.epochs,
-                epochs=progress.epochs if self.has_stopped else config.epochs,
-                steps_per_epoch=self.steps,
-                callbacks=[
-                    *self._callbacks(bool(verbose)),
-                    *([report] if verbose else []),
-                    *callbacks,
-                ],
-                shuffle=False,  # the batches are already shuffled
-                verbose=0,  # Keras' bar writes control characters even into files
-            )
-
-    def _keep_weights(self, loaded: LoadedWeights) -> None:
-        """Keeps what was loaded for the description, and in the checkpoints for the summary."""
-        self.loaded = loaded
-        origin = {**self.progress.origin, "weights": loaded.describe()}
-        self.progress = dataclasses.replace(self.progress, origin=origin)
-
-    @contextmanager
-    def _full_disks_as_os_errors(self) -> Iterator[None]:
-        """Converts TensorFlow's error to an OSError if TensorBoard's logs fill the disk."""
-        try:
-            yield
-        except tf.errors.ResourceExhaustedError as error:
-            if os.strerror(errno.ENOSPC) not in str(error):
-                raise  # out of memory
-            raise OSError(
-                errno.ENOSPC,
-                f"{os.strerror(errno.ENOSPC)}: TensorBoard's logs in {self.folder.path / 'logs'} "
-                f"could not be written. The last good checkpoint is {self.folder.last}.",
-            ) from error
-
-    def _report(self, model: keras.Model, verbose: int | str) -> Report:
-        """Prints the description of the run, and returns the callback that reports its progress."""
-        if verbose:
-            lines = describe_run(
-                self.config,
-                {"train": self.train, "validation": self.validation},
-                model,
-                self.devices,
-                self.progress.epochs,
-                _has_tensorboard(),
-            )
-            lines += describe_fine_tuning(model, self.config, self.loaded)
-            print("\n".join(lines), flush=True)
-        return Report(self.config.epochs, self.steps, with_bar=verbose != 2)
-
-    def _loaded_model(self, verbose: int | str) -> keras.Model:
-        """Loads the last state, and sets the schedule for the present number of epochs."""
-        config, epochs = self.config, self.progress.epochs
-        model = load_checkpoint(self.folder, self.progress, self.steps, config)
-        former = float(model.optimizer.learning_rate)
-        schedule = learning_rate_schedule(config, self.steps)
-        if not isinstance(schedule, float):  # a number may have been changed by a callback
-            model.optimizer.learning_rate = schedule
-        if verbose:
-            rate = float(model.optimizer.learning_rate)
-            text = describe_resuming(self.folder, epochs, config.epochs, former, rate)
-            if self.has_stopped:
-                text += f" The run has stopped early: {describe_stall(self.progress)}"
-            Console(stderr=True).print(text, soft_wrap=True, markup=False, highlight=False)
-        return model
-
-    def _uses_xla(self) -> bool:
-        """Returns whether XLA compiles the step.
-
-        It does so on a single GPU with the crop recipe, whose batches have one shape. XLA does not
-        work with several replicas. On CPUs its convolutions are slow. It would compile the step
-        again for every shape of the paper's batches.
-        """
-        on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        is_one_size = self.config.recipe == "crop"
-        return on_gpu and self.strategy.num_replicas_in_sync == 1 and is_one_size
-
-    def _callbacks(self, shows_progress: bool) -> list[keras.callbacks.Callback]:
-        for_inference = functools.partial(inference_model, self.config, self.train.num_classes)
-        checkpoints = Checkpoints(self.folder, for_inference, self.progress)
-        callbacks: list[keras.callbacks.Callback] = [
-            StopOnNonFinite(self.folder.last),
-            LogState(),
-            Validation(self.validation, self.protocol, shows_progress),
-            checkpoints,
-            EarlyStopping(checkpoints, self.config.patience, verbose=shows_progress),
-        ]
-        if _has_tensorboard():
-            logs = self.folder.path / "logs"
-            callbacks.append(keras.callbacks.TensorBoard(logs, write_graph=False))
-        if not tf.config.list_logical_devices("GPU"):
-            callbacks.append(KeepFreedMemory())
-        return callbacks
-
-    def summarise(self, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
-        """Writes `summary.json`, and returns its content."""
-        weights = self.progress.origin.get("weights")
-        summary = {
-            "config": describe_config(self.config),
-            **self.inputs.describe(),
-            "seed": self.config.seed,
-            "seconds": round(seconds, 1),
-            "versions": {
-                "python": platform.python_version(),
-                "pdanet_tf": __version__,
-                **{library.__name__: library.__version__ for library in _LIBRARIES},
-            },
-            "machine": platform.platform(),
-            "devices": self.devices,
-            "classes": list(self.train.classes.names),
-            **({"weights": weights} if weights is not None else {}),
-            "validation": evaluation.to_dict(),
-        }
-        write_atomically(self.folder.summary, json.dumps(summary, indent=2) + "\n")
-        return summary
-
-
-def _choose_strategy() -> tuple[tf.distribute.Strategy, list[str]]:
-    """Returns the strategy for the devices of this machine, and the names of the devices.
-
-    A single device needs no strategy other than TensorFlow's default: under another one the first
-    step comes later.
-    """
-    gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
-    if tf.distribute.has_strategy():  # the caller has entered its scope
-        strategy = tf.distribute.get_strategy()
-    elif len(gpus) > 1:
-        strategy = tf.distribute.MirroredStrategy(gpus)
-    else:
-        return tf.distribute.get_strategy(), gpus or ["/device:CPU:0"]
-    return strategy, list(strategy.extended.worker_devices)
-
-
-def _has_tensorboard() -> bool:
-    return importlib.util.find_spec("tensorboard") is not None

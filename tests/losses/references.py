@@ -6,8 +6,11 @@ It requires torch and segmentation_models.pytorch. The values are computed in fl
 of smp's Lovasz loss in float32. `CASES` holds for each value our loss that must equal it.
 """
 
+import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -63,7 +66,7 @@ def references(smp: Any = None) -> Iterator[tuple[str, Callable[[Any, Any], Any]
     The functions take logits `(2, NUM_CLASSES, height, width)` and labels `(2, height, width)`.
 
     Args:
-        smp: The package `segmentation_models_pytorch`; None leaves its cases out.
+        smp: Its module of losses, see `smp_losses`; None leaves its cases out.
     """
     from functools import partial
 
@@ -88,7 +91,7 @@ def references(smp: Any = None) -> Iterator[tuple[str, Callable[[Any, Any], Any]
     )
     if smp is None:
         return
-    losses = smp.losses
+    losses = smp
     common: dict[str, Any] = {"mode": "multiclass", "ignore_index": VOID}
     focal = losses._functional.softmax_focal_loss_with_logits
 
@@ -152,12 +155,29 @@ def evaluate(function: Callable[[Any, Any], Any], size: str) -> tuple[float, np.
     return value.item(), given.grad.numpy().transpose(0, 2, 3, 1)
 
 
+def smp_losses() -> ModuleType:
+    """Imports the losses of segmentation_models.pytorch.
+
+    They need nothing but torch. The package itself imports torchvision, whose wheels do not work
+    with every build of torch.
+    """
+    package = find_spec("segmentation_models_pytorch")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("segmentation_models_pytorch is not installed")
+    file = Path(package.origin).parent / "losses" / "__init__.py"
+    spec = spec_from_file_location(
+        "smp_losses", file, submodule_search_locations=[str(file.parent)]
+    )
+    module = module_from_spec(spec)
+    sys.modules["smp_losses"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 def main() -> None:
     """Writes the file."""
-    import segmentation_models_pytorch as smp
-
     stored: dict[str, Any] = {}
-    for name, function in references(smp):
+    for name, function in references(smp_losses()):
         for size in SIZES:
             value, gradient = evaluate(function, size)
             stored[f"{size}: {name}"] = np.array(value)

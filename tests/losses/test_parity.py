@@ -1,11 +1,21 @@
 """Values and gradients equal those of torch and of segmentation_models.pytorch."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from pdanet_tf import losses
-from tests.losses.references import CASES, GOLDEN, SIZES, evaluate, inputs, references
+from tests.losses.references import (
+    CASES,
+    GOLDEN,
+    SIZES,
+    evaluate,
+    inputs,
+    references,
+    smp_losses,
+)
 
 STORED = np.load(GOLDEN)
 
@@ -43,8 +53,11 @@ def test_live_values_of_torch(torch):
     check_live(None)
 
 
-def test_live_values_of_smp(segmentation_models_pytorch):
-    check_live(segmentation_models_pytorch)
+@pytest.mark.extra
+def test_live_values_of_smp(torch):
+    if find_spec("segmentation_models_pytorch") is None:
+        pytest.skip("needs segmentation-models-pytorch")
+    check_live(smp_losses())
 
 
 def check_live(smp):

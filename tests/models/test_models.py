@@ -610,9 +610,9 @@ def test_any_model_that_names_its_stages_is_a_backbone():
         build("fcn_resnet18", backbone=own, output_stride=16)
 
 
-def backbone(strides, channels=3):
+def backbone(strides):
     """Builds a backbone with a stage at each stride; 0 stands for the average of the image."""
-    images = keras.Input((None, None, channels))
+    images = keras.Input((None, None, 3))
     stages = {
         name: keras.layers.AveragePooling2D(stride, padding="same")(images)
         if stride
@@ -674,7 +674,9 @@ def test_strides_of_convolutions_without_padding(shape):
 
 @pytest.mark.parametrize("channels", [1, 4])
 def test_a_backbone_of_other_than_three_channels(channels):
-    own = backbone({"C5": 32}, channels)
+    images = keras.Input((None, None, channels))
+    stages = {"C5": keras.layers.Conv2D(8, 3, strides=32, padding="same")(images)}
+    own = keras.Model(images, stages, name="own")
     with pytest.raises(ValueError, match=rf"'own' takes images of {channels} channels.*with 3"):
         blank("fcn_resnet18", backbone=own)
     shape = (None, None, channels)

@@ -10,7 +10,8 @@ import pdanet_tf
 from pdanet_tf import cli
 from pdanet_tf.recipes import RECIPES, Recipe, find
 from pdanet_tf.training import TrainConfig
-from pdanet_tf.training.run import _Run
+from pdanet_tf.training.inputs import Inputs
+from pdanet_tf.training.session import Session
 from tests.support.folders import write_folder
 
 # What the sources state, in the words of this package.
@@ -152,7 +153,7 @@ def test_a_recipe_passes_all_checks_before_training(name, data, tmp_path):
     config = recipe.configure(
         data_dir=data / recipe.config.dataset, output_dir=tmp_path / "run", **options
     )
-    _Run(config).check()
+    Session(config, Inputs()).check()
     assert not (tmp_path / "run").exists()
 
 

@@ -86,7 +86,7 @@ def scores(monkeypatch):
                 super().on_epoch_end(epoch, logs)
                 logs[MONITOR] = values[epoch]
 
-        monkeypatch.setattr("pdanet_tf.training.run.Validation", FixedScores)
+        monkeypatch.setattr("pdanet_tf.training.session.Validation", FixedScores)
 
     return fix
 
