@@ -1,5 +1,7 @@
 """Checks what code of the user's own returns: `read` of a data set, or an augmentation."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -83,13 +85,27 @@ class CheckedDataset(SegmentationDataset):
             DataError: If the data set raises an error, or returns anything else.
         """
         source = f"{self.name(index)}: read({index}) of {self._argument}"
-        try:
+        with _as_data_errors(source):
             found = self._dataset.read(index)
-        except DataError:
-            raise
-        except Exception as error:
-            raise DataError(f"{source} raised {type(error).__name__}: {error}") from error
         return check_pair(found, source, self)
+
+    def read_label_map(self, index: int) -> np.ndarray:
+        """Returns the label map alone; see `SegmentationDataset.read_label_map`.
+
+        Raises:
+            DataError: As `read`.
+        """
+        if type(self._dataset).read_label_map is SegmentationDataset.read_label_map:
+            return self.read(index)[1]
+        source = f"{self.name(index)}: read_label_map({index}) of {self._argument}"
+        with _as_data_errors(source):
+            label = self._dataset.read_label_map(index)
+        _check_label_map(label, source, self)
+        return label
+
+    def hash_annotation(self, index: int) -> bytes | None:
+        """Returns a hash of an annotation; see `SegmentationDataset.hash_annotation`."""
+        return self._dataset.hash_annotation(index)
 
     def check(self) -> None:
         """Calls `check` of the data set, and checks its first image and label map.
@@ -99,6 +115,17 @@ class CheckedDataset(SegmentationDataset):
         """
         self._dataset.check()
         self.read(0)
+
+
+@contextmanager
+def _as_data_errors(source: str) -> Iterator[None]:
+    """Converts every error of the block to a `DataError` that names its source."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{source} raised {type(error).__name__}: {error}") from error
 
 
 def check_pair(
@@ -126,12 +153,22 @@ def check_pair(
     images = dataset.pixel_format
     shape = ("height", "width", images.channels)
     _check_array(image, f"{source} must return an image", shape, images.dtype or "float32")
-    _check_array(label, f"{source} must return a label map", ("height", "width"), "int32")
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise DataError(
+            f"{source} must return finite values. Received an image with NaN or infinity"
+        )
+    _check_label_map(label, source, dataset)
     if image.shape[:2] != label.shape:
         raise DataError(
             f"{source} must return an image and a label map of one (height, width). Received: "
             f"{image.shape[:2]} and {label.shape}"
         )
+    return image, label
+
+
+def _check_label_map(label: Any, source: str, dataset: SegmentationDataset) -> None:
+    """Raises if something is not a label map of a data set."""
+    _check_array(label, f"{source} must return a label map", ("height", "width"), "int32")
     highest = dataset.num_classes - 1
     if label.min() < 0 or label.max() > highest:  # quick, and enough if all pixels are labelled
         wrong = label[((label < 0) | (label > highest)) & (label != dataset.void_label)]
@@ -142,7 +179,6 @@ def check_pair(
                 f"{source} must return labels from 0 to {highest}, or {dataset.void_label} for "
                 f"unlabelled pixels. Received: {', '.join(map(str, values[:_VALUES_SHOWN]))}{more}"
             )
-    return image, label
 
 
 def _check_array(array: Any, start: str, shape: tuple[str | int, ...], dtype: str) -> None:

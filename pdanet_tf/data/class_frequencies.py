@@ -118,8 +118,9 @@ def compute_class_weights(
 
 def _count(dataset: SegmentationDataset, index: int) -> np.ndarray:
     """Returns the number of pixels of each class in one annotation, `(num_classes,)`."""
-    labels = dataset.read_label_map(index).ravel()
-    return np.bincount(labels, minlength=dataset.num_classes)[: dataset.num_classes]
+    labels = dataset.read_label_map(index)
+    classes = labels[(labels >= 0) & (labels < dataset.num_classes)]
+    return np.bincount(classes, minlength=dataset.num_classes)
 
 
 def _hash_annotations(dataset: SegmentationDataset) -> str | None:

@@ -41,10 +41,7 @@ def negative_log_likelihood(
         The value of each pixel, `(batch, height, width)`; and the weighted sum over all classes,
         of the same shape, or None.
     """
-    if is_upsampled(logits, classes, grid):
-        values = _apply(_LIKELIHOOD, logits, classes, grid, class_weights)
-    else:
-        values = _likelihood(full_precision(logits), classes, class_weights)
+    values = _compute(_LIKELIHOOD, logits, classes, grid, class_weights)
     return values[..., 0], None if class_weights is None else values[..., 1]
 
 
@@ -63,10 +60,7 @@ def probability_sums(
         The sum of the probabilities of each class over all pixels, and over the pixels of that
         class, both `(batch, num_classes)`.
     """
-    if is_upsampled(logits, classes, grid):
-        sums = _apply(_OVERLAP, logits, classes, grid, None)
-    else:
-        sums = _overlap(full_precision(logits), classes, None)
+    sums = _compute(_OVERLAP, logits, classes, grid, None)
     return sums[:, 0], sums[:, 1]
 
 
@@ -81,9 +75,17 @@ def most_likely_classes(logits: Tensor, size: tuple[int | Tensor, int | Tensor])
         `(batch, *size)`, int32.
     """
     logits = full_precision(logits)
-    known = all(isinstance(side, int) for side in size)
-    if (known and tuple(logits.shape[1:3]) == tuple(size)) or not _is_split():
+
+    def at_once() -> Tensor:
+        return ops.cast(ops.argmax(logits, axis=-1), "int32")
+
+    if not _is_split():
         return ops.cast(ops.argmax(bilinear_resize(logits, size), axis=-1), "int32")
+    return _if_same_size(logits, size, at_once, lambda: _most_likely(logits, size))
+
+
+def _most_likely(logits: Tensor, size: tuple[int | Tensor, int | Tensor]) -> Tensor:
+    """Returns the class of the highest logit of each pixel, image by image."""
     resize = _Resize(logits, size, None)
 
     def step(_: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,10 +95,25 @@ def most_likely_classes(logits: Tensor, size: tuple[int | Tensor, int | Tensor])
     return ops.scan(step, ops.zeros(size, "int32"), ops.arange(ops.shape(logits)[0]))[1]
 
 
-def is_upsampled(logits: Tensor, classes: Tensor, grid: CellGrid | None) -> bool:
-    """Returns False if it is known that logits have the size of the image and its grid."""
-    known = tuple(logits.shape[1:3]) == tuple(classes.shape[1:3]) and None not in logits.shape[1:3]
-    return not (known and grid in (None, CellGrid()))
+def _if_same_size(
+    logits: Tensor,
+    size: tuple[int | Tensor, int | Tensor],
+    same: Callable[[], Tensor],
+    other: Callable[[], Tensor],
+) -> Tensor:
+    """Returns `same()` if the logits have a size already, otherwise `other()`.
+
+    Sizes that are known only at run time are compared then: batches of whole images differ in size,
+    and their labels have the size of the logits.
+    """
+    sides = [*zip(ops.shape(logits)[1:3], size, strict=True)]
+    if any(isinstance(one, int) and isinstance(each, int) and one != each for one, each in sides):
+        return other()
+    if all(isinstance(side, int) for pair in sides for side in pair):
+        return same()
+    (rows, height), (columns, width) = sides
+    is_same = ops.logical_and(ops.equal(rows, height), ops.equal(columns, width))
+    return ops.cond(is_same, same, other)
 
 
 def _is_split() -> bool:
@@ -118,6 +135,26 @@ class _Statistic(NamedTuple):
     value: Callable[..., Tensor]
     gradient: Callable[..., Tensor]
     shape: Callable[..., tuple[Any, ...]]
+
+
+def _compute(
+    statistic: _Statistic,
+    logits: Tensor,
+    classes: Tensor,
+    grid: CellGrid | None,
+    class_weights: tuple[float, ...] | None,
+) -> Tensor:
+    """Returns a statistic of logits, which are upsampled if they do not have the labels' size."""
+
+    def upsampled() -> Tensor:
+        return _apply(statistic, logits, classes, grid, class_weights)
+
+    def at_once() -> Tensor:
+        return statistic.value(full_precision(logits), classes, class_weights)
+
+    if grid not in (None, CellGrid()):
+        return upsampled()
+    return _if_same_size(logits, tuple(ops.shape(classes)[1:3]), at_once, upsampled)
 
 
 def _apply(

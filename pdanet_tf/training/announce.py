@@ -1,4 +1,4 @@
-"""Output of a training run: six lines before the first step, then its progress."""
+"""Output of a training run: seven lines before the first step, then its progress."""
 
 import os
 import time
@@ -35,7 +35,7 @@ def describe_run(
     first_epoch: int,
     has_tensorboard: bool,
 ) -> list[str]:
-    """Describes a run before it starts: data, model, devices, steps, optimizer, and results.
+    """Describes a run before it starts: data, model, devices, steps, loss, optimizer, and results.
 
     Args:
         config: The run, with the recipe's defaults filled in.
@@ -46,7 +46,7 @@ def describe_run(
         has_tensorboard: Whether logs for TensorBoard are written.
 
     Returns:
-        Six lines, and a seventh if `config.precision` is slow on this processor.
+        Seven lines, and an eighth if `config.precision` is slow on this processor.
     """
     classes = next(iter(splits.values())).num_classes
     images = next(iter(splits.values())).pixel_format
@@ -70,6 +70,7 @@ def describe_run(
         f"Devices: {places}; precision {config.precision}",
         f"Steps: {config.steps_per_epoch} per epoch, {epochs}, "
         f"{quantity(config.batch_size, 'image')} each{crops}",
+        f"Loss: {_describe_loss(config)}",
         f"Optimizer: {_describe_optimizer(config)}",
         f"Results: {config.output_dir} (best.keras, last.keras, history.csv; {logs})",
     ]
@@ -77,12 +78,26 @@ def describe_run(
     return [*lines, f"Note: {slow}"] if slow else lines
 
 
+def _describe_loss(config: TrainConfig) -> str:
+    parts = [f"{config.loss} at the size of the {config.loss_size}"]
+    if isinstance(config.class_weights, str):
+        parts.append(f"class weights {config.class_weights}")
+    elif config.class_weights is not None:
+        lowest, highest = min(config.class_weights), max(config.class_weights)
+        parts.append(f"class weights from {lowest:g} to {highest:g}")
+    if config.label_smoothing:
+        parts.append(f"label smoothing {config.label_smoothing:g}")
+    if config.aux_head:
+        parts.append(f"{config.aux_weight:g} times that of the auxiliary head")
+    return "; ".join(parts)
+
+
 def _describe_optimizer(config: TrainConfig) -> str:
     rate = f"learning rate {config.learning_rate:g}, {config.schedule}"
     if config.warmup_steps:
         rate += f" after {quantity(config.warmup_steps, 'step')} of warm-up"
     parts = [config.optimizer, rate]
-    if config.backbone_lr != 1:
+    if config.backbone_lr != 1 and config.freeze != "backbone":
         parts.append(f"backbone at {config.backbone_lr:g} times the rate")
     if config.clip_norm is not None:
         parts.append(f"gradients clipped to norm {config.clip_norm:g}")

@@ -318,6 +318,10 @@ class TrainConfig:
                 "dropout is given twice; leave it out of head_options. Received: "
                 f"dropout={self.dropout}, head_options={shorten(self.head_options)}"
             )
+        if self.freeze == ():
+            raise ValueError("freeze must name at least one part, or be None. Received: freeze=()")
+        if self.strict and self.weights is None:
+            raise ValueError("strict=True requires weights, which it refuses if they do not fit")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ValueError(f"clip_norm must be above 0. Received: clip_norm={self.clip_norm}")
         if self.backbone_lr <= 0:

@@ -51,6 +51,7 @@ class Inputs:
 
     def __post_init__(self) -> None:
         self._check_callbacks()
+        object.__setattr__(self, "callbacks", tuple(self.callbacks))
         if self.augment is not None:
             check_augment(self.augment)
         given = {"train_data": self.train_data, "validation_data": self.validation_data}
@@ -73,6 +74,8 @@ class Inputs:
     def _check_callbacks(self) -> None:
         if isinstance(self.callbacks, keras.callbacks.Callback):
             raise TypeError("callbacks must be a list. Received: one callback")
+        if not isinstance(self.callbacks, Sequence):
+            raise TypeError(f"callbacks must be a list. Received: {_describe(self.callbacks)}")
         for callback in self.callbacks:
             if not isinstance(callback, keras.callbacks.Callback):
                 raise TypeError(
@@ -121,7 +124,19 @@ class Inputs:
                 "train_data and validation_data replace the data set of the configuration. Leave "
                 f"these options out: {', '.join(unused)}"
             )
-        return {"dataset": OWN_DATA}
+        return {"dataset": OWN_DATA, **self._channels(config)}
+
+    def _channels(self, config: TrainConfig) -> dict[str, Any]:
+        """Returns the option for the channels of the user's images, if they are not RGB."""
+        if self.train_data is None:
+            return {}
+        images = self.train_data.pixel_format
+        if config.channels not in (None, images.channels):
+            raise ValueError(
+                f"channels must be that of the images of train_data, {images.channels}. "
+                f"Received: channels={config.channels}"
+            )
+        return {} if images.is_rgb else {"channels": images.channels}
 
     def check_schedule(self, config: TrainConfig) -> None:
         """Checks that no callback sets the learning rate, unless it is constant.
@@ -187,6 +202,7 @@ class Inputs:
         """Returns the call of `resume` that continues a run."""
         options = ["train_data", "validation_data"] if self.has_data else []
         options += ["augment"] if self.augment is not None else []
+        options += ["callbacks"] if self.callbacks else []
         arguments = [repr(str(folder.path)), *(f"{name}=..." for name in options)]
         return f"pdanet_tf.training.resume({', '.join(arguments)})"
 

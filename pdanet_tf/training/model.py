@@ -23,6 +23,7 @@ def compiled_model(
     dataset: SegmentationDataset,
     steps: int,
     on_weights: Callable[[LoadedWeights], object] | None = None,
+    show_progress: bool = False,
 ) -> keras.Model:
     """Builds and compiles the model for training.
 
@@ -31,8 +32,11 @@ def compiled_model(
         dataset: The training split.
         steps: Number of steps per epoch.
         on_weights: Is called with what was loaded, if `config.weights` names initial weights.
+        show_progress: Whether to show a bar on a terminal while the classes are counted.
     """
-    class_weights = resolve_class_weights(config, dataset)  # raises if they do not fit
+    class_weights = resolve_class_weights(
+        config, dataset, show_progress
+    )  # raises if they do not fit
     model = _build(
         config,
         dataset.num_classes,

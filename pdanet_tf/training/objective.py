@@ -13,13 +13,14 @@ from pdanet_tf.training.config import TrainConfig
 
 
 def resolve_class_weights(
-    config: TrainConfig, dataset: SegmentationDataset
+    config: TrainConfig, dataset: SegmentationDataset, show_progress: bool = False
 ) -> tuple[float, ...] | None:
     """Returns the weight of each class in the loss; None without `config.class_weights`.
 
     Args:
         config: The run.
         dataset: The training split, whose annotations are counted if necessary.
+        show_progress: Whether to show a bar on a terminal meanwhile.
 
     Raises:
         ValueError: If there are not as many weights as classes, or all are 0; or if a class does
@@ -28,7 +29,8 @@ def resolve_class_weights(
     """
     weights = config.class_weights
     if isinstance(weights, str):
-        return compute_class_weights(weights, count_classes(dataset), dataset.classes)
+        frequencies = count_classes(dataset, show_progress=show_progress)
+        return compute_class_weights(weights, frequencies, dataset.classes)
     if weights is None:
         return None
     if len(weights) != dataset.num_classes:

@@ -158,7 +158,9 @@ class Session:
             model = (
                 self._loaded_model(verbose)
                 if self.is_resumed
-                else compiled_model(config, self.train, self.steps, self._keep_weights)
+                else compiled_model(
+                    config, self.train, self.steps, self._keep_weights, bool(verbose)
+                )
             )
             model.jit_compile = self._uses_xla()
         check_batch_norm(model, config, self.strategy.num_replicas_in_sync)
@@ -169,7 +171,8 @@ class Session:
         self.folder.remove_leftovers()
         settings = InferenceSettings(self.train.classes, self.protocol, self.train.pixel_format)
         settings.save(self.folder.path)
-        self.folder.save_config(config)
+        if not self.has_stopped:
+            self.folder.save_config(config)
         report = self._report(model, verbose)
         with (
             curves_at_end(self.folder, bool(verbose)),
@@ -213,7 +216,7 @@ class Session:
 
     def _report(self, model: keras.Model, verbose: int | str) -> Report:
         """Prints the description of the run, and returns the callback that reports its progress."""
-        if verbose:
+        if verbose and not self.has_stopped:
             lines = describe_run(
                 self.config,
                 {"train": self.train, "validation": self.validation},
@@ -235,7 +238,7 @@ class Session:
         if not isinstance(schedule, float):  # a number may have been changed by a callback
             model.optimizer.learning_rate = schedule
         if verbose:
-            rate = float(model.optimizer.learning_rate)
+            rate = former if self.has_stopped else float(model.optimizer.learning_rate)
             text = describe_resuming(self.folder, epochs, config.epochs, former, rate)
             if self.has_stopped:
                 text += f" The run has stopped early: {describe_stall(self.progress)}"
@@ -249,9 +252,12 @@ class Session:
         work with several replicas. On CPUs its convolutions are slow. It would compile the step
         again for every shape of the paper's batches.
         """
-        on_gpu = bool(tf.config.list_logical_devices("GPU"))
         is_one_size = self.config.recipe == "crop"
-        return on_gpu and self.strategy.num_replicas_in_sync == 1 and is_one_size
+        return self._on_gpu and self.strategy.num_replicas_in_sync == 1 and is_one_size
+
+    @property
+    def _on_gpu(self) -> bool:
+        return any("GPU" in device for device in self.devices)
 
     def _callbacks(self, shows_progress: bool) -> list[keras.callbacks.Callback]:
         for_inference = functools.partial(inference_model, self.config, self.train.num_classes)
@@ -266,7 +272,7 @@ class Session:
         if _has_tensorboard():
             logs = self.folder.path / "logs"
             callbacks.append(keras.callbacks.TensorBoard(logs, write_graph=False))
-        if not tf.config.list_logical_devices("GPU"):
+        if not self._on_gpu:
             callbacks.append(KeepFreedMemory())
         return callbacks
 

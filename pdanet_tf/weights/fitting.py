@@ -115,7 +115,8 @@ def load_stored(model: keras.Model, stored: StoredWeights, strict: bool) -> Load
             of them, otherwise those of the backbone, or all. Nothing is loaded then.
     """
     _check_normalization(model, stored)
-    reverse = stored.normalization == "caffe"
+    # A .weights.h5 file does not say how pixels are normalised; it must fit the model in this, too.
+    reverse = (stored.normalization or _normalization(model)) == "caffe"
     arrays = adapt_arrays(model, stored.arrays, stored.source, reverse)
     stored = dataclasses.replace(stored, arrays=arrays)
     backbone = find_backbone(model)

@@ -116,12 +116,12 @@ def test_the_description_and_the_summary_say_what_was_loaded_and_is_trained(
     monkeypatch.chdir(tmp_path)
     summary = train(config(weights=five.name, freeze="stem", epochs=1), verbose=2).summary
     lines = capsys.readouterr().out.splitlines()
-    assert lines[6:8] == [
+    assert lines[7:9] == [
         "Weights: loaded from five.keras (tiny_small, 5 classes), except classifier, which keeps "
         "its initial values (2 classes)",
         "Frozen: stem; 2,090 of 2,270 parameters are trained",
     ]
-    assert summary["weights"] == lines[6].removeprefix("Weights: ")
+    assert summary["weights"] == lines[7].removeprefix("Weights: ")
     # The path is absolute, so that the run can be resumed and copied from anywhere.
     assert summary["config"]["weights"] == str(five)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["weights"] == str(five)
@@ -129,7 +129,7 @@ def test_the_description_and_the_summary_say_what_was_loaded_and_is_trained(
     monkeypatch.chdir(tmp_path / "elsewhere")
     resume(tmp_path / "run", epochs=2, weights="../five.keras", verbose=2)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[6] == "Frozen: stem; 2,090 of 2,270 parameters are trained"
+    assert lines[7] == "Frozen: stem; 2,090 of 2,270 parameters are trained"
     with pytest.raises(ValueError, match=r"weights='.*/elsewhere/five\.keras'"):
         resume(tmp_path / "run", epochs=2, weights="five.keras", verbose=0)
 

@@ -1,6 +1,7 @@
 """Data, augmentations and callbacks of one's own in `train` and `resume`."""
 
 import csv
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -10,9 +11,13 @@ import numpy as np
 import pytest
 
 from pdanet_tf import cli, train
+from pdanet_tf.base.pixel_format import PixelFormat
 from pdanet_tf.data import Classes, DataError, SegmentationDataset
+from pdanet_tf.data.checked import CheckedDataset
+from pdanet_tf.data.class_frequencies import count_classes
 from pdanet_tf.training import TrainConfig, TrainingInterrupted, resume
 from pdanet_tf.training.checkpoints import Progress
+from pdanet_tf.training.inputs import Inputs
 from tests.training.test_resume import tiny_model
 
 NAMES = ("dark", "grey", "bright")
@@ -101,7 +106,8 @@ def test_a_run_on_data_of_ones_own_resumes_to_the_same_weights(config, tmp_path)
     broken = config(rotation=20, blur=1, downscale=2)
     with pytest.raises(TrainingInterrupted) as interrupt:
         train(broken, 0, [StopAfterFirst()], **splits(), augment=noisy)
-    call = f"resume('{tmp_path / 'run'}', train_data=..., validation_data=..., augment=...)"
+    given = "train_data=..., validation_data=..., augment=..., callbacks=..."
+    call = f"resume('{tmp_path / 'run'}', {given})"
     assert call in str(interrupt.value)
     assert "pdanet-tf train" not in str(interrupt.value)
     resume(broken.output_dir, 0, **splits(), augment=noisy)
@@ -265,3 +271,58 @@ def test_the_learning_rate_falls_on_a_plateau(config):
     optimizer = keras.saving.load_model(f"{run.output_dir}/last.keras").optimizer
     assert float(optimizer.learning_rate) == pytest.approx(0.005)  # as in the third epoch
     assert rates == pytest.approx([0.01, 0.01, 0.005])
+
+
+class FourChannels(Shades):
+    """The same with four channels of 16 bits; counts how often an image is read."""
+
+    pixel_format = PixelFormat(4, "uint16")
+    images_read = 0
+
+    def read(self, index):
+        self.images_read += 1
+        image, label = super().read(index)
+        return np.concatenate([image, image[..., :1]], axis=-1).astype("uint16"), label
+
+    def read_label_map(self, index):
+        return Shades.read(self, index)[1]
+
+    def hash_annotation(self, index):
+        return bytes([index])
+
+
+def test_images_of_ones_own_with_other_channels_keep_their_colours(config):
+    own = {"train_data": FourChannels("train"), "validation_data": FourChannels("validation")}
+    configured = dataclasses.replace(config(), **Inputs(**own).configure(config()))
+    assert configured.channels == 4
+    assert configured.resolved().color_jitter == 0
+    with pytest.raises(ValueError, match=r"train_data, 4\. Received: channels=5"):
+        Inputs(**own).configure(config(channels=5))
+
+
+def test_class_weights_of_ones_own_data_read_annotations_alone(tmp_path):
+    data = FourChannels("train")
+    data.void_label = -1
+    checked = Inputs(train_data=data, validation_data=FourChannels("validation")).train_data
+    frequencies = count_classes(checked, cache=tmp_path, show_progress=False)
+    labels = np.stack([Shades.read(data, index)[1] for index in range(len(data))])
+    np.testing.assert_array_equal(frequencies.pixels, np.bincount(labels.ravel()))
+    assert data.images_read == 0
+    assert len(list(tmp_path.iterdir())) == 1  # the cache
+
+
+def test_values_that_are_not_finite_are_refused():
+    class WithNaN(Shades):
+        pixel_format = PixelFormat(3, "float32")
+
+        def read(self, index):
+            image, label = super().read(index)
+            return np.where(image > 100, np.nan, image).astype("float32"), label
+
+    with pytest.raises(DataError, match="must return finite values"):
+        CheckedDataset(WithNaN("train"), "train_data").read(0)
+
+
+def test_callbacks_are_a_list():
+    with pytest.raises(TypeError, match=r"callbacks must be a list\. Received: "):
+        Inputs(callbacks=(each for each in ()))

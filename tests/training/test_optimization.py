@@ -251,7 +251,7 @@ def test_a_run_stops_without_progress_also_when_resumed(data, tmp_path, capsys, 
     capsys.readouterr()
     resume(run, verbose=2)
     lines = capsys.readouterr().out.splitlines()
-    assert "stops after 2 epochs without a better score" in lines[4]
+    assert "stops after 2 epochs without a better score" in lines[5]
     assert lines[-2].startswith("Epoch 4/5: ")
     assert lines[-1] == (
         "Stopped after epoch 4: the validation score of epoch 2 was not exceeded in 2 epochs."
@@ -401,7 +401,7 @@ def test_the_backbone_of_a_model_is_found_again_after_loading(tmp_path):
 def test_the_description_of_a_run():
     config = TrainConfig(dataset="synthetic", **{**EVERYTHING, "ema": 0.999}).resolved()
     model = tiny_model("", 3, False)
-    line = describe_run(config, {"train": SyntheticDataset("train")}, model, ["CPU:0"], 0, False)[4]
+    line = describe_run(config, {"train": SyntheticDataset("train")}, model, ["CPU:0"], 0, False)[5]
     assert line == (
         "Optimizer: sgd; learning rate 0.01, cosine after 2 steps of warm-up; backbone at 0.5 "
         "times the rate; gradients clipped to norm 0.1; an update per 3 steps (24 images); "

@@ -407,16 +407,17 @@ def test_output_of_a_run_into_a_file(config, tmp_path, capsys):
     assert lines[1] == "Model: fcn_resnet18, 11,925,827 parameters"
     assert re.fullmatch(r"Devices: CPU:0 \(\d+ cores, .*\); precision float32", lines[2])
     assert lines[3] == "Steps: 3 per epoch, 2 epochs, 2 images each as crops of 16 x 24"
-    assert lines[4] == "Optimizer: sgd; learning rate 0.01, poly"
-    assert lines[5].startswith(f"Results: {tmp_path / 'run'} (best.keras, ")
+    assert lines[4] == "Loss: ce at the size of the logits"
+    assert lines[5] == "Optimizer: sgd; learning rate 0.01, poly"
+    assert lines[6].startswith(f"Results: {tmp_path / 'run'} (best.keras, ")
     number = r"\d\.\d{4}"
-    for epoch, line in enumerate(lines[6:], 1):
+    for epoch, line in enumerate(lines[7:], 1):
         assert re.fullmatch(
             rf"Epoch {epoch}/2: loss {number}, mean IoU {number}, "
             rf"validation mean IoU {number}, \d+ s",
             line,
         )
-    assert len(lines) == 8
+    assert len(lines) == 9
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", told.out)
 
 
@@ -433,7 +434,7 @@ def test_a_slow_precision_is_reported_before_training(config, monkeypatch):
     lines = describe("/job:localhost/replica:0/task:0/device:CPU:0")
     assert "AVX2, without bfloat16" in lines[2]
     assert lines[3].startswith("Steps: 3 per epoch, epochs 2 to 2, ")
-    assert "eleven times slower" in lines[6]
+    assert "eleven times slower" in lines[7]
     assert len(describe("/device:GPU:0")) == 6
 
 
