@@ -20,11 +20,11 @@ from rich.progress import (
 from pdanet_tf.base.processor import describe_processor, slow_precision
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.dataset import SegmentationDataset
+from pdanet_tf.training.callbacks import MONITOR, TRAINING_MEAN_IOU
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.run_folder import RunFolder
 
 _SIZES_READ = 64  # images whose size is read; reading all sizes of a large data set takes too long
-_MEAN_IOU = ("mean_iou", "logits_mean_iou")  # the second is that of a model with two outputs
 
 
 def describe_run(
@@ -223,6 +223,6 @@ class Report(keras.callbacks.Callback):
 def _describe_logs(logs: dict[str, Any] | None) -> str:
     logs = logs or {}
     shown = [("loss", logs.get("loss"))]
-    shown += [("mean IoU", logs[name]) for name in _MEAN_IOU if name in logs]
-    shown.append(("validation mean IoU", logs.get("val_mean_iou")))
+    shown += [("mean IoU", logs[name]) for name in TRAINING_MEAN_IOU if name in logs]
+    shown.append(("validation mean IoU", logs.get(MONITOR)))
     return ", ".join(f"{name} {value:.4f}" for name, value in shown if value is not None)

@@ -16,6 +16,8 @@ from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.training.optimization import averaged_weights
 
 MONITOR = "val_mean_iou"
+# Mean IoU of the training batches; the second is that of a model with two outputs.
+TRAINING_MEAN_IOU = ("mean_iou", "logits_mean_iou")
 
 
 class NonFiniteLossError(ArithmeticError):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pdanet_tf.charts import LineChart, line_charts, render
 from pdanet_tf.files import one_line, whole_file
-from pdanet_tf.training.callbacks import MONITOR
+from pdanet_tf.training.callbacks import MONITOR, TRAINING_MEAN_IOU
 from pdanet_tf.training.checkpoints import Progress
 from pdanet_tf.training.run_folder import RunFolder
 
@@ -18,7 +18,7 @@ LEARNING_RATE = "learning_rate"
 _GAMMA = "gamma_"  # beginning of the names of attention scales
 # Name of a line: the columns that it can be in. The second is that of a model with two outputs.
 _LOSSES = {"training": ("loss",)}
-_MEAN_IOUS = {"training": ("mean_iou", "logits_mean_iou"), "validation": (MONITOR,)}
+_MEAN_IOUS = {"training": TRAINING_MEAN_IOU, "validation": (MONITOR,)}
 _RATES = {"learning rate": (LEARNING_RATE,)}
 
 
