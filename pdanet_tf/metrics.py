@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.losses.base import as_label_map, match_weights
+from pdanet_tf.ops.grid import CellGrid
 from pdanet_tf.ops.precision import full_precision_dtype
 from pdanet_tf.ops.upsampled import most_likely_classes
 
@@ -76,6 +77,9 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
         ignore_label: The label of unlabelled pixels, which are not counted.
         name: Name of the metric.
         dtype: Dtype of the result; at least float32 by default.
+        stride: Distance between two cells of the logits, in pixels of the labels; None stretches
+            the logits over the labels. See `pdanet_tf.losses.base.SegmentationLoss`.
+        first: Centre of the first cell of the logits, in pixels of the labels.
 
     Raises:
         ValueError: If `num_classes` is below 1.
@@ -87,6 +91,8 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
         ignore_label: int = 255,
         name: str | None = None,
         dtype: str | None = None,
+        stride: int | None = None,
+        first: float = 0.0,
     ) -> None:
         if dtype is None:
             dtype = full_precision_dtype(keras.config.floatx())
@@ -95,6 +101,9 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
             raise ValueError(f"num_classes must be at least 1. Received: num_classes={num_classes}")
         self.num_classes = num_classes
         self.ignore_label = ignore_label
+        self.stride = stride
+        self.first = first
+        self._grid = None if stride is None else CellGrid(stride, first)
         self.matrix = self.add_variable(
             shape=(num_classes, num_classes),
             initializer="zeros",
@@ -129,7 +138,8 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
         else:
             matched = as_label_map(y_true)
             labels = ops.reshape(matched, (-1,))
-            predictions = most_likely_classes(y_pred, tuple(ops.shape(matched)[1:3]))
+            size = tuple(ops.shape(matched)[1:3])
+            predictions = most_likely_classes(y_pred, size, self._grid)
             predictions = ops.reshape(predictions, (-1,))
         labelled = ops.not_equal(labels, self.ignore_label)
         if sample_weight is not None:
@@ -174,6 +184,8 @@ class ConfusionMatrixMetric(keras.metrics.Metric):
             **super().get_config(),
             "num_classes": self.num_classes,
             "ignore_label": self.ignore_label,
+            "stride": self.stride,
+            "first": self.first,
         }
 
 
@@ -189,6 +201,9 @@ class MeanIoU(ConfusionMatrixMetric):
             labels or predictions.
         name: Name of the metric.
         dtype: Dtype of the result; at least float32 by default.
+        stride: Distance between two cells of the logits, in pixels of the labels; None stretches
+            the logits over the labels. See `pdanet_tf.losses.base.SegmentationLoss`.
+        first: Centre of the first cell of the logits, in pixels of the labels.
 
     Raises:
         ValueError: If `num_classes` is below 1 or `average` is neither of these.
@@ -206,8 +221,10 @@ class MeanIoU(ConfusionMatrixMetric):
         average: str = "all",
         name: str = "mean_iou",
         dtype: str | None = None,
+        stride: int | None = None,
+        first: float = 0.0,
     ) -> None:
-        super().__init__(num_classes, ignore_label, name=name, dtype=dtype)
+        super().__init__(num_classes, ignore_label, name, dtype, stride, first)
         if average not in AVERAGES:
             raise ValueError(f"average must be one of {AVERAGES}. Received: average={average!r}")
         self.average = average
@@ -237,6 +254,9 @@ class PixelAccuracy(ConfusionMatrixMetric):
         ignore_label: The label of unlabelled pixels, which are not counted.
         name: Name of the metric.
         dtype: Dtype of the result; at least float32 by default.
+        stride: Distance between two cells of the logits, in pixels of the labels; None stretches
+            the logits over the labels. See `pdanet_tf.losses.base.SegmentationLoss`.
+        first: Centre of the first cell of the logits, in pixels of the labels.
 
     Raises:
         ValueError: If `num_classes` is below 1.
@@ -248,8 +268,10 @@ class PixelAccuracy(ConfusionMatrixMetric):
         ignore_label: int = 255,
         name: str = "pixel_accuracy",
         dtype: str | None = None,
+        stride: int | None = None,
+        first: float = 0.0,
     ) -> None:
-        super().__init__(num_classes, ignore_label, name=name, dtype=dtype)
+        super().__init__(num_classes, ignore_label, name, dtype, stride, first)
 
     def result(self) -> Tensor:
         """Returns the accuracy, or 0 if no pixel was counted."""

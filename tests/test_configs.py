@@ -82,8 +82,14 @@ ARGUMENTS = {
         "losses": [keras.saving.serialize_keras_object(losses.Dice(ignore_label=3))],
         "weights": [0.5],
     },
-    metrics.MeanIoU: {"num_classes": 4, "ignore_label": 3, "average": "present"},
-    metrics.PixelAccuracy: {"num_classes": 4, "ignore_label": 3},
+    metrics.MeanIoU: {
+        "num_classes": 4,
+        "ignore_label": 3,
+        "average": "present",
+        "stride": 8,
+        "first": 0.5,
+    },
+    metrics.PixelAccuracy: {"num_classes": 4, "ignore_label": 3, "stride": 8, "first": 0.5},
     optimizers.Adam: {
         "learning_rate": 0.5,
         "beta_1": 0.25,

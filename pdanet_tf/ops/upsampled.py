@@ -64,12 +64,15 @@ def probability_sums(
     return sums[:, 0], sums[:, 1]
 
 
-def most_likely_classes(logits: Tensor, size: tuple[int | Tensor, int | Tensor]) -> Tensor:
-    """Returns the class of the highest logit of each pixel, after stretching logits to `size`.
+def most_likely_classes(
+    logits: Tensor, size: tuple[int | Tensor, int | Tensor], grid: CellGrid | None = None
+) -> Tensor:
+    """Returns the class of the highest logit of each pixel, after upsampling.
 
     Args:
         logits: `(batch, any, any, num_classes)`.
         size: (height, width) of the result.
+        grid: Position of the logits in the image; None stretches them over it.
 
     Returns:
         `(batch, *size)`, int32.
@@ -80,13 +83,17 @@ def most_likely_classes(logits: Tensor, size: tuple[int | Tensor, int | Tensor])
         return ops.cast(ops.argmax(logits, axis=-1), "int32")
 
     if not _is_split():
-        return ops.cast(ops.argmax(bilinear_resize(logits, size), axis=-1), "int32")
-    return _if_same_size(logits, size, at_once, lambda: _most_likely(logits, size))
+        return ops.cast(ops.argmax(bilinear_resize(logits, size, grid), axis=-1), "int32")
+    if grid not in (None, CellGrid()):
+        return _most_likely(logits, size, grid)
+    return _if_same_size(logits, size, at_once, lambda: _most_likely(logits, size, grid))
 
 
-def _most_likely(logits: Tensor, size: tuple[int | Tensor, int | Tensor]) -> Tensor:
+def _most_likely(
+    logits: Tensor, size: tuple[int | Tensor, int | Tensor], grid: CellGrid | None
+) -> Tensor:
     """Returns the class of the highest logit of each pixel, image by image."""
-    resize = _Resize(logits, size, None)
+    resize = _Resize(logits, size, grid)
 
     def step(_: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         found = ops.cast(ops.argmax(resize(ops.take(logits, index, axis=0)), axis=-1), "int32")

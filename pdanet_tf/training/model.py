@@ -7,12 +7,11 @@ import keras
 
 from pdanet_tf.base.fields import shorten, with_nearest
 from pdanet_tf.data import SegmentationDataset
-from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models.build import build_model, resolve_backbone_options
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.fine_tuning import prepare_model
-from pdanet_tf.training.objective import make_losses, resolve_class_weights
+from pdanet_tf.training.objective import make_losses, make_metrics, resolve_class_weights
 from pdanet_tf.training.optimization import make_optimizer
 from pdanet_tf.weights.assign import assign_weights
 from pdanet_tf.weights.fitting import LoadedWeights
@@ -34,9 +33,8 @@ def compiled_model(
         on_weights: Is called with what was loaded, if `config.weights` names initial weights.
         show_progress: Whether to show a bar on a terminal while the classes are counted.
     """
-    class_weights = resolve_class_weights(
-        config, dataset, show_progress
-    )  # raises if they do not fit
+    # Raises if they do not fit, before the model is built.
+    class_weights = resolve_class_weights(config, dataset, show_progress)
     model = _build(
         config,
         dataset.num_classes,
@@ -49,11 +47,8 @@ def compiled_model(
     loaded = prepare_model(model, config, dataset.num_classes)
     if loaded is not None and on_weights is not None:
         on_weights(loaded)
-    num_classes, void_label = dataset.num_classes, dataset.void_label
     loss, loss_weights = make_losses(config, dataset, model, class_weights)
-    metrics: Any = [MeanIoU(num_classes, void_label), PixelAccuracy(num_classes, void_label)]
-    if config.aux_head:
-        metrics = {"logits": metrics}
+    metrics = make_metrics(config, dataset, model)
     optimizer = make_optimizer(config, model, steps)
     # The caller decides on XLA, which depends on the devices.
     model.compile(optimizer, loss, loss_weights=loss_weights, metrics=metrics, jit_compile=False)

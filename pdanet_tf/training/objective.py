@@ -1,4 +1,4 @@
-"""The loss of a run."""
+"""The loss and the metrics of a run."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from pdanet_tf.base.wording import quantity
 from pdanet_tf.data import SegmentationDataset
 from pdanet_tf.data.class_frequencies import compute_class_weights, count_classes
 from pdanet_tf.losses import make_loss
+from pdanet_tf.metrics import MeanIoU, PixelAccuracy
 from pdanet_tf.models.inspection import output_placements, split_upsampling
 from pdanet_tf.training.config import TrainConfig
 
@@ -63,19 +64,39 @@ def make_losses(
         ValueError: If `config.loss` or a parameter in it is unknown or out of range.
     """
     names = ("logits", "aux_logits") if config.aux_head else ("logits",)
-    losses = {}
-    for name in names:
-        placement = _placement(model, name) if config.loss_size == "labels" else {}
-        losses[name] = make_loss(
-            config.loss, dataset.void_label, class_weights, config.label_smoothing, **placement
+    losses = {
+        name: make_loss(
+            config.loss,
+            dataset.void_label,
+            class_weights,
+            config.label_smoothing,
+            **_placement(config, model, name),
         )
+        for name in names
+    }
     if not config.aux_head:
         return losses["logits"], None
     return losses, {"logits": 1.0, "aux_logits": config.aux_weight}
 
 
-def _placement(model: keras.Model, name: str) -> dict[str, Any]:
-    """Returns the arguments with which a loss places logits in the image as inference does."""
+def make_metrics(config: TrainConfig, dataset: SegmentationDataset, model: keras.Model) -> Any:
+    """Returns the metrics of the training batches, as `compile` takes them.
+
+    They place the logits in the image as the loss does.
+    """
+    common = (dataset.num_classes, dataset.void_label)
+    placement = _placement(config, model, "logits")
+    metrics = [MeanIoU(*common, **placement), PixelAccuracy(*common, **placement)]
+    return {"logits": metrics} if config.aux_head else metrics
+
+
+def _placement(config: TrainConfig, model: keras.Model, name: str) -> dict[str, Any]:
+    """Returns the arguments with which losses and metrics place logits in the label map.
+
+    With `loss_size="labels"` it is the place that inference gives them in the image.
+    """
+    if config.loss_size != "labels":
+        return {}
     if name == "logits":
         _, grid = split_upsampling(model)
     else:

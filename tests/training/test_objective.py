@@ -15,7 +15,7 @@ from pdanet_tf.optimizers import SGD
 from pdanet_tf.training.batches import make_batches
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.model import compiled_model
-from pdanet_tf.training.objective import make_losses, resolve_class_weights
+from pdanet_tf.training.objective import make_losses, make_metrics, resolve_class_weights
 
 SMALL = {"model": "fcn_resnet18", "crop_size": (32, 48), "batch_size": 2, "scale_range": (1, 1)}
 
@@ -83,6 +83,10 @@ def test_the_loss_at_the_labels_is_that_of_the_model_for_inference(tmp_path):
         labels = np.random.default_rng(1).integers(0, 8, (1, 45, 61))
         expected = SegmentationCrossEntropy()(labels, whole(images))
         assert float(loss(labels, model(images))) == pytest.approx(float(expected), rel=1e-5)
+        for metric in make_metrics(config, dataset, model):
+            found = float(metric(labels, model(images)))
+            metric.reset_state()
+            assert found == pytest.approx(float(type(metric)(8)(labels, whole(images))), abs=1e-4)
 
 
 def folder_options(tmp_path):
