@@ -75,7 +75,8 @@ class Inputs:
         if isinstance(self.callbacks, keras.callbacks.Callback):
             raise TypeError("callbacks must be a list. Received: one callback")
         if not isinstance(self.callbacks, Sequence):
-            raise TypeError(f"callbacks must be a list. Received: {_describe(self.callbacks)}")
+            kind = type(self.callbacks).__name__
+            raise TypeError(f"callbacks must be a list. Received: {kind}")
         for callback in self.callbacks:
             if not isinstance(callback, keras.callbacks.Callback):
                 raise TypeError(

@@ -324,5 +324,5 @@ def test_values_that_are_not_finite_are_refused():
 
 
 def test_callbacks_are_a_list():
-    with pytest.raises(TypeError, match=r"callbacks must be a list\. Received: "):
+    with pytest.raises(TypeError, match=r"callbacks must be a list\. Received: generator"):
         Inputs(callbacks=(each for each in ()))

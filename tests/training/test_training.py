@@ -435,7 +435,7 @@ def test_a_slow_precision_is_reported_before_training(config, monkeypatch):
     assert "AVX2, without bfloat16" in lines[2]
     assert lines[3].startswith("Steps: 3 per epoch, epochs 2 to 2, ")
     assert "eleven times slower" in lines[7]
-    assert len(describe("/device:GPU:0")) == 6
+    assert len(describe("/device:GPU:0")) == 7
 
 
 @pytest.mark.slow
@@ -448,4 +448,4 @@ def test_bars_on_a_terminal_leave_only_lines(config, monkeypatch, capsys):
     assert "Epoch 1/1" in told.err
     assert "Evaluating" in told.err
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", told.err)  # no colours
-    assert told.out.count("\n") == 7
+    assert told.out.count("\n") == 8
