@@ -311,6 +311,10 @@ def main() -> None:
     print_table(console, ("part", "s"), parts)
     text = "\n\n".join(
         [
+            fill(
+                "**A training run, part by part.** Written by "
+                "`python -m benchmarks.training_time`; do not edit."
+            ),
             markdown_table(STEP_HEADINGS, rows),
             fill(
                 "Medians from the end of one step to the end of the next, each in a process of its "
