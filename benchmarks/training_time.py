@@ -305,8 +305,8 @@ def main() -> None:
                 reports[kind].append(measure(kind, case))
         rows.append(step_row(case, reports))
     name = "camvid" if options.data_dir else "synthetic"
-    epoch = Case(name, options.data_dir, (96, 128), 8, steps=None)
-    parts = part_rows([measure("command", epoch) for _ in range(options.rounds)])
+    epoch = Case(name, options.data_dir, (360, 480), 4, steps=None)
+    parts = part_rows([measure("command", epoch)])
     print_table(console, STEP_HEADINGS, rows)
     print_table(console, ("part", "s"), parts)
     text = "\n\n".join(
