@@ -212,7 +212,7 @@ def _predict(
     **options: Any,
 ) -> int:
     stored = InferenceSettings.load_for(weights or model)
-    is_rgb = stored is None or stored.pixel_format.is_rgb
+    is_rgb = stored is not None and stored.pixel_format.is_rgb  # if unknown, it may take others
     files, problems = find_images(images, IMAGE_ENDINGS if is_rgb else CHANNEL_ENDINGS)
     for problem in problems:
         print(f"pdanet-tf: error: {problem}", file=sys.stderr)

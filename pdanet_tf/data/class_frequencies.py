@@ -3,12 +3,8 @@
 import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -16,15 +12,13 @@ from pdanet_tf.base.choices import CLASS_WEIGHTS, check_choice
 from pdanet_tf.base.download import keras_home
 from pdanet_tf.base.fields import shorten
 from pdanet_tf.base.progress import track
+from pdanet_tf.base.threads import map_in_threads
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.files import read_json, write_atomically
 
 _FORMAT = 1  # of the files in the cache; part of their names
-_AHEAD = 256  # annotations that are handed to the threads at once
 _ENET_OFFSET = 1.02
-
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ def count_classes(
     if found is not None:
         return found
     pixels, image_pixels = (np.zeros(dataset.num_classes, "int64") for _ in range(2))
-    counts = _in_threads(lambda index: _count(dataset, index), len(dataset))
+    counts = map_in_threads(lambda index: _count(dataset, index), len(dataset))
     for count in track(counts, "Counting the classes", len(dataset), show_progress, leave=False):
         pixels += count
         image_pixels += np.where(count > 0, count.sum(), 0)
@@ -126,18 +120,11 @@ def _count(dataset: SegmentationDataset, index: int) -> np.ndarray:
 def _hash_annotations(dataset: SegmentationDataset) -> str | None:
     """Returns a hash of all annotations, in order; None if one has none."""
     digest = hashlib.sha256(f"{_FORMAT} {dataset.num_classes} ".encode())
-    for each in _in_threads(dataset.hash_annotation, len(dataset)):
+    for each in map_in_threads(dataset.hash_annotation, len(dataset)):
         if each is None:
             return None
         digest.update(each)
     return digest.hexdigest()[:32]
-
-
-def _in_threads(function: Callable[[int], _Result], count: int) -> Iterator[_Result]:
-    """Yields `function(0)` to `function(count - 1)`; files are read and decoded in parallel."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, count, _AHEAD):
-            yield from pool.map(function, range(start, min(start + _AHEAD, count)))
 
 
 def _load(file: Path, num_classes: int) -> ClassFrequencies | None:

@@ -1,10 +1,8 @@
 """Mean and standard deviation of every channel of a data set."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
+from pdanet_tf.base.threads import map_in_threads
 from pdanet_tf.data.dataset import SegmentationDataset
 
 _NO_DEVIATION = 1e-9  # relative to the mean; less is an error of rounding
@@ -48,15 +46,14 @@ def channel_statistics(
         mean = image.mean(axes, "float64")
         return image.shape[0] * image.shape[1], mean, image.var(axes, "float64")
 
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        results = pool.map(of_image, range(len(dataset)))
-        count, mean, variance = next(results)
-        squares = count * variance  # sum of the squared distances to the mean
-        for more, other, variance in results:
-            total, distance = count + more, other - mean
-            squares += more * variance + distance**2 * (count * more / total)
-            mean = mean + distance * (more / total)
-            count = total
+    results = map_in_threads(of_image, len(dataset), workers)
+    count, mean, variance = next(results)
+    squares = count * variance  # sum of the squared distances to the mean
+    for more, other, variance in results:
+        total, distance = count + more, other - mean
+        squares += more * variance + distance**2 * (count * more / total)
+        mean = mean + distance * (more / total)
+        count = total
     deviation = np.sqrt(squares / count)
     deviation[deviation <= _NO_DEVIATION * np.abs(mean)] = 1
     return tuple(mean.tolist()), tuple(deviation.tolist())

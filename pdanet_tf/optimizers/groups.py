@@ -128,8 +128,19 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
             grads = self._clip_gradients(grads)
         # Not a condition around `merge_call`, which TensorFlow does not allow.
         tf.__internal__.distribute.interim.maybe_merge_call(
-            self._update_variables, replica.strategy, grads, variables
+            self._update_variables, replica.strategy, grads, variables, self._idle(variables)
         )
+
+    def _idle(self, variables: Sequence[Any]) -> list[Any]:
+        """Returns the variables that have no gradient in this step but a moving average."""
+        if not self.use_ema:
+            return []
+        updated = set(map(self._get_variable_index, variables))
+        return [
+            variable.value
+            for index, variable in enumerate(self._trainable_variables)
+            if index not in updated
+        ]
 
     def _is_update(self) -> Tensor:
         """Returns whether the present step of an accumulation updates the weights."""
@@ -149,8 +160,13 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
 
         return ops.cond(self._is_update(), average, lambda: list(grads))
 
-    def _update_variables(self, distribution: Any, grads: list[Any], variables: list[Any]) -> None:
-        """Updates the variables on all replicas, whose gradients are the same."""
+    def _update_variables(
+        self, distribution: Any, grads: list[Any], variables: list[Any], idle: list[Any]
+    ) -> None:
+        """Updates the variables on all replicas, whose gradients are the same.
+
+        Of the idle variables, it updates only the moving averages.
+        """
 
         def on_each_replica(function: Any, *arguments: Any) -> None:
             for grad, variable in zip(grads, variables, strict=True):
@@ -160,6 +176,8 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
 
         def update() -> None:
             on_each_replica(self._update_variable, ops.convert_to_tensor(self.learning_rate))
+            for variable in idle:
+                distribution.extended.update(variable, self._update_average, group=False)
 
         if self.gradient_accumulation_steps:
             ops.cond(self._is_update(), update, lambda: on_each_replica(self._accumulate))
@@ -174,13 +192,17 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         """Updates one variable on one replica, and its moving average."""
         self.update_step(gradient, variable, learning_rate)
         if self.use_ema:
-            # The first average is the variable itself.
-            momentum = ops.where(ops.equal(self.iterations, 0), 0.0, self.ema_momentum)
-            average = self._model_variables_moving_average[self._get_variable_index(variable)]
-            change = ops.convert_to_tensor(variable) - ops.convert_to_tensor(average)
-            self.assign_add(average, ops.cast(1.0 - momentum, variable.dtype) * change)
+            self._update_average(variable)
         if self.gradient_accumulation_steps:
             self.assign(self._accumulator(variable), ops.zeros_like(variable))
+
+    def _update_average(self, variable: Any) -> None:
+        """Updates the moving average of one variable on one replica."""
+        # The first average is the variable itself.
+        momentum = ops.where(ops.equal(self.iterations, 0), 0.0, self.ema_momentum)
+        average = self._model_variables_moving_average[self._get_variable_index(variable)]
+        change = ops.convert_to_tensor(variable) - ops.convert_to_tensor(average)
+        self.assign_add(average, ops.cast(1.0 - momentum, variable.dtype) * change)
 
 
 def wait_for(gradient: Tensor) -> AbstractContextManager[None]:

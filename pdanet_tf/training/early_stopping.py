@@ -8,7 +8,7 @@ from pdanet_tf.base.wording import quantity
 from pdanet_tf.training.checkpoints import Checkpoints, Progress
 
 
-class EarlyStopping(keras.callbacks.Callback):
+class StopOnStall(keras.callbacks.Callback):
     """Stops training after `patience` epochs without a better validation score.
 
     What it decides on is the progress that each checkpoint contains, so a resumed run stops at the

@@ -11,7 +11,7 @@ from pdanet_tf.models.build import build_model, resolve_backbone_options
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.fine_tuning import prepare_model
-from pdanet_tf.training.objective import make_losses, make_metrics, resolve_class_weights
+from pdanet_tf.training.objective import make_losses, make_metrics
 from pdanet_tf.training.optimization import make_optimizer
 from pdanet_tf.weights.assign import assign_weights
 from pdanet_tf.weights.fitting import LoadedWeights
@@ -21,8 +21,8 @@ def compiled_model(
     config: TrainConfig,
     dataset: SegmentationDataset,
     steps: int,
+    class_weights: tuple[float, ...] | None = None,
     on_weights: Callable[[LoadedWeights], object] | None = None,
-    show_progress: bool = False,
 ) -> keras.Model:
     """Builds and compiles the model for training.
 
@@ -30,11 +30,9 @@ def compiled_model(
         config: The run.
         dataset: The training split.
         steps: Number of steps per epoch.
+        class_weights: The weight of each class in the loss, see `resolve_class_weights`.
         on_weights: Is called with what was loaded, if `config.weights` names initial weights.
-        show_progress: Whether to show a bar on a terminal while the classes are counted.
     """
-    # Raises if they do not fit, before the model is built.
-    class_weights = resolve_class_weights(config, dataset, show_progress)
     model = _build(
         config,
         dataset.num_classes,

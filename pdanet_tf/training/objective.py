@@ -44,6 +44,16 @@ def resolve_class_weights(
     return weights
 
 
+def check_loss(config: TrainConfig) -> None:
+    """Checks the loss before there is a model.
+
+    Raises:
+        ValueError: If `config.loss` or a parameter in it is unknown or out of range, or if
+            `config.label_smoothing` is given without "ce".
+    """
+    make_loss(config.loss, label_smoothing=config.label_smoothing)
+
+
 def make_losses(
     config: TrainConfig,
     dataset: SegmentationDataset,

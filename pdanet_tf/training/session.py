@@ -34,7 +34,7 @@ from pdanet_tf.training.channels import check_same_format, with_statistics
 from pdanet_tf.training.checkpoints import Checkpoints, Progress, load_checkpoint
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.curves import LogState, curves_at_end
-from pdanet_tf.training.early_stopping import EarlyStopping, describe_stall
+from pdanet_tf.training.early_stopping import StopOnStall, describe_stall
 from pdanet_tf.training.fine_tuning import describe_fine_tuning
 from pdanet_tf.training.inputs import Inputs
 from pdanet_tf.training.model import (
@@ -45,6 +45,7 @@ from pdanet_tf.training.model import (
     inference_model,
     seed_dropout,
 )
+from pdanet_tf.training.objective import check_loss, resolve_class_weights
 from pdanet_tf.training.optimization import check_steps, learning_rate_schedule
 from pdanet_tf.training.run_folder import (
     RunFolder,
@@ -57,6 +58,8 @@ from pdanet_tf.version import __version__
 from pdanet_tf.weights.fitting import LoadedWeights
 
 _LIBRARIES = (tf, keras, np, PIL)
+# What a new run finds out, and its checkpoints keep for the summary.
+_KEPT: tuple[str, ...] = ("weights", "class_weights")
 
 
 class Session:
@@ -124,6 +127,7 @@ class Session:
             )
         backbone_options(self.config)  # raises if the model has no such options
         head_options(self.config)  # likewise
+        check_loss(self.config)
         check_steps(self.config, self.steps)
         check_batches(self.config, self.train)
         self.train.check()
@@ -155,13 +159,7 @@ class Session:
         config, progress = self.config, self.progress
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
-            model = (
-                self._loaded_model(verbose)
-                if self.is_resumed
-                else compiled_model(
-                    config, self.train, self.steps, self._keep_weights, bool(verbose)
-                )
-            )
+            model = self._loaded_model(verbose) if self.is_resumed else self._new_model(verbose)
             model.jit_compile = self._uses_xla()
         check_batch_norm(model, config, self.strategy.num_replicas_in_sync)
         # All random choices are functions of the seed and the step, also in a resumed run.
@@ -194,10 +192,22 @@ class Session:
                 verbose=0,  # Keras' bar writes control characters even into files
             )
 
-    def _keep_weights(self, loaded: LoadedWeights) -> None:
-        """Keeps what was loaded for the description, and in the checkpoints for the summary."""
+    def _new_model(self, verbose: int | str) -> keras.Model:
+        """Builds and compiles the model."""
+        # Raises if they do not fit, before the model is built.
+        class_weights = resolve_class_weights(self.config, self.train, bool(verbose))
+        if isinstance(self.config.class_weights, str):
+            self._keep("class_weights", class_weights)
+        return compiled_model(self.config, self.train, self.steps, class_weights, self._keep_loaded)
+
+    def _keep_loaded(self, loaded: LoadedWeights) -> None:
+        """Keeps what was loaded for the description and for the summary."""
         self.loaded = loaded
-        origin = {**self.progress.origin, "weights": loaded.describe()}
+        self._keep("weights", loaded.describe())
+
+    def _keep(self, name: str, value: object) -> None:
+        """Keeps a value for the summary, in the checkpoints too."""
+        origin = {**self.progress.origin, name: value}
         self.progress = dataclasses.replace(self.progress, origin=origin)
 
     @contextmanager
@@ -267,7 +277,7 @@ class Session:
             LogState(),
             Validation(self.validation, self.protocol, shows_progress),
             checkpoints,
-            EarlyStopping(checkpoints, self.config.patience, verbose=shows_progress),
+            StopOnStall(checkpoints, self.config.patience, verbose=shows_progress),
         ]
         if _has_tensorboard():
             logs = self.folder.path / "logs"
@@ -278,7 +288,8 @@ class Session:
 
     def summarise(self, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
         """Writes `summary.json`, and returns its content."""
-        weights = self.progress.origin.get("weights")
+        origin = self.progress.origin
+        kept = {name: origin[name] for name in _KEPT if name in origin}
         summary = {
             "config": describe_config(self.config),
             **self.inputs.describe(),
@@ -292,7 +303,7 @@ class Session:
             "machine": platform.platform(),
             "devices": self.devices,
             "classes": list(self.train.classes.names),
-            **({"weights": weights} if weights is not None else {}),
+            **kept,
             "validation": evaluation.to_dict(),
         }
         write_atomically(self.folder.summary, json.dumps(summary, indent=2) + "\n")

@@ -78,6 +78,26 @@ def test_twenty_steps_are_those_of_pytorch(name, variant):
         assert_close([average for _, average in pairs], expected[1])
 
 
+@pytest.mark.parametrize("accumulation", [None, 2])
+def test_the_average_of_a_variable_without_a_gradient_is_the_variable(accumulation):
+    """As that of `keras.optimizers.Optimizer`."""
+    used, unused = (keras.Variable(value, name="kernel") for value in ([1.0], [3.0]))
+    optimizer = SGD(
+        0.5,
+        momentum=0.0,
+        weight_decay=0.0,
+        use_ema=True,
+        ema_momentum=0.9,
+        gradient_accumulation_steps=accumulation,
+    )
+    optimizer.build([used, unused])
+    for _ in range(2 * (accumulation or 1)):
+        with pytest.warns(UserWarning, match="Gradients do not exist"):
+            optimizer.apply([keras.ops.ones(1), None], [used, unused])
+    found = [float(average[0]) for _, average in optimizer.averages()]
+    assert found == pytest.approx([0.9 * 0.5 + 0.1 * 0.0, 3.0])
+
+
 @pytest.mark.parametrize(("name", "variant"), CASES)
 def test_the_stored_figures_are_pytorchs(name, variant, torch):
     expected = figures(name, variant)

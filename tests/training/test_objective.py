@@ -43,7 +43,7 @@ def test_options_reach_the_losses_of_both_heads(tmp_path):
         stem="7x7",
         output_stride=16,
     )
-    model = compiled_model(config, SyntheticDataset("train"), 1)
+    model = compiled_model(config, SyntheticDataset("train"), 1, tuple(range(1, 9)))
     grids = inspection.output_placements(model)
     assert grids.keys() == {"logits", "aux_logits"}
     for name, loss in model.loss.items():
@@ -123,7 +123,18 @@ def test_what_does_not_fit_stops_training_before_it_writes(options, message, tmp
     config = small_config(tmp_path, **folder_options(tmp_path), **options)
     with pytest.raises(ValueError, match=message):
         pdanet_tf.train(config, verbose=0)
-    assert not [*(tmp_path / "run").glob("*.json"), *(tmp_path / "run").glob("*.keras")]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [{"loss": "focal(gamma=-1)"}, {"loss": "dice", "label_smoothing": 0.1}]
+)
+def test_a_loss_that_does_not_exist_is_found_before_the_data_are_read(options, tmp_path):
+    data = folder_options(tmp_path)
+    (tmp_path / "data" / "images" / "train" / "0.png").write_bytes(b"not an image")
+    config = small_config(tmp_path, **data, **options)
+    with pytest.raises(ValueError, match=r"gamma|label_smoothing"):
+        pdanet_tf.train(config, verbose=0)
 
 
 def losses_of(run):
@@ -178,9 +189,11 @@ def test_a_weighted_run_at_the_size_of_the_labels_resumes_to_the_same_numbers(
                 shutil.copytree(tmp_path / "whole", tmp_path / "part")
 
     config = TrainConfig(output_dir=str(tmp_path / "whole"), **options)
-    pdanet_tf.train(config, verbose=0, callbacks=[Copy()])
+    weights = pytest.approx((*[1 / np.log(1.52)] * 2, 1 / np.log(1.02)))
+    result = pdanet_tf.train(config, verbose=0, callbacks=[Copy()])
+    assert result.summary["class_weights"] == weights
     loss = keras.saving.load_model(tmp_path / "part" / "last.keras").loss
-    found = loss.losses[0].class_weights
-    assert found == pytest.approx((*[1 / np.log(1.52)] * 2, 1 / np.log(1.02)))
-    pdanet_tf.training.resume(tmp_path / "part", verbose=0)
+    assert loss.losses[0].class_weights == weights
+    resumed = pdanet_tf.training.resume(tmp_path / "part", verbose=0)
+    assert resumed.summary["class_weights"] == weights
     assert losses_of(tmp_path / "part") == pytest.approx(losses_of(tmp_path / "whole"), rel=1e-4)

@@ -2,12 +2,11 @@
 
 import functools
 import math
-import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
 
+from pdanet_tf.base.threads import map_in_threads
 from pdanet_tf.data.bands import as_array, as_image
 from pdanet_tf.data.batches.augment_function import AugmentFunction
 from pdanet_tf.data.batches.sampling import (
@@ -101,8 +100,7 @@ class PaperRecipe:
 
 
 def _read_sizes(dataset: SegmentationDataset) -> np.ndarray:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.array(list(pool.map(dataset.size, range(len(dataset)))), "int64")
+    return np.array(list(map_in_threads(dataset.size, len(dataset))), "int64")
 
 
 class OrientationBatches:

@@ -22,7 +22,7 @@ from pdanet_tf.data.batches.augment_function import Augment, AugmentFunction
 from pdanet_tf.data.batches.augmentation import Augmentation
 from pdanet_tf.data.batches.crop import CropRecipe
 from pdanet_tf.data.batches.paper import PaperRecipe
-from pdanet_tf.data.batches.sampling import Recipe
+from pdanet_tf.data.batches.sampling import SampleSource
 from pdanet_tf.data.batches.tf_bridge import ErrorRecordingDataset, counted
 from pdanet_tf.data.dataset import SegmentationDataset
 
@@ -208,7 +208,7 @@ def _background(dataset: SegmentationDataset, pad_color: Sequence[float] | None)
 
 
 def _batches(
-    recipe: Recipe,
+    recipe: SampleSource,
     batch_size: int,
     label_stride: int,
     background: np.ndarray,
@@ -244,7 +244,7 @@ def _batches(
 
 
 def _read_padded(
-    recipe: Recipe,
+    recipe: SampleSource,
     label_stride: int,
     background: np.ndarray,
     void_label: int,

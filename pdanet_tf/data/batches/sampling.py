@@ -29,7 +29,7 @@ class Sample(NamedTuple):
     size: tuple[int, int]
 
 
-class Recipe(Protocol):
+class SampleSource(Protocol):
     """Maps each position in the endless stream of training samples to its sample."""
 
     @property

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pdanet_tf.base.ignore_labels import ignored_values, spell_ignore_label
 from pdanet_tf.base.pixel_format import RGB, PixelFormat, check_statistics
+from pdanet_tf.base.threads import map_in_threads
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.bands import BandImage, as_image
 from pdanet_tf.data.classes import Classes
@@ -29,7 +30,7 @@ from pdanet_tf.data.readers import (
     read_pil_image,
 )
 from pdanet_tf.data.sources.channel_files import ChannelFiles, are_rgb
-from pdanet_tf.data.validation.image import ImageReport, examine_all, size_problem
+from pdanet_tf.data.validation.image import ImageReport, size_problem
 from pdanet_tf.data.validation.split import SplitStatistics, fatal_split_problems
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -322,7 +323,7 @@ class FolderDataset(SegmentationDataset):
         """
         problems: list[Problem] = []
         statistics = SplitStatistics.for_dataset(self)
-        for report in examine_all(partial(self.examine, full=False), len(self)):
+        for report in map_in_threads(partial(self.examine, full=False), len(self)):
             problems += report.problems
             statistics.add(report)
         raise_if_any([*problems, *fatal_split_problems(self.split, self, statistics)])

@@ -1,9 +1,7 @@
 """Reads a data set that a TensorFlow Datasets builder has prepared, with random access."""
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from pdanet_tf.base.threads import map_in_threads
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError
@@ -151,9 +150,8 @@ class PreparedDataset(SegmentationDataset):
         Raises:
             DataError: If a record is damaged, or the split as a whole cannot be used.
         """
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for _ in pool.map(lambda index: len(self._record(index)), range(len(self))):
-                pass
+        for _ in map_in_threads(lambda index: len(self._record(index)), len(self)):
+            pass
         check_split(self.split, self)
 
     def _record(self, index: int) -> dict[str, bytes]:

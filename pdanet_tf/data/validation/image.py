@@ -1,10 +1,7 @@
-"""Validates one image with its label map, and many of them in threads."""
+"""Validates one image with its label map."""
 
 import hashlib
-import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -131,30 +128,6 @@ def size_problem(
         text += "; the image is stored rotated (EXIF orientation)"
         advice = "Save the image upright"
     return Problem(file, "different sizes", text, advice)
-
-
-def examine_all(
-    examine: Callable[[int], ImageReport], count: int, workers: int | None = None
-) -> Iterator[ImageReport]:
-    """Yields `examine(0)` to `examine(count - 1)` in order, computed in several threads.
-
-    Threads suffice, because decoding, counting and hashing release Python's global lock. At most
-    four reports per thread are computed ahead of the one that is yielded.
-
-    Args:
-        examine: Function that returns the report of the image with an index.
-        count: Number of images.
-        workers: Number of threads; None for one per core.
-    """
-    workers = workers or os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[ImageReport]] = deque()
-        for index in range(count):
-            waiting.append(pool.submit(examine, index))
-            if len(waiting) > 4 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _count(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,12 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from pdanet_tf.base.progress import track
+from pdanet_tf.base.threads import map_in_threads
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.charts import draw_bar_chart
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import Problem, Severity, group_problems, list_group
-from pdanet_tf.data.validation.image import ImageReport, examine_all
+from pdanet_tf.data.validation.image import ImageReport
 from pdanet_tf.data.validation.split import SplitStatistics, fatal_split_problems
 from pdanet_tf.files import write_atomically
 
@@ -176,7 +177,7 @@ def validate_dataset(
         statistics[name] = SplitStatistics.for_dataset(split)
         image_problems: list[Problem] = []
         for report in track(
-            examine_all(split.examine, len(split), workers),
+            map_in_threads(split.examine, len(split), workers),
             f"reading {name}",
             len(split),
             progress,
