@@ -9,12 +9,12 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from pdanet_tf.base.types import Tensor
+from pdanet_tf.losses.averages import check_average
 from pdanet_tf.losses.base import as_label_map, match_weights
 from pdanet_tf.ops.grid import CellGrid
 from pdanet_tf.ops.precision import full_precision_dtype
 from pdanet_tf.ops.upsampled import most_likely_classes
 
-AVERAGES = ("all", "present")
 _EPSILON = 1e-10  # the official score of ADE20K is intersection / (union + 1e-10)
 
 
@@ -225,9 +225,7 @@ class MeanIoU(ConfusionMatrixMetric):
         first: float = 0.0,
     ) -> None:
         super().__init__(num_classes, ignore_label, name, dtype, stride, first)
-        if average not in AVERAGES:
-            raise ValueError(f"average must be one of {AVERAGES}. Received: average={average!r}")
-        self.average = average
+        self.average = check_average(average)
 
     def result(self) -> Tensor:
         """Returns the mean, or 0 if no pixel was counted."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pdanet_tf.base.fields import shorten
+
 
 def check_at_least(name: str, value: float, lowest: float) -> None:
     """Raises `ValueError` if a number is below the lowest allowed one."""
@@ -13,6 +15,15 @@ def check_share(name: str, value: float) -> None:
     """Raises `ValueError` if a number is not from 0 to 1."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be from 0 to 1. Received: {name}={value}")
+
+
+def check_class_weights(weights: Sequence[float]) -> None:
+    """Raises `ValueError` if there are no weights of classes, or one is below 0."""
+    if min(weights, default=-1) < 0:
+        raise ValueError(
+            "class_weights must be numbers of at least 0, one per class. "
+            f"Received: class_weights={shorten(weights)}"
+        )
 
 
 def check_crop_size(crop_size: Sequence[int]) -> None:

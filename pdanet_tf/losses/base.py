@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from pdanet_tf.base.fields import convert_field, shorten
+from pdanet_tf.base.fields import convert_field
+from pdanet_tf.base.ranges import check_class_weights
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.ops.grid import CellGrid
@@ -131,11 +132,8 @@ class SegmentationLoss(keras.losses.Loss):
         self.ignore_label = convert_field("ignore_label", ignore_label, int | tuple[int, ...])
         hint = tuple[float, ...] | None
         self.class_weights = convert_field("class_weights", class_weights, hint)
-        if self.class_weights is not None and min(self.class_weights, default=-1) < 0:
-            raise ValueError(
-                "class_weights must be numbers of at least 0, one per class. "
-                f"Received: class_weights={shorten(self.class_weights)}"
-            )
+        if self.class_weights is not None:
+            check_class_weights(self.class_weights)
         self.stride = convert_field("stride", stride, int | None)
         if self.stride is not None and self.stride < 1:
             raise ValueError(f"stride must be at least 1. Received: stride={stride}")

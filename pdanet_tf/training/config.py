@@ -23,6 +23,7 @@ from pdanet_tf.base.ignore_labels import ignored_values
 from pdanet_tf.base.loss_names import parse_loss
 from pdanet_tf.base.ranges import (
     check_at_least,
+    check_class_weights,
     check_crop_size,
     check_scale_range,
     check_share,
@@ -329,11 +330,8 @@ class TrainConfig:
                 "backbone_lr must be above 0; to leave the backbone as it is, use "
                 f"freeze='backbone'. Received: backbone_lr={self.backbone_lr}"
             )
-        if isinstance(self.class_weights, tuple) and min(self.class_weights, default=-1) < 0:
-            raise ValueError(
-                "class_weights must be numbers of at least 0, one per class. "
-                f"Received: class_weights={shorten(self.class_weights)}"
-            )
+        if isinstance(self.class_weights, tuple):
+            check_class_weights(self.class_weights)
         for name in ("mean", "std"):
             values = getattr(self, name)
             if values is not None and len(values) != (self.channels or 3):
