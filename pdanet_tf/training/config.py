@@ -21,6 +21,7 @@ from pdanet_tf.base.choices import (
 from pdanet_tf.base.fields import check_fields, convert_field, from_mapping, shorten
 from pdanet_tf.base.ignore_labels import ignored_values
 from pdanet_tf.base.loss_names import parse_loss
+from pdanet_tf.base.pixel_format import check_statistics
 from pdanet_tf.base.ranges import (
     check_at_least,
     check_class_weights,
@@ -332,15 +333,7 @@ class TrainConfig:
             )
         if isinstance(self.class_weights, tuple):
             check_class_weights(self.class_weights)
-        for name in ("mean", "std"):
-            values = getattr(self, name)
-            if values is not None and len(values) != (self.channels or 3):
-                raise ValueError(
-                    f"{name} must have one number per channel, {self.channels or 3}. "
-                    f"Received: {name}={shorten(values)}"
-                )
-        if self.std is not None and min(self.std) <= 0:
-            raise ValueError(f"std must be above 0. Received: std={shorten(self.std)}")
+        check_statistics(self.mean, self.std, self.channels or 3)
         if self.output_stride is not None and self.output_stride not in OUTPUT_STRIDES:
             raise ValueError(
                 f"output_stride must be one of {OUTPUT_STRIDES}. "
