@@ -7,7 +7,6 @@ else here does not.
 from typing import TYPE_CHECKING
 
 from pdanet_tf.base.lazy import lazy_attributes
-from pdanet_tf.base.pixel_format import PixelFormat
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.load import load_dataset
@@ -31,7 +30,6 @@ __all__ = [
     "Classes",
     "DataError",
     "FolderDataset",
-    "PixelFormat",
     "PreparedDataset",
     "SegmentationDataset",
     "SyntheticDataset",

@@ -12,7 +12,9 @@ from pdanet_tf.data.problems import DataError, Problem
 from pdanet_tf.data.readers import PathLike
 from pdanet_tf.data.stored_images import StoredImage, open_stored
 
-_CHECK_FILE = "Replace or remove the file, or set channels to what all images have"
+_CHECK_FILE = (
+    "Replace or remove the file; or, for a data set, set channels to what all its images have"
+)
 
 
 def read_channels(

@@ -169,7 +169,11 @@ def check_pixel_format(expected: PixelFormat, dataset: SegmentationDataset) -> N
         return
     advice = f"Save the images with the type {expected.dtype}"
     if found.channels != expected.channels:
-        advice = f"Images of {expected.channels} channels require channels={expected.channels}"
+        advice = (
+            "Choose a data set with images of the model's channels, or a model for those of the "
+            f"data set. A folder whose images have {expected.channels} channels is opened with "
+            f"channels={expected.channels}"
+        )
     raise ValueError(
         f"The model takes images of {expected}, the data set has images of {found}. {advice}"
     )

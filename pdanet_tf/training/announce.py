@@ -125,6 +125,8 @@ def describe_resuming(
         rate: The learning rate of the first step.
     """
     text = f"Resuming {folder.path} after epoch {done} of {epochs}."
+    if done == epochs:
+        text += " Nothing is left to train; the best model is scored again."
     if rate != former_rate:
         text += (
             f" The number of epochs has changed. The learning rate continues at {rate:.3g} instead "

@@ -311,10 +311,15 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None:
                 check_share(name, value)
-        for name in ("dropout", "ema"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1. Received: {name}={value}")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"dropout must be at least 0 and below 1. Received: dropout={self.dropout}"
+            )
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(
+                "ema must be above 0 and below 1, or None for no moving average. "
+                f"Received: ema={self.ema}"
+            )
         if self.dropout is not None and "dropout" in (self.head_options or {}):
             raise ValueError(
                 "dropout is given twice; leave it out of head_options. Received: "

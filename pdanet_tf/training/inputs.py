@@ -187,7 +187,7 @@ class Inputs:
         if former and self.augment is None:
             raise ValueError(
                 f"The run in {folder.path} was started with a function `augment`, {former}. Resume "
-                f"it in Python: pdanet_tf.training.resume({str(folder.path)!r}, augment=...)"
+                f"it in Python: {self.spell_resume(folder, augmented=True)}"
             )
         if self.augment is not None and not former:
             raise ValueError(
@@ -199,10 +199,15 @@ class Inputs:
         """Returns what a checkpoint and the summary record, ready for JSON."""
         return {} if self.augment is None else {"augment": _describe(self.augment)}
 
-    def spell_resume(self, folder: RunFolder) -> str:
-        """Returns the call of `resume` that continues a run."""
+    def spell_resume(self, folder: RunFolder, augmented: bool = False) -> str:
+        """Returns the call of `resume` that continues a run.
+
+        Args:
+            folder: The folder of the run.
+            augmented: Whether the run was started with `augment`, also if it is missing here.
+        """
         options = ["train_data", "validation_data"] if self.has_data else []
-        options += ["augment"] if self.augment is not None else []
+        options += ["augment"] if augmented or self.augment is not None else []
         options += ["callbacks"] if self.callbacks else []
         arguments = [repr(str(folder.path)), *(f"{name}=..." for name in options)]
         return f"pdanet_tf.training.resume({', '.join(arguments)})"

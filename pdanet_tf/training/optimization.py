@@ -25,7 +25,7 @@ def check_steps(config: TrainConfig, steps: int) -> None:
     if config.warmup_steps >= total:
         raise ValueError(
             f"warmup_steps must be below the number of steps, {config.epochs} x {steps} = {total}. "
-            f"Received: warmup_steps={config.warmup_steps}"
+            f"Received: warmup_steps={config.warmup_steps}. 0 is no warm-up"
         )
     if config.accumulation_steps > total:
         raise ValueError(

@@ -197,7 +197,7 @@ class Session:
         # Raises if they do not fit, before the model is built.
         class_weights = resolve_class_weights(self.config, self.train, bool(verbose))
         if isinstance(self.config.class_weights, str):
-            self._keep("class_weights", class_weights)
+            self._keep("class_weights", class_weights and list(class_weights))
         return compiled_model(self.config, self.train, self.steps, class_weights, self._keep_loaded)
 
     def _keep_loaded(self, loaded: LoadedWeights) -> None:
@@ -226,7 +226,7 @@ class Session:
 
     def _report(self, model: keras.Model, verbose: int | str) -> Report:
         """Prints the description of the run, and returns the callback that reports its progress."""
-        if verbose and not self.has_stopped:
+        if verbose and not self.has_stopped and self.progress.epochs < self.config.epochs:
             lines = describe_run(
                 self.config,
                 {"train": self.train, "validation": self.validation},
