@@ -104,6 +104,16 @@ RESNETS: dict[str, Backbone] = {
     "resnet50": _resnet(resnet50, "resnet_50_imagenet"),
     "resnet101": _resnet(resnet101, "resnet_101_imagenet"),
 }
+
+
+def _narrow(word: str, width: float) -> dict[str, Backbone]:
+    """Returns ResNet18 with a share of the channels, which has no ImageNet weights."""
+    name = f"resnet18_{word}"
+    return {name: Backbone(functools.partial(resnet18, name=name, width=width))}
+
+
+HALF_RESNETS = _narrow("half", 0.5)
+QUARTER_RESNETS = _narrow("quarter", 0.25)
 VGG16 = Backbone(vgg16, {None: WeightsSource("keras_applications", "VGG16")}, "caffe")
 # Backbones that have ImageNet weights.
 PRETRAINED: dict[str, Backbone] = {**RESNETS, "vgg16": VGG16}

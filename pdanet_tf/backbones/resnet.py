@@ -26,7 +26,11 @@ _Block = Callable[..., Tensor]
 
 
 def resnet18(
-    output_stride: int = 8, stem: str = "deep", name: str = "resnet18", channels: int = 3
+    output_stride: int = 8,
+    stem: str = "deep",
+    name: str = "resnet18",
+    channels: int = 3,
+    width: float = 1.0,
 ) -> keras.Model:
     """Builds a ResNet18: two basic blocks per stage.
 
@@ -36,41 +40,55 @@ def resnet18(
             as in torchvision and KerasHub.
         name: Name of the model.
         channels: Number of channels of the images.
+        width: Factor of the number of channels of every convolution.
 
     Returns:
         A functional model from normalised images `(batch, height, width, channels)` to a dict of
         the stages "C1" to "C5", each `(batch, height, width, channels)`. At output stride 8 their
         strides are 2, 4, 8, 8 and 8; sizes are rounded up. C2 to C5 have 64, 128, 256 and 512
-        channels; C1 has 128, or 64 with the 7 x 7 stem.
+        channels, times the width; C1 has 128, or 64 with the 7 x 7 stem.
 
     Raises:
-        ValueError: If there is no such output stride or stem.
+        ValueError: If there is no such output stride or stem, or a convolution would have no
+            channel or a fraction of one.
     """
-    return _resnet(_basic_block, (2, 2, 2, 2), output_stride, stem, name, channels)
+    return _resnet(_basic_block, (2, 2, 2, 2), output_stride, stem, name, channels, width)
 
 
 def resnet34(
-    output_stride: int = 8, stem: str = "deep", name: str = "resnet34", channels: int = 3
+    output_stride: int = 8,
+    stem: str = "deep",
+    name: str = "resnet34",
+    channels: int = 3,
+    width: float = 1.0,
 ) -> keras.Model:
     """Builds a ResNet34: 3, 4, 6 and 3 basic blocks; see `resnet18`."""
-    return _resnet(_basic_block, (3, 4, 6, 3), output_stride, stem, name, channels)
+    return _resnet(_basic_block, (3, 4, 6, 3), output_stride, stem, name, channels, width)
 
 
 def resnet50(
-    output_stride: int = 8, stem: str = "deep", name: str = "resnet50", channels: int = 3
+    output_stride: int = 8,
+    stem: str = "deep",
+    name: str = "resnet50",
+    channels: int = 3,
+    width: float = 1.0,
 ) -> keras.Model:
     """Builds a ResNet50: 3, 4, 6 and 3 bottlenecks; see `resnet18`.
 
     C2 to C5 have 256, 512, 1024 and 2048 channels.
     """
-    return _resnet(_bottleneck, (3, 4, 6, 3), output_stride, stem, name, channels)
+    return _resnet(_bottleneck, (3, 4, 6, 3), output_stride, stem, name, channels, width)
 
 
 def resnet101(
-    output_stride: int = 8, stem: str = "deep", name: str = "resnet101", channels: int = 3
+    output_stride: int = 8,
+    stem: str = "deep",
+    name: str = "resnet101",
+    channels: int = 3,
+    width: float = 1.0,
 ) -> keras.Model:
     """Builds a ResNet101: 3, 4, 23 and 3 bottlenecks; see `resnet50`."""
-    return _resnet(_bottleneck, (3, 4, 23, 3), output_stride, stem, name, channels)
+    return _resnet(_bottleneck, (3, 4, 23, 3), output_stride, stem, name, channels, width)
 
 
 def _resnet(
@@ -80,7 +98,12 @@ def _resnet(
     stem: str,
     name: str,
     channels: int,
+    width: float,
 ) -> keras.Model:
+    if width <= 0 or _FILTERS[0] * width % 1:
+        raise ValueError(
+            f"width must be a positive multiple of 1/{_FILTERS[0]}. Received: width={width}"
+        )
     if output_stride not in _STAGES:
         raise ValueError(
             f"output_stride must be one of {tuple(_STAGES)}. "
@@ -89,23 +112,27 @@ def _resnet(
     if stem not in STEMS:
         raise ValueError(f"stem must be one of {STEMS}. Received: stem={stem!r}")
     inputs = keras.Input((None, None, channels), dtype="float32", name="normalized_image")
-    x = _deep_stem(inputs) if stem == "deep" else _conv(64, 7, "stem_conv1", strides=2)(inputs)
+    first, *_ = filters = tuple(int(each * width) for each in _FILTERS)
+    if stem == "deep":
+        x = _deep_stem(inputs, first)
+    else:
+        x = _conv(first, 7, "stem_conv1", strides=2)(inputs)
     stages = {"C1": x}
     # Padding with zeros gives the same maxima as padding with minus infinity: the stem ends in a
     # ReLU.
     x = keras.layers.ZeroPadding2D(1, data_format="channels_last", name="stem_pad")(x)
     x = keras.layers.MaxPooling2D(3, 2, data_format="channels_last", name="stem_pool")(x)
-    settings = zip(depths, _FILTERS, _STAGES[output_stride], strict=True)
-    for level, (depth, filters, (strides, dilation)) in enumerate(settings, start=2):
+    settings = zip(depths, filters, _STAGES[output_stride], strict=True)
+    for level, (depth, channels, (strides, dilation)) in enumerate(settings, start=2):
         for index in range(depth):
-            first = index == 0
+            is_first = index == 0
             x = block(
                 x,
-                filters,
-                strides=strides if first else 1,
+                channels,
+                strides=strides if is_first else 1,
                 # The convolution that would halve the resolution at a larger output stride takes
                 # the features of the stage before, so it has the dilation of that stage.
-                first_dilation=max(1, dilation // 2) if first else dilation,
+                first_dilation=max(1, dilation // 2) if is_first else dilation,
                 dilation=dilation,
                 name=f"c{level}_block{index + 1}",
             )
@@ -119,10 +146,10 @@ def _conv(filters: int, kernel_size: int, name: str, **options: Any) -> ConvBatc
     )
 
 
-def _deep_stem(x: Tensor) -> Tensor:
-    x = _conv(64, 3, "stem_conv1", strides=2)(x)
-    x = _conv(64, 3, "stem_conv2")(x)
-    return _conv(128, 3, "stem_conv3")(x)
+def _deep_stem(x: Tensor, filters: int) -> Tensor:
+    x = _conv(filters, 3, "stem_conv1", strides=2)(x)
+    x = _conv(filters, 3, "stem_conv2")(x)
+    return _conv(2 * filters, 3, "stem_conv3")(x)
 
 
 def _basic_block(

@@ -28,6 +28,8 @@ FAMILIES: dict[str, Family] = {
             "resnet34": 39_587_550,
             "resnet50": 139_415_390,
             "resnet101": 158_459_742,
+            "resnet18_half": 7_398_078,
+            "resnet18_quarter": 1_864_622,
         },
     ),
     "pspnet": Family(
@@ -37,6 +39,8 @@ FAMILIES: dict[str, Family] = {
             "resnet34": 34_382_934,
             "resnet50": 46_841_174,
             "resnet101": 65_885_526,
+            "resnet18_half": 6_094_198,
+            "resnet18_quarter": 1_537_286,
         },
     ),
     "danet": Family(
@@ -46,6 +50,8 @@ FAMILIES: dict[str, Family] = {
             "resnet34": 22_967_288,
             "resnet50": 47_691_736,
             "resnet101": 66_736_088,
+            "resnet18_half": 3_223_880,
+            "resnet18_quarter": 811_504,
         },
     ),
     "fcn": Family(
@@ -55,6 +61,8 @@ FAMILIES: dict[str, Family] = {
             "resnet34": 22_060_374,
             "resnet50": 33_201_494,
             "resnet101": 52_245_846,
+            "resnet18_half": 2_996_726,
+            "resnet18_quarter": 754_502,
         },
     ),
     "deeplabv3plus": Family(

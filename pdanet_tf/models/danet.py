@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones.registry import RESNETS
+from pdanet_tf.backbones.registry import HALF_RESNETS, QUARTER_RESNETS, RESNETS
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import DualAttention
 from pdanet_tf.models.registry import register_family
@@ -42,7 +42,7 @@ def danet_head(
     return layer(stages["C5"])
 
 
-@register_family(RESNETS, danet_head)
+@register_family({**RESNETS, **HALF_RESNETS, **QUARTER_RESNETS}, danet_head)
 def danet(backbone: keras.Model, **options: Any) -> keras.Model:
     """DANet: dual attention over the whole image."""
     return segmentation_model("danet", backbone, danet_head, **options)

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones.registry import RESNETS
+from pdanet_tf.backbones.registry import HALF_RESNETS, QUARTER_RESNETS, RESNETS
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import PyramidFusion, PyramidPooling
 from pdanet_tf.models.registry import register_family
@@ -17,6 +17,7 @@ def pspnet_head(
     num_classes: int,
     dropout: float,
     pool_scales: Sequence[int] = (1, 2, 3, 6),
+    filters: int = 512,
 ) -> Tensor:
     """Applies a pyramid of pooled scales, a 3 x 3 convolution that fuses it, and a classifier.
 
@@ -25,17 +26,20 @@ def pspnet_head(
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
         pool_scales: Bins per side of each level of the pyramid.
+        filters: Number of channels of each level of the pyramid, and of the fusion.
 
     Returns:
         Logits, `(batch, height, width, num_classes)`.
     """
     features = stages["C5"]
-    levels = PyramidPooling(512, pool_scales, upsample=False, name="pyramid")(features)
-    x = PyramidFusion(512, name="fusion")([features, *levels])
+    levels = PyramidPooling(filters, pool_scales, upsample=False, name="pyramid")(features)
+    x = PyramidFusion(filters, name="fusion")([features, *levels])
     return classify(x, num_classes, dropout)
 
 
 @register_family(RESNETS, pspnet_head)
+@register_family(HALF_RESNETS, pspnet_head, filters=256)
+@register_family(QUARTER_RESNETS, pspnet_head, filters=128)
 def pspnet(backbone: keras.Model, **options: Any) -> keras.Model:
     """PSPNet: a pyramid of pooled scales."""
     return segmentation_model("pspnet", backbone, pspnet_head, **options)

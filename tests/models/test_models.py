@@ -32,14 +32,14 @@ def conv_batch_norm(size, inputs, outputs):
     return size * size * inputs * outputs + 4 * outputs
 
 
-def resnet(expansion, depths, stem="deep"):
+def resnet(expansion, depths, stem="deep", first=64):
     """Counts the parameters of He et al. 2015, table 1, without the classifier, by block."""
     if stem == "deep":
-        count = sum(conv_batch_norm(3, *shape) for shape in ((3, 64), (64, 64), (64, 128)))
-        channels = 128
+        shapes = (3, first), (first, first), (first, 2 * first)
+        count, channels = sum(conv_batch_norm(3, *shape) for shape in shapes), 2 * first
     else:
-        count, channels = conv_batch_norm(7, 3, 64), 64
-    for depth, filters in zip(depths, (64, 128, 256, 512), strict=True):
+        count, channels = conv_batch_norm(7, 3, first), first
+    for depth, filters in zip(depths, (first, 2 * first, 4 * first, 8 * first), strict=True):
         for _ in range(depth):
             outputs = expansion * filters
             if expansion == BASIC:
@@ -66,8 +66,9 @@ def dual_attention(channels, outputs):
     return branches + position + 1 + classifier(narrow, outputs)
 
 
-def pyramid(channels, level, classes):
-    return 4 * level + conv_batch_norm(3, channels + 4 * 512, 512) + classifier(512, classes)
+def pyramid(channels, level, classes, filters=512):
+    fusion = conv_batch_norm(3, channels + 4 * filters, filters)
+    return 4 * level(filters) + fusion + classifier(filters, classes)
 
 
 def aspp(channels):
@@ -86,8 +87,8 @@ HEADS = {
     "deeplabv3": lambda c, n: aspp(c) + conv_batch_norm(3, 256, 256) + classifier(256, n),
     "deeplabv3plus": lambda c, n: aspp(c) + decoder(c, n),
     "fcn": lambda c, n: conv_batch_norm(3, c, c // 4) + classifier(c // 4, n),
-    "pdanet": lambda c, n: pyramid(c, dual_attention(c, 512) + 4 * 512, n),
-    "pspnet": lambda c, n: pyramid(c, conv_batch_norm(1, c, 512), n),
+    "pdanet": lambda c, n, **width: pyramid(c, lambda f: dual_attention(c, f) + 4 * f, n, **width),
+    "pspnet": lambda c, n, **width: pyramid(c, lambda f: conv_batch_norm(1, c, f), n, **width),
 }
 BACKBONES = {
     "resnet101": (BOTTLENECK, (3, 4, 23, 3)),
@@ -164,6 +165,24 @@ PARAMETERS |= {
         lambda n: conv_batch_norms(7, (3, 64, 64, 64, 64, 64, 64, 64, 64)) + classifier(64, n),
         64,
     ),
+}
+
+
+# ResNet18 with a share of the channels, and heads in proportion.
+PARAMETERS |= {
+    f"{head}_resnet18_{word}": (
+        lambda n, count=HEADS[head], first=first, width=width: (
+            resnet(*BACKBONES["resnet18"], first=first) + count(8 * first, n, **width)
+        ),
+        4 * first,
+    )
+    for word, first in (("half", 32), ("quarter", 16))
+    for head, width in (
+        ("danet", {}),
+        ("fcn", {}),
+        ("pdanet", {"filters": 8 * first}),
+        ("pspnet", {"filters": 8 * first}),
+    )
 }
 
 
