@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from rich.console import Console
 
 import pdanet_tf
 from pdanet_tf.base.processor import slow_precision
 from pdanet_tf.benchmark.cases import Case
 from pdanet_tf.benchmark.runner import run_benchmark
 from pdanet_tf.cli.errors import print_error
-from pdanet_tf.cli.images import Results, check_outputs, find_images
+from pdanet_tf.cli.images import Results, find_images
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.named_recipes import find_named_recipe
+from pdanet_tf.cli.outputs import check_outputs, open_console, show
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDataset
 from pdanet_tf.data.sources.folder import CHANNEL_ENDINGS, IMAGE_ENDINGS
@@ -33,8 +33,6 @@ from pdanet_tf.inference.settings import InferenceSettings, load_model
 from pdanet_tf.models import with_dtype_policy
 from pdanet_tf.models.inspection import count_classes
 from pdanet_tf.weights.torch import load_torch_state_dict, read_torch_file, torch_stem
-
-_WIDTH_OF_FILES = 200  # characters per line of a table that is not shown on a terminal
 
 
 def _crf(settings: list[str] | None) -> CRFParameters | None:
@@ -97,7 +95,7 @@ def _train(config: str | None = None, **options: Any) -> None:
         result = pdanet_tf.training.resume(folder, **options)
     else:
         result = pdanet_tf.train(pdanet_tf.TrainConfig(**options))
-    _console().print(result.evaluation.table())
+    open_console().print(result.evaluation.table())
     print(f"The best model is {result.best}")
 
 
@@ -128,7 +126,7 @@ def _validate_data(split: str | None, json: str | None, chart: str | None, **dat
     check_outputs(json, chart)
     names = ("train", "validation") if split is None else (split,)
     report = validate_dataset({name: _open(split=name, strict=False, **data) for name in names})
-    _show(report, json, chart)
+    show(report, json, chart)
     print(spell_as_options(report.summary(), data))
     return 1 if report.fatal else 0
 
@@ -172,25 +170,7 @@ def _evaluate(
         if not isinstance(dataset, FolderDataset):
             raise ValueError("--predictions requires a data set in a folder")
         evaluation = evaluate_predictions(str(predictions), dataset)
-    _show(evaluation, json, chart)
-
-
-def _console() -> Console:
-    """Returns a console on which tables are not cut: files and pipes have no width."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, _WIDTH_OF_FILES)
-    return console
-
-
-def _show(report: Any, json: str | None, chart: str | None) -> None:
-    """Prints the table of a report, and writes its JSON file and its chart if they are given."""
-    _console().print(report.table())
-    if json:
-        report.save(json)
-    if chart:
-        with whole_file(Path(chart)) as temporary:
-            report.chart().save(temporary)
+    show(evaluation, json, chart)
 
 
 def _open(dataset: str, **options: Any) -> SegmentationDataset:
@@ -325,7 +305,7 @@ def _benchmark(
         Case(**dict(zip(choices, values, strict=True)))
         for values in itertools.product(*choices.values())
     ]
-    _show(run_benchmark(cases, rounds, imports=imports), json, chart)
+    show(run_benchmark(cases, rounds, imports=imports), json, chart)
 
 
 COMMANDS = {

@@ -9,9 +9,14 @@ from pdanet_tf.cli.errors import print_error
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.named_recipes import print_recipes
 from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
+from pdanet_tf.cli.runs_table import compare_runs
 from pdanet_tf.cli.spelling import spell_as_options
 
-_WITHOUT_KERAS: dict[str, Callable[..., None]] = {"models": print_models, "recipes": print_recipes}
+_WITHOUT_KERAS: dict[str, Callable[..., None]] = {
+    "models": print_models,
+    "recipes": print_recipes,
+    "runs": compare_runs,
+}
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:

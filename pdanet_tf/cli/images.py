@@ -1,4 +1,4 @@
-"""The input images and the output files of commands."""
+"""The input images and the result images of commands."""
 
 import glob
 import hashlib
@@ -63,23 +63,6 @@ def _images_of(paths: Iterable[Path], endings: tuple[str, ...]) -> list[Path]:
         and path.is_file()
         and not (path.stem.endswith(_KINDS) and read_mark(path, _SOURCE))
     )
-
-
-def check_outputs(json: str | None, chart: str | None) -> None:
-    """Checks the paths of the files that a command writes at its end.
-
-    Raises:
-        ValueError: If one is a folder or has another format, or would replace a file of another
-            kind.
-    """
-    if json is not None:
-        path = Path(json)
-        if path.is_dir() or (path.exists() and path.suffix.lower() != ".json"):
-            raise ValueError(f"--json {json}: exists, and is not a .json file; choose another name")
-    if chart is not None:
-        endings = Image.registered_extensions()
-        if Path(chart).is_dir() or endings.get(Path(chart).suffix.lower()) not in Image.SAVE:
-            raise ValueError(f"--chart {chart}: expected an image file, such as chart.png")
 
 
 class Results:

@@ -95,7 +95,10 @@ _DATA_OPTIONS = (
     "ignore_label",
     "channels",
 )
-_MODEL_HELP = "a .keras file, a published checkpoint, or with --weights an architecture"
+_MODEL_HELP = (
+    "a .keras file, camvid (the trained model that comes with the package), a published "
+    "checkpoint, or with --weights an architecture"
+)
 _METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
     ("crop_size", 2): ("HEIGHT", "WIDTH"),
     ("scale_range", 2): ("LOWEST", "HIGHEST"),
@@ -163,7 +166,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="IMAGE",
         help="an image, a folder of images, or a pattern such as 'photos/**/*.jpg'",
     )
-    predict.add_argument("--model", required=True, help=_MODEL_HELP)
+    predict.add_argument("--model", default="camvid", help=f"{_MODEL_HELP} (default: camvid)")
     _add_weights_option(predict)
     predict.add_argument(
         "--output",
@@ -234,6 +237,17 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_benchmark_options(add("benchmark", "time models, each in its own process"))
     add("models", "list the models")
+
+    runs = add("runs", "compare the scores of runs that have ended", imports=False)
+    runs.add_argument(
+        "folders",
+        nargs="+",
+        metavar="FOLDER",
+        help="the folder of a run, or a folder that contains runs; runs that differ only in their "
+        "seed share a line, with the mean and the standard deviation of their scores",
+    )
+    runs.add_argument("--json", help="JSON file to write the figures to")
+    runs.add_argument("--chart", help="image file to draw a chart of the mean IoU to")
 
     recipes = add("recipes", "list the recipes for training", imports=False)
     recipes.add_argument(

@@ -16,7 +16,8 @@ from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.files import remove_leftovers, write_atomically
 from pdanet_tf.inference.settings import SETTINGS_FILE
 from pdanet_tf.training.config import TrainConfig
-from pdanet_tf.weights.published import CHECKPOINTS
+from pdanet_tf.training.summaries import SUMMARY_FILE
+from pdanet_tf.weights.files import NAMED_WEIGHTS
 
 # Options that may differ when a run is resumed.
 _FREE = ("output_dir", "data_dir", "resume", "epochs")
@@ -44,7 +45,7 @@ class RunFolder:
         self.history = self.path / "history.csv"
         self.curves = self.path / "curves.png"
         self.config = self.path / "config.json"
-        self.summary = self.path / "summary.json"
+        self.summary = self.path / SUMMARY_FILE
 
     def remove_leftovers(self) -> None:
         """Removes temporary files of a killed process; the caller must have locked the folder."""
@@ -141,7 +142,7 @@ def describe_config(config: TrainConfig) -> dict[str, Any]:
 
 def _absolute_weights(weights: str | None) -> str | None:
     """Returns the absolute path of a file of weights. Names of checkpoints stay as they are."""
-    return weights if weights is None or weights in CHECKPOINTS else os.path.abspath(weights)
+    return weights if weights is None or weights in NAMED_WEIGHTS else os.path.abspath(weights)
 
 
 def describe_data(train: SegmentationDataset, validation: SegmentationDataset) -> dict[str, Any]:

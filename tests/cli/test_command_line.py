@@ -11,7 +11,7 @@ import pdanet_tf
 from pdanet_tf import layers
 from pdanet_tf.base.catalog import model_names
 from pdanet_tf.base.choices import NORMALIZATIONS
-from pdanet_tf.cli import commands, main
+from pdanet_tf.cli import commands, main, outputs
 from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
 from pdanet_tf.cli.spelling import spell_as_options
 
@@ -106,4 +106,4 @@ def test_an_option_of_several_values_may_be_repeated():
 
 def test_tables_in_files_are_not_cut(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert commands._console().width >= 200
+    assert outputs.open_console().width >= 200

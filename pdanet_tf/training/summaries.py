@@ -1,0 +1,208 @@
+"""The summaries of several runs, side by side. It imports neither Keras nor TensorFlow."""
+
+import json
+import math
+import os
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from rich.table import Table
+from rich.text import Text
+
+from pdanet_tf.base.fields import shorten
+from pdanet_tf.base.wording import quantity
+from pdanet_tf.charts import draw_bar_chart
+from pdanet_tf.files import read_json, write_atomically
+
+SUMMARY_FILE = "summary.json"
+# Options that do not make runs different from one another: where they are, and their seed.
+_NOT_COMPARED = ("output_dir", "data_dir", "seed", "resume", "version")
+_SCORES = ("mean_iou", "pixel_accuracy", "mean_accuracy")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What `summary.json` says of a run that has ended.
+
+    Attributes:
+        folder: The folder of the run.
+        config: Its options.
+        seconds: How long it took.
+        scores: The scores of its best model on the validation split, from 0 to 1, by name.
+        iou: IoU of each class, by name.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    seconds: float
+    scores: Mapping[str, float]
+    iou: Mapping[str, float]
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str]) -> "RunSummary":
+        """Reads the `summary.json` of a run.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            ValueError: If it is not the summary of a run; the message names the file.
+        """
+        file = Path(folder) / SUMMARY_FILE
+        content = read_json(file)
+        try:
+            validation = content["validation"]
+            scores = {name: float(validation[name]) for name in _SCORES}
+            iou = {str(key): float(value) for key, value in validation["iou_per_class"].items()}
+            return cls(
+                Path(folder), dict(content["config"]), float(content["seconds"]), scores, iou
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{file}: not the summary of a run, or a damaged one") from error
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options by which runs are compared."""
+        return {key: value for key, value in self.config.items() if key not in _NOT_COMPARED}
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """Runs that differ in nothing but their seeds.
+
+    Attributes:
+        runs: The runs, at least one.
+        differences: Those of their options that other groups have with another value.
+    """
+
+    runs: Sequence[RunSummary]
+    differences: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """The model, and what else distinguishes the group."""
+        rest = [f"{name}={shorten(value)}" for name, value in self.differences.items()]
+        model = self.differences.get("model", self.runs[0].config.get("model"))
+        return " ".join([str(model), *(each for each in rest if not each.startswith("model="))])
+
+    def mean(self, score: str) -> float:
+        """Returns the mean of a score over the runs."""
+        return statistics.fmean(run.scores[score] for run in self.runs)
+
+    @property
+    def seconds(self) -> float:
+        """The mean time of a run."""
+        return statistics.fmean(run.seconds for run in self.runs)
+
+    def spread(self, score: str) -> float:
+        """Returns the standard deviation of a score (that of a sample); NaN for a single run."""
+        values = [run.scores[score] for run in self.runs]
+        return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Runs side by side.
+
+    Attributes:
+        groups: Runs that differ only in their seeds; the group with the best mean IoU comes first.
+    """
+
+    groups: Sequence[RunGroup]
+
+    @classmethod
+    def of_folders(cls, folders: Iterable[str | os.PathLike[str]]) -> "RunComparison":
+        """Reads the summaries of runs, and of all runs below folders.
+
+        Args:
+            folders: Folders of runs, or folders that contain them at any depth.
+
+        Raises:
+            FileNotFoundError: If there is no such folder, or no run in it that has ended.
+            ValueError: If a summary is damaged.
+        """
+        found: dict[Path, RunSummary] = {}
+        for folder in map(Path, folders):
+            if not folder.is_dir():
+                raise FileNotFoundError(f"There is no folder {folder}")
+            files = sorted(folder.rglob(SUMMARY_FILE))
+            if not files:
+                raise FileNotFoundError(
+                    f"{folder} contains no run that has ended: there is no {SUMMARY_FILE}"
+                )
+            for file in files:
+                found.setdefault(file.parent.resolve(), RunSummary.read(file.parent))
+        return cls(_grouped(list(found.values())))
+
+    def table(self) -> Table:
+        """Returns a table for `rich.print`, a line for each group."""
+        table = Table(title=quantity(sum(len(group.runs) for group in self.groups), "run"))
+        table.add_column("model, and options that differ")
+        for heading in ("seeds", "mean IoU", "pixel accuracy", "mean accuracy", "minutes"):
+            table.add_column(heading, justify="right")
+        for group in self.groups:
+            seeds = ", ".join(str(run.config.get("seed")) for run in group.runs)
+            scores = [_with_spread(group.mean(each), group.spread(each)) for each in _SCORES]
+            table.add_row(Text(group.title), seeds, *scores, f"{group.seconds / 60:.1f}")
+        return table
+
+    def chart(self) -> Image.Image:
+        """Draws the mean IoU of every group as a bar."""
+        names = [group.title for group in self.groups]
+        values = [group.mean("mean_iou") for group in self.groups]
+        return draw_bar_chart(names, values, "Scores on the validation split", "mean IoU (0 to 1)")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all figures, ready for JSON."""
+        return {
+            "groups": [
+                {
+                    "options": dict(group.runs[0].options),
+                    "differences": dict(group.differences),
+                    "seconds": group.seconds,
+                    "scores": {name: group.mean(name) for name in _SCORES},
+                    "runs": [
+                        {
+                            "folder": str(run.folder),
+                            "seed": run.config.get("seed"),
+                            "seconds": run.seconds,
+                            **run.scores,
+                            "iou_per_class": dict(run.iou),
+                        }
+                        for run in group.runs
+                    ],
+                }
+                for group in self.groups
+            ]
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the figures as JSON."""
+        write_atomically(Path(path), json.dumps(self.to_dict(), indent=2) + "\n")
+
+
+def _grouped(runs: Sequence[RunSummary]) -> list[RunGroup]:
+    groups: list[list[RunSummary]] = []
+    for run in runs:
+        equal = (group for group in groups if group[0].options == run.options)
+        if (group := next(equal, None)) is None:
+            groups.append([run])
+        else:
+            group.append(run)
+    first = groups[0][0].options
+    different = [
+        name
+        for name in dict.fromkeys(name for run in runs for name in run.options)
+        if any(group[0].options.get(name) != first.get(name) for group in groups)
+    ]
+    compared = [
+        RunGroup(group, {name: group[0].options.get(name) for name in different})
+        for group in groups
+    ]
+    return sorted(compared, key=lambda group: group.mean("mean_iou"), reverse=True)
+
+
+def _with_spread(mean: float, spread: float) -> str:
+    return f"{mean:.4f}" if math.isnan(spread) else f"{mean:.4f} ± {spread:.4f}"
