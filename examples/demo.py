@@ -1,4 +1,4 @@
-"""Trains PDANet on drawn scenes, scores it, segments a scene and exports the model (`make demo`).
+"""Segments a drawn scene, trains PDANet on such scenes, scores and exports it (`make demo`).
 
 python examples/demo.py demo/first
 """
@@ -43,8 +43,11 @@ def main(output: str) -> None:
     scene, best = folder / "scene.png", folder / "best.keras"
     Image.fromarray(pdanet_tf.load_dataset("synthetic", "validation").read(1)[0]).save(scene)
 
-    def segment(overlay: Path) -> None:
-        pdanet_tf.predict(scene, best).overlay.save(overlay)
+    def segment(overlay: Path, model: str | Path = best) -> None:
+        pdanet_tf.predict(scene, model).overlay.save(overlay)
+
+    segment(folder / "camvid_overlay.png", "camvid")
+    stages.done("Segmented a scene with the model of the package", folder / "camvid_overlay.png")
 
     def show_first_epoch(epoch: int, logs: dict[str, Any]) -> None:
         if epoch == 0:

@@ -23,7 +23,7 @@ from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import SETTINGS_FILE, InferenceSettings, load_model
 from pdanet_tf.inference.windows import View
 from pdanet_tf.models.inspection import count_channels, count_classes, logits_of, split_pixel_model
-from pdanet_tf.weights.published import CHECKPOINTS
+from pdanet_tf.weights.files import NAMED_WEIGHTS
 
 VALUES_PER_STRIP = 2**24  # probabilities that are computed at once: 64 MiB
 _KEPT = 4  # models that `predict` keeps
@@ -349,7 +349,7 @@ def _load_cached(
 
 def _full_path(file: str | os.PathLike[str]) -> str:
     """Returns the absolute path of a file, or the name of a published checkpoint unchanged."""
-    return str(file) if str(file) in CHECKPOINTS else str(Path(file).absolute())
+    return str(file) if str(file) in NAMED_WEIGHTS else str(Path(file).absolute())
 
 
 def _version(path: Path) -> tuple[int, int] | None:

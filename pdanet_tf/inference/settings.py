@@ -16,8 +16,9 @@ from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.models import build_model
 from pdanet_tf.models.inspection import count_channels, count_classes, find_logits
 from pdanet_tf.models.registry import find_model
-from pdanet_tf.weights.files import count_classes_in_file, load_keras_file
+from pdanet_tf.weights.files import NAMED_WEIGHTS, count_classes_in_file, load_keras_file
 from pdanet_tf.weights.published import CHECKPOINTS
+from pdanet_tf.weights.shipped import SHIPPED, shipped_file
 
 SETTINGS_FILE = "inference.json"
 
@@ -57,8 +58,9 @@ class InferenceSettings:
 
         Args:
             model_file: A file of a model or of weights, whose settings are in the `inference.json`
-                of the same folder; or the name of a published checkpoint, which has the classes of
-                its data set and the reference's protocol.
+                of the same folder; the name of a model that comes with the package; or that of a
+                published checkpoint, which has the classes of its data set and the reference's
+                protocol.
 
         Returns:
             The settings; None if there is no `inference.json`.
@@ -68,7 +70,7 @@ class InferenceSettings:
         """
         if str(model_file) in CHECKPOINTS:
             return cls(CHECKPOINTS[str(model_file)].classes, Protocol(short_edges=(450,)))
-        path = Path(model_file).parent / SETTINGS_FILE
+        path = Path(shipped_file(model_file)).parent / SETTINGS_FILE
         if not path.is_file():
             return None
         content = read_json(path)
@@ -102,13 +104,14 @@ def load_model(
     """Loads a model from images to logits, with the settings that belong to its weights.
 
     Args:
-        model: A `.keras` file; or the name of a published checkpoint, one of
+        model: A `.keras` file; or the name of a model that comes with the package, one of
+            `pdanet_tf.weights.shipped.SHIPPED`; or that of a published checkpoint, one of
             `pdanet_tf.weights.published.CHECKPOINTS`, which is downloaded unless it is in the cache
             (extra `torch`); or a model, which is returned as it is; or, with `weights`, the name of
             an architecture, one of `pdanet_tf.list_models()`.
-        weights: Weights for the architecture: the name of a published checkpoint; a `.keras` file
-            that holds a model of that architecture; or a `.weights.h5` file of a model that
-            `build_model` built with default options (the number of classes may differ).
+        weights: Weights for the architecture: one of these names; a `.keras` file that holds a
+            model of that architecture; or a `.weights.h5` file of a model that `build_model` built
+            with default options (the number of classes may differ).
 
     Returns:
         The model, and the settings of a published checkpoint or those in the `inference.json`
@@ -129,6 +132,8 @@ def load_model(
         return model, None
     if str(model) in CHECKPOINTS:
         loaded = _build_published(CHECKPOINTS[str(model)].model, str(model))
+    elif str(model) in SHIPPED:
+        loaded = _build_shipped(SHIPPED[str(model)].model, str(model))
     elif str(model).endswith(".weights.h5"):
         raise ValueError(
             f"{model}: holds weights, but no model. Give the name of the architecture as model, "
@@ -149,7 +154,7 @@ def _load_architecture(
     name = architecture.name if isinstance(architecture, keras.Model) else str(architecture)
     if (
         isinstance(architecture, keras.Model)
-        or name in CHECKPOINTS
+        or name in NAMED_WEIGHTS
         or name.endswith((".keras", ".h5"))
     ):
         raise ValueError(
@@ -159,6 +164,8 @@ def _load_architecture(
     find_model(name)  # raises an error if there is no such architecture
     if str(weights) in CHECKPOINTS:
         return _build_published(name, str(weights))
+    if str(weights) in SHIPPED:
+        return _build_shipped(name, str(weights))
     if str(weights).endswith(".weights.h5"):
         return build_model(name, _count_classes_of_weights(weights), weights=weights)
     # Use the model in the file instead of building a new one, because only the file contains its
@@ -178,6 +185,10 @@ def _build_published(name: str, checkpoint: str) -> keras.Model:
     return build_model(
         name, published.num_classes, normalization=published.normalization, weights=checkpoint
     )
+
+
+def _build_shipped(name: str, shipped: str) -> keras.Model:
+    return build_model(name, SHIPPED[shipped].num_classes, weights=shipped)
 
 
 def _count_classes_of_weights(weights: str | os.PathLike[str]) -> int:

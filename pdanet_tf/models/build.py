@@ -54,7 +54,8 @@ def build_model(
             The weights are the same.
         aux_head: Whether the model has an auxiliary head on stage C4, for deep supervision.
         weights: A `.weights.h5` or `.keras` file of a model of the same kind; the name of a
-            published checkpoint, one of `pdanet_tf.weights.published.CHECKPOINTS` (extra `torch`);
+            published checkpoint, one of `pdanet_tf.weights.published.CHECKPOINTS` (extra `torch`),
+            or of a model that comes with the package, one of `pdanet_tf.weights.shipped.SHIPPED`;
             or None for random initial weights. All weights must fit. For a model with other classes
             or another head, build it without weights and call
             `pdanet_tf.weights.files.load_weights` with `strict=False`. The first kernel of weights

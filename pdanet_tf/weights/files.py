@@ -18,7 +18,10 @@ from pdanet_tf.weights.assign import check_numbers
 from pdanet_tf.weights.fitting import LoadedWeights, StoredWeights, all_loaded, load_stored
 from pdanet_tf.weights.h5 import read_weights_h5
 from pdanet_tf.weights.published import CHECKPOINTS, load_published
+from pdanet_tf.weights.shipped import SHIPPED
 
+# The weights that have a name: in the package, and on the network.
+NAMED_WEIGHTS = (*SHIPPED, *CHECKPOINTS)
 # Paths of kernels in a `.weights.h5` file, in which Keras names layers after their classes.
 _LOGITS_KERNEL = re.compile(r"(^|/)(classifier(_\d+)?|dual_attention/projection)/vars/0$")
 _LONGEST_REASON = 500  # characters; a message of Keras may hold a whole configuration
@@ -100,7 +103,8 @@ def load_weights(
 
     Args:
         model: The model.
-        weights: A `.keras` or `.weights.h5` file, or the name of a published checkpoint.
+        weights: A `.keras` or `.weights.h5` file, the name of a published checkpoint, or that of a
+            model that comes with the package, one of `pdanet_tf.weights.shipped.SHIPPED`.
         strict: Whether the weights must belong to a model of the same kind with as many classes.
 
     Returns:
@@ -125,15 +129,19 @@ def load_weights(
     """
     if str(weights) in CHECKPOINTS:
         return load_published(model, str(weights), strict)
-    path = Path(weights)
+    if str(weights) in SHIPPED:
+        path, source = SHIPPED[str(weights)].file, f"the trained model {str(weights)!r}"
+    else:
+        path = Path(weights)
+        source = str(path)
     _check_file(path, "weights")
     if path.name.endswith(".keras"):
         saved = load_keras_file(path)
-        return load_stored(model, StoredWeights.from_model(saved, str(path)), strict)
+        return load_stored(model, StoredWeights.from_model(saved, source), strict)
     if not path.name.endswith(".weights.h5"):
         raise ValueError(
-            "weights must be a .keras or a .weights.h5 file, or the name of a published checkpoint "
-            f"({', '.join(CHECKPOINTS)}). Received: {path}"
+            "weights must be a .keras or a .weights.h5 file, or one of the names "
+            f"{', '.join(NAMED_WEIGHTS)}. Received: {path}"
         )
     advice = ""
     if not strict:
@@ -209,8 +217,7 @@ def _near_names(path: Path) -> str:
     if path.name in model_names():
         return (
             f": {path.name} is an architecture, without weights. Give a .keras file, the name of a "
-            f"published checkpoint ({', '.join(CHECKPOINTS)}), or the architecture with weights "
-            "for it"
+            f"trained model ({', '.join(NAMED_WEIGHTS)}), or the architecture with weights for it"
         )
-    near = difflib.get_close_matches(path.name, CHECKPOINTS, n=2)
-    return f". Did you mean the published checkpoint {' or '.join(near)}?" if near else ""
+    near = difflib.get_close_matches(path.name, NAMED_WEIGHTS, n=2)
+    return f". Did you mean the trained model {' or '.join(near)}?" if near else ""
