@@ -17,6 +17,7 @@ from pdanet_tf.base.choices import (
     PRECISIONS,
     STEMS,
 )
+from pdanet_tf.base.fields import with_nearest
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.inference.crf import CRFParameters
 from pdanet_tf.training.config import TrainConfig
@@ -106,7 +107,15 @@ _METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, without the list of all options."""
+    """A parser whose errors are one line, and name the nearest options."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses arguments; ends the program if there is an option that the command lacks."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        options = [argument.partition("=")[0] for argument in unknown if argument[:2] == "--"]
+        if options:
+            self.error(f"There is no option {with_nearest(options, self._option_string_actions)}")
+        return parsed, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")

@@ -31,6 +31,22 @@ def test_every_command_can_be_run():
         assert layers.PixelNormalization(name).normalization == name
 
 
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (["train", "--lerning-rate", "1"], "'--learning-rate'"),
+        (["predict", "photo.jpg", "--outptu=results"], "'--output'"),
+    ],
+)
+def test_an_unknown_option_names_the_nearest(arguments, nearest, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        make_parser().parse_args(arguments)
+    message = capsys.readouterr().err
+    assert nearest in message
+    assert f"(see pdanet-tf {arguments[0]} --help)" in message
+    assert message.count("\n") == 1
+
+
 def test_only_what_was_typed_is_given_to_training():
     options = vars(make_parser().parse_args(["train", "--epochs", "3", "--no-flip"]))
     assert options == {"command": "train", "epochs": 3, "flip": False}
