@@ -365,7 +365,7 @@ def test_same_weights_with_and_without_upsampling_and_deep_supervision(model, fo
             else bilinear_resize(logits, (40, 56), grid)
         )
         assert_close(upsampled, expected[key])
-    stride = STRIDES.get(model.name.rpartition("_")[0], 8)
+    stride = STRIDES.get(find_model(model.name).family.__name__, 8)
     for height, width in ((33, 47), (1, 1)):
         logits = coarse(pictures(1, height, width))["logits"]
         assert logits.shape == (1, -(-height // stride), -(-width // stride), 5)
@@ -427,8 +427,8 @@ def test_half_precision_keeps_logits_in_float32(model, policy):
     assert keras.config.dtype_policy().name == "float32"
     for ours, theirs in zip(half.variables, model.variables, strict=True):
         ours.assign(theirs)  # NumPy arrays between them would take seconds
-    family, _, backbone = model.name.rpartition("_")
-    stages = half.get_layer(backbone).output.values()
+    entry = find_model(model.name)
+    stages = half.get_layer(entry.backbone_name).output.values()
     assert {stage.dtype for stage in stages} == {policy[6:]}
     copy = with_dtype_policy(model, policy)
     assert policies(copy) == policies(half)
@@ -440,7 +440,7 @@ def test_half_precision_keeps_logits_in_float32(model, policy):
         assert np.any(logits != keras.ops.cast(keras.ops.cast(logits, policy[6:]), "float32"))
         expected = model(images)[key]
         # SegNet's maxima move to a neighbour where rounding makes that the larger value.
-        limit = 0.3 if family == "segnet" and key == "logits" else 0.1
+        limit = 0.3 if entry.family.__name__ == "segnet" and key == "logits" else 0.1
         assert np.abs(logits - expected).mean() < limit * np.std(expected)
 
 
@@ -482,7 +482,7 @@ def test_a_loaded_model_knows_which_layers_compute_scores(folder):
 
 @EVERY_MODEL
 def test_every_variable_gets_a_gradient(model):
-    rates = RATES.get(model.name.rpartition("_")[0])
+    rates = RATES.get(find_model(model.name).family.__name__)
     if rates is not None:
         model = build(model.name, aux_head=True, dilation_rates=rates)
     with tf.GradientTape() as tape:
