@@ -83,9 +83,9 @@ class RunGroup:
     @property
     def title(self) -> str:
         """The model, and what else distinguishes the group."""
-        rest = [f"{name}={shorten(value)}" for name, value in self.differences.items()]
-        model = self.differences.get("model", self.runs[0].config.get("model"))
-        return " ".join([str(model), *(each for each in rest if not each.startswith("model="))])
+        options = {name: value for name, value in self.differences.items() if name != "model"}
+        rest = [f"{name}={shorten(value)}" for name, value in options.items()]
+        return " ".join([str(self.runs[0].config.get("model")), *rest])
 
     def mean(self, score: str) -> float:
         """Returns the mean of a score over the runs."""
