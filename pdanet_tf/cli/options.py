@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -114,7 +115,8 @@ class _Parser(argparse.ArgumentParser):
         parsed, unknown = super().parse_known_args(args, namespace)
         options = [argument.partition("=")[0] for argument in unknown if argument[:2] == "--"]
         if options:
-            self.error(f"There is no option {with_nearest(options, self._option_string_actions)}")
+            known = re.findall(r"--[\w-]+", self.format_usage())
+            self.error(f"There is no option {with_nearest(options, known)}")
         return parsed, unknown
 
     def error(self, message: str) -> NoReturn:
