@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pdanet_tf import convert, recipes, training
     from pdanet_tf.data.load import load_dataset
     from pdanet_tf.evaluation.scoring import evaluate
-    from pdanet_tf.export.saved_model import export_saved_model
+    from pdanet_tf.exporting.saved_model import export_saved_model
     from pdanet_tf.inference.prediction import Prediction
     from pdanet_tf.inference.predictor import Predictor, predict
     from pdanet_tf.inference.protocol import Protocol
@@ -57,7 +57,7 @@ __getattr__ = lazy_attributes(
         "TrainConfig": "pdanet_tf.training.config",
         "build_model": "pdanet_tf.models.build",
         "evaluate": "pdanet_tf.evaluation.scoring",
-        "export_saved_model": "pdanet_tf.export.saved_model",
+        "export_saved_model": "pdanet_tf.exporting.saved_model",
         "list_models": "pdanet_tf.models.registry",
         "load_dataset": "pdanet_tf.data.load",
         "predict": "pdanet_tf.inference.predictor",

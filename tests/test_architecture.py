@@ -19,7 +19,7 @@ STOREYS = (
     ("pdanet_tf.metrics", "pdanet_tf.weights"),
     ("pdanet_tf.convert", "pdanet_tf.models"),
     ("pdanet_tf.inference",),
-    ("pdanet_tf.benchmark", "pdanet_tf.evaluation", "pdanet_tf.export"),
+    ("pdanet_tf.benchmark", "pdanet_tf.evaluation", "pdanet_tf.exporting"),
     ("pdanet_tf.training",),
     ("pdanet_tf.recipes",),
     ("pdanet_tf",),
@@ -33,7 +33,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.base.startup",  # in a function that imports it without its log
     "pdanet_tf.benchmark.flops",  # inside functions, on the TensorFlow backend
     "pdanet_tf.data.batches.pipeline",
-    "pdanet_tf.export.saved_model",
+    "pdanet_tf.exporting.saved_model",
     "pdanet_tf.inference.predictor",  # inside functions, on the TensorFlow backend
     "pdanet_tf.ops.batch_norm",  # likewise
     "pdanet_tf.ops.gradients",  # likewise

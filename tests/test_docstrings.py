@@ -26,7 +26,7 @@ from tests.support.state_dict import draw
 
 PACKAGE = Path(pdanet_tf.__file__).parent
 # Packages whose public names an example may use without an import, beside its module's own names.
-PUBLIC = ("", "backbones", "benchmark", "data", "evaluation", "export", "inference", "layers")
+PUBLIC = ("", "backbones", "benchmark", "data", "evaluation", "exporting", "inference", "layers")
 PUBLIC += ("models", "training")
 # Docstring: the optional package that its example requires.
 EXTRAS = {
@@ -36,7 +36,7 @@ EXTRAS = {
 }
 # Docstring: why its example takes long.
 SLOW = {
-    "export.saved_model.export_saved_model": "as `examples/serve.py`, which is not marked slow",
+    "exporting.saved_model.export_saved_model": "as `examples/serve.py`, which is not marked slow",
     "benchmark.runner.run_benchmark": "it times two processes",
     "training.run.resume": "it trains for 30 epochs",
 }

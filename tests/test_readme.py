@@ -113,7 +113,7 @@ def test_a_head_and_a_backbone_of_the_users_own():
 
 
 def test_the_serving_signature_is_pasted_and_answers(tmp_path):
-    path = ROOT / "pdanet_tf" / "export" / "saved_model.py"
+    path = ROOT / "pdanet_tf" / "exporting" / "saved_model.py"
     _, pasted, _ = re.split(r"^    \.\.\.  # .*\n", blocks("python", CONTRIBUTING)[2], flags=re.M)
     source, (place, *_) = path.read_text("utf-8"), pasted.splitlines(keepends=True)
     assert source.count(place) == 1

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pdanet_tf.base.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from pdanet_tf.export.saved_model import export_saved_model
+    from pdanet_tf.exporting.saved_model import export_saved_model
 
 __all__ = [
     "export_saved_model",
@@ -14,6 +14,6 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "export_saved_model": "pdanet_tf.export.saved_model",
+        "export_saved_model": "pdanet_tf.exporting.saved_model",
     },
 )

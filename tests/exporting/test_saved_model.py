@@ -12,8 +12,8 @@ from PIL import Image
 
 import pdanet_tf
 from pdanet_tf.data.readers import EncodedFile, read_image, resize_image
-from pdanet_tf.export import saved_model as export
-from pdanet_tf.export.saved_model import _resize, _working_sizes, decode_image
+from pdanet_tf.exporting import saved_model as export
+from pdanet_tf.exporting.saved_model import _resize, _working_sizes, decode_image
 from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.ops.resize import bilinear_resize
