@@ -237,6 +237,9 @@ def _train(config: TrainConfig, verbose: int | str, inputs: Inputs) -> TrainResu
     run = Session(config, inputs)
     run.check()
     run.fit(verbose, inputs.callbacks)
+    if verbose:
+        epochs = Progress.read(run.folder.last).best_epochs
+        print(f"Scoring the best model, that of epoch {epochs}, on the validation images")
     evaluation = evaluate(run.folder.best, run.validation, run.protocol, progress=bool(verbose))
     summary = run.summarise(evaluation, time.monotonic() - started)
     return TrainResult(run.folder.best, evaluation, summary)
