@@ -66,8 +66,9 @@ def atrous_difference(name: str) -> float:
 
 @functools.cache
 def _atrous_difference(backbone_name: str) -> float:
-    build = getattr(backbones, backbone_name)
-    strided, dilated = build(32), build(8)
+    entries = map(find_model, pdanet_tf.list_models())
+    backbone = next(each.backbone for each in entries if each.backbone_name == backbone_name)
+    strided, dilated = backbone(output_stride=32), backbone(output_stride=8)
     dilated.set_weights(strided.get_weights())
     images = _normal(1, 97, 65, 3)
     return _relative_difference(dilated(images)["C5"][:, ::4, ::4], strided(images)["C5"])
@@ -215,7 +216,7 @@ def find_check(name: str) -> Check:
     entry = find_model(name)
     if entry.family.__name__ in CHECKS:
         return CHECKS[entry.family.__name__]
-    if not hasattr(backbones, entry.backbone_name):
+    if "output_stride" not in entry.backbone.options:
         raise LookupError(f"CHECKS has no entry for {name}")
     return ATROUS
 

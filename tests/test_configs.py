@@ -97,6 +97,7 @@ ARGUMENTS = {
         "epsilon": 0.5,
         "weight_decay": 0.125,
         "rate_factors": {"stem": 0.25},
+        "decay_attention_scales": False,
     },
     optimizers.AdamW: {
         "learning_rate": 0.5,
@@ -105,6 +106,7 @@ ARGUMENTS = {
         "epsilon": 0.5,
         "weight_decay": 0.125,
         "rate_factors": {"stem": 0.25},
+        "decay_attention_scales": False,
     },
     optimizers.LinearWarmup: {"schedule": 0.5, "steps": 3},
     optimizers.SGD: {
@@ -113,6 +115,7 @@ ARGUMENTS = {
         "nesterov": True,
         "weight_decay": 0.125,
         "rate_factors": {"stem": 0.25},
+        "decay_attention_scales": False,
     },
 }
 # What all classes of a kind take besides, with values that are no default.

@@ -24,6 +24,7 @@ from tests.test_architecture import STOREYS
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 TRAINING = (ROOT / "docs" / "training.md").read_text("utf-8")
+CAMVID = (ROOT / "docs" / "camvid.md").read_text("utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 
 
@@ -45,8 +46,8 @@ def test_python_blocks_run_as_they_stand(tmp_path, monkeypatch, capsys):
 def test_commands_have_the_options_that_are_shown():
     commands = [
         shlex.split(line)[1:]
-        for block in (*blocks("sh"), *blocks("sh", TRAINING))
-        for line in re.sub(" > .*| +#.*", "", block).splitlines()
+        for block in (*blocks("sh"), *blocks("sh", TRAINING), *blocks("sh", CAMVID))
+        for line in re.sub(r" > .*| +#.*|\\\n", "", block).splitlines()
         if line.startswith("pdanet-tf ")
     ]
     shown = {command[0] for command in commands}

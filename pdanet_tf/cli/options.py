@@ -83,6 +83,7 @@ TRAIN_GROUPS = {
         "momentum",
         "nesterov",
         "weight_decay",
+        "decay_attention_scales",
         "clip_norm",
         "accumulation_steps",
         "ema",
@@ -437,7 +438,11 @@ def _add_data_options(parser: argparse.ArgumentParser, split: str | None = "vali
     )
     group.add_argument("--data-dir", help="folder of the data set")
     default = f"default: {split}" if split else "default: both"
-    group.add_argument("--split", default=split, help=f"train or validation ({default})")
+    group.add_argument(
+        "--split",
+        default=split,
+        help=f"train, validation, or another folder of the data set, such as test ({default})",
+    )
     for name in _DATA_OPTIONS:
         _add_option(group, name)
 

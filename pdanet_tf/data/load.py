@@ -34,10 +34,12 @@ def load_dataset(
     """Opens one split of a data set.
 
     Args:
-        name: "synthetic" (scenes drawn from a seed), "camvid" (an extracted folder), "ade20k" (an
-            extracted folder, or the data set that `tfds.load("ade20k")` prepares), or "folder"
-            (any folder with `images/SPLIT` and `annotations/SPLIT`).
-        split: "train" or "validation"; for a "folder", the name of any folder below `images`.
+        name: "synthetic" (scenes drawn from a seed), "camvid" (a folder, see
+            `pdanet_tf.data.sources.camvid.camvid`), "ade20k" (an extracted folder, or the data set
+            that `tfds.load("ade20k")` prepares), or "folder" (any folder with `images/SPLIT` and
+            `annotations/SPLIT`).
+        split: "train" or "validation"; for a "folder" or "camvid", the name of any folder below
+            `images`, such as "test".
         data_dir: The folder; not allowed for "synthetic". For "ade20k" either the extracted
             `ADEChallengeData2016`, or a folder of TensorFlow Datasets (None takes its default
             folder). If ADE20K is not yet prepared there, it is prepared from the

@@ -64,6 +64,7 @@ class Adam(_TorchAdam):
         name: Name of the optimizer.
         rate_factors: Factors of the learning rate, by the name of a layer: the first part of the
             paths of its variables. Other variables have the factor 1.
+        decay_attention_scales: Whether the scales of attention decay, too.
         **kwargs: Arguments of `keras.optimizers.Adam`.
 
     Raises:
@@ -85,11 +86,13 @@ class Adam(_TorchAdam):
         weight_decay: float = 0.0,
         name: str = "adam",
         rate_factors: Mapping[str, float] | None = None,
+        decay_attention_scales: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             weight_decay,
             rate_factors,
+            decay_attention_scales,
             learning_rate=learning_rate,
             beta_1=beta_1,
             beta_2=beta_2,
@@ -123,6 +126,7 @@ class AdamW(_TorchAdam):
         weight_decay: Factor of the weight decay.
         name: Name of the optimizer.
         rate_factors: See `Adam`. The decay follows the rate of the variable.
+        decay_attention_scales: See `Adam`.
         **kwargs: Arguments of `keras.optimizers.Adam`.
 
     Raises:
@@ -143,11 +147,13 @@ class AdamW(_TorchAdam):
         weight_decay: float = 0.01,
         name: str = "adamw",
         rate_factors: Mapping[str, float] | None = None,
+        decay_attention_scales: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             weight_decay,
             rate_factors,
+            decay_attention_scales,
             learning_rate=learning_rate,
             beta_1=beta_1,
             beta_2=beta_2,

@@ -28,6 +28,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         weight_decay: Factor of the weight decay.
         rate_factors: Factors of the learning rate, by the name of a layer: the first part of the
             paths of its variables. Other variables have the factor 1.
+        decay_attention_scales: Whether the scales of attention decay, too.
         **kwargs: Arguments of Keras' optimizer.
 
     Raises:
@@ -35,7 +36,11 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
     """
 
     def __init__(
-        self, weight_decay: float, rate_factors: Mapping[str, float] | None, **kwargs: Any
+        self,
+        weight_decay: float,
+        rate_factors: Mapping[str, float] | None,
+        decay_attention_scales: bool,
+        **kwargs: Any,
     ) -> None:
         # None disables Keras' own, decoupled decay, which applies to all variables.
         super().__init__(weight_decay=None, **kwargs)
@@ -46,6 +51,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
             raise ValueError(f"rate_factors must be above 0. Received: {wrong}")
         self.group_weight_decay = weight_decay
         self.rate_factors = dict(rate_factors or {})
+        self.decay_attention_scales = decay_attention_scales
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Creates the state, and records which variables decay and how fast each learns.
@@ -55,7 +61,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         """
         super().build(variables)
         # `update_step` receives the backend's variables, whose names differ.
-        self._decays = [decays(variable) for variable in variables]
+        self._decays = [decays(variable, self.decay_attention_scales) for variable in variables]
         layers = [variable.path.split("/")[0] for variable in variables]
         unknown = sorted(self.rate_factors.keys() - set(layers))
         if unknown:
@@ -106,6 +112,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
             **super().get_config(),
             "weight_decay": self.group_weight_decay,
             "rate_factors": dict(self.rate_factors),
+            "decay_attention_scales": self.decay_attention_scales,
         }
 
     def _backend_apply_gradients(
@@ -218,6 +225,11 @@ def wait_for(gradient: Tensor) -> AbstractContextManager[None]:
     return tf.control_dependencies([gradient])
 
 
-def decays(variable: keras.Variable) -> bool:
-    """Returns whether weight decay applies to a variable: a kernel or the scale of an attention."""
-    return variable.name == "kernel" or len(variable.shape) == 0
+def decays(variable: keras.Variable, attention_scales: bool = True) -> bool:
+    """Returns whether weight decay applies to a variable: a kernel or the scale of an attention.
+
+    Args:
+        variable: The variable.
+        attention_scales: Whether it applies to the scales of attention.
+    """
+    return variable.name == "kernel" or (attention_scales and len(variable.shape) == 0)

@@ -34,6 +34,7 @@ class SGD(GroupedOptimizer, keras.optimizers.SGD):
         name: Name of the optimizer.
         rate_factors: Factors of the learning rate, by the name of a layer: the first part of the
             paths of its variables. Other variables have the factor 1.
+        decay_attention_scales: Whether the scales of attention decay, too.
         **kwargs: Arguments of `keras.optimizers.Optimizer`.
 
     Raises:
@@ -56,11 +57,13 @@ class SGD(GroupedOptimizer, keras.optimizers.SGD):
         weight_decay: float = 1e-4,
         name: str = "sgd",
         rate_factors: Mapping[str, float] | None = None,
+        decay_attention_scales: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             weight_decay,
             rate_factors,
+            decay_attention_scales,
             learning_rate=learning_rate,
             momentum=momentum,
             nesterov=nesterov,

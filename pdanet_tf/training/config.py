@@ -36,7 +36,7 @@ from pdanet_tf.version import __version__
 
 # Format of `config.json`. Raise it with every change that an older pdanet_tf cannot read, such as
 # a new option. Files without a format were written before there was one, and count as format 1.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # The defaults of each recipe, for options that are None.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "crop": {"crop_size": (512, 512), "scale_range": (0.5, 2.0), "color_jitter": 0.4},
@@ -168,6 +168,9 @@ class TrainConfig:
     momentum: float = _option(0.9, "momentum of SGD")
     nesterov: bool = _option(False, "use Nesterov momentum")
     weight_decay: float = _option(1e-4, "weight decay of convolution kernels and attention scales")
+    decay_attention_scales: bool = _option(
+        True, "whether the attention scales (gamma) decay, as the reference has it"
+    )
     clip_norm: float | None = _option(
         None, "upper limit of the norm of all gradients together; by default none"
     )

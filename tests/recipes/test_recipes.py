@@ -95,6 +95,32 @@ STATED = {
         "loss_size": "labels",
         "class_weights": "log",
     },
+    # Ours, at half the resolution.
+    "camvid-comparison": {
+        "dataset": "camvid",
+        "weights": None,
+        "backbone_weights": None,
+        "recipe": "crop",
+        "short_edge": 180,
+        "crop_size": (180, 240),
+        "scale_range": (0.5, 2.0),
+        "flip": True,
+        "color_jitter": 0.0,
+        "batch_size": 8,
+        "optimizer": "sgd",
+        "learning_rate": 0.05,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 1e-4,
+        "decay_attention_scales": True,
+        "schedule": "poly",
+        "power": 0.9,
+        "loss": "ce",
+        "loss_size": "labels",
+        "class_weights": "log",
+        "precision": "float32",
+        "seed": 0,
+    },
     # DeepLab's rates; the rest is ours.
     "fine-tune": {
         "dataset": "folder",
@@ -191,7 +217,7 @@ def test_a_recipe_is_written_as_a_file_that_can_be_loaded(tmp_path, capsys):
             f"# Score: {recipe.score}",
             f"# Requires: {recipe.requires}",
         ]
-        assert "momentum" not in text  # a default
+        assert "\nmomentum = " not in text  # a default
     own = Recipe("own", "a", "b", "c", "d", TrainConfig(head_options={"pool_scales": (1, 2)}))
     (tmp_path / "run.toml").write_text(own.to_toml())
     assert TrainConfig.load(tmp_path / "run.toml") == own.config
@@ -213,10 +239,11 @@ def test_recipes_are_listed_without_tensorflow():
         "camvid-from-scratch  PDANet on CamVid from random weights, at full resolution. "
         "Requires --data-dir"
     )
-    assert "--num-classes or --class-names" in lines[3]
+    assert lines[3].endswith("to compare models. Requires --data-dir")
+    assert "--num-classes or --class-names" in lines[4]
     assert done.stderr == (
         "pdanet-tf: error: recipe must be one of paper-ade20k, csail-ade20k, camvid-from-scratch, "
-        "fine-tune. Received: recipe='fine-tuning' (did you mean 'fine-tune'?)\n"
+        "camvid-comparison, fine-tune. Received: recipe='fine-tuning' (did you mean 'fine-tune'?)\n"
     )
 
 

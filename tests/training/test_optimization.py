@@ -252,10 +252,11 @@ def test_a_run_stops_without_progress_also_when_resumed(data, tmp_path, capsys, 
     resume(run, verbose=2)
     lines = capsys.readouterr().out.splitlines()
     assert "stops after 2 epochs without a better score" in lines[5]
-    assert lines[-2].startswith("Epoch 4/5: ")
-    assert lines[-1] == (
-        "Stopped after epoch 4: the validation score of epoch 2 was not exceeded in 2 epochs."
-    )
+    assert lines[-3].startswith("Epoch 4/5: ")
+    assert lines[-2:] == [
+        "Stopped after epoch 4: the validation score of epoch 2 was not exceeded in 2 epochs.",
+        "Scoring the best model, that of epoch 2, on the validation images",
+    ]
     assert (run / "summary.json").is_file()
     resume(run, verbose=2, epochs=9)
     told = capsys.readouterr()
@@ -263,7 +264,8 @@ def test_a_run_stops_without_progress_also_when_resumed(data, tmp_path, capsys, 
         "The run has stopped early: the validation score of epoch 2 was not exceeded in 2 epochs."
         in told.err
     )
-    assert not told.out  # nothing is trained
+    # Nothing is trained.
+    assert told.out == "Scoring the best model, that of epoch 2, on the validation images\n"
     assert TrainConfig.load(run / "config.json").epochs == 5
     assert Progress.read(run / "last.keras").epochs == len(history(run)) == 4
 
@@ -359,7 +361,7 @@ def test_an_accumulated_update_has_the_rate_of_its_last_step():
     ("options", "expected"),
     [
         ({"nesterov": True, "momentum": 0.8}, SGD),
-        ({"optimizer": "adam", "clip_norm": 2.0}, Adam),
+        ({"optimizer": "adam", "clip_norm": 2.0, "decay_attention_scales": False}, Adam),
         ({"optimizer": "adamw", "accumulation_steps": 4, "ema": 0.999}, AdamW),
     ],
 )
@@ -370,6 +372,7 @@ def test_the_options_reach_the_optimizer(options, expected):
     found = optimizer.get_config()
     assert found["weight_decay"] == 0.25
     assert found["rate_factors"] == {"stem": 0.5, "norm": 0.5}
+    assert found["decay_attention_scales"] is (expected is not Adam)
     assert found.get("momentum") == (0.8 if expected is SGD else None)
     assert found["global_clipnorm"] == config.clip_norm
     assert found["gradient_accumulation_steps"] == options.get("accumulation_steps")

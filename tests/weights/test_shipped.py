@@ -1,6 +1,8 @@
 """The trained models that come with the package."""
 
 import hashlib
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from pdanet_tf import cli
 from pdanet_tf.data import CAMVID_CLASSES
 from pdanet_tf.weights.files import load_weights
 from pdanet_tf.weights.shipped import SHIPPED
+from tests.support.folders import write_folder
 
 LARGEST = 16e6  # bytes
 
@@ -58,6 +61,21 @@ def test_predict_needs_no_model(tmp_path, capsys):
     assert names <= {word for name in CAMVID_CLASSES.names for word in name.split(" ")}
     with Image.open(next(output.glob("*labels*"))) as labels:
         assert labels.size == (80, 60)
+
+
+def test_the_command_for_the_test_images(tmp_path, capsys):
+    """One command scores a run on `test` and `testannot`, at the size of the annotations."""
+    folder = write_folder(tmp_path / "usual", 2, size=(45, 60), splits=("test",), highest=10)
+    tutorial = tmp_path / "tutorial"
+    shutil.copytree(folder / "images" / "test", tutorial / "test")
+    shutil.copytree(folder / "annotations" / "test", tutorial / "testannot")
+    command = ["evaluate", "--model", "camvid", "--dataset", "camvid", "--split", "test"]
+    command += ["--data-dir", str(tutorial)]
+    assert cli.main([*command, "--json", str(tmp_path / "scores.json")]) == 0
+    assert "2 images" in capsys.readouterr().out
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert (scores["images"], scores["valid_pixels"]) == (2, 2 * 45 * 60)
+    assert list(scores["iou_per_class"]) == list(CAMVID_CLASSES.names)
 
 
 def test_another_architecture_is_refused():

@@ -2,7 +2,7 @@
 
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.readers import PathLike
-from pdanet_tf.data.sources.folder import FolderDataset
+from pdanet_tf.data.sources.folder import FolderDataset, Place, split_folders
 
 CAMVID_CLASSES = Classes(
     names=(
@@ -34,10 +34,27 @@ CAMVID_CLASSES = Classes(
 )
 
 
-def camvid(root: PathLike, split: str, *, strict: bool = True) -> FolderDataset:
-    """Opens an extracted CamVid: `images/` and `annotations/`, each with `train` and `val`.
+class CamVid(FolderDataset):
+    """CamVid in a folder, in one of two layouts; see `camvid`."""
 
-    Its annotations contain the classes as 0 to 10, and 11 for void. For `strict` see
-    `FolderDataset`.
+    def _places(self) -> tuple[Place, Place]:
+        if (self.root / "images").is_dir() or not any(self.root.glob("*annot")):
+            return super()._places()
+        names = split_folders(self.split)
+        annotations = tuple(f"{name}annot" for name in names)
+        return Place("images", self.root, names), Place("annotations", self.root, annotations)
+
+
+def camvid(root: PathLike, split: str, *, strict: bool = True) -> FolderDataset:
+    """Opens an extracted CamVid.
+
+    The folder contains `images/` and `annotations/`, each with `train` and `val`, and `test` for
+    whoever has it; or, as in the SegNet tutorial, `train`, `trainannot`, `val`, `valannot`, `test`
+    and `testannot`. The annotations contain the classes as 0 to 10, and 11 for void.
+
+    Args:
+        root: The folder.
+        split: "train", "validation" or "test".
+        strict: See `FolderDataset`.
     """
-    return FolderDataset(root, split, CAMVID_CLASSES, ignore_label=11, strict=strict)
+    return CamVid(root, split, CAMVID_CLASSES, ignore_label=11, strict=strict)

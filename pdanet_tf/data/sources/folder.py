@@ -129,9 +129,15 @@ class FolderDataset(SegmentationDataset):
                 )
             )
         endings = IMAGE_ENDINGS if channels is None else CHANNEL_ENDINGS
-        self._files, self.problems = _pair_files(self.root, split, endings)
+        self._files, self.problems = _pair_files(*self._places(), split, endings)
         if strict:
             raise_if_any(self.problems)
+
+    def _places(self) -> tuple["Place", "Place"]:
+        """Returns where the images and the annotations are."""
+        names = split_folders(self.split)
+        images, annotations = (self.root / kind for kind in ("images", "annotations"))
+        return Place("images", images, names), Place("annotations", annotations, names)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -329,13 +335,33 @@ class FolderDataset(SegmentationDataset):
         raise_if_any([*problems, *fatal_split_problems(self.split, self, statistics)])
 
 
+def split_folders(split: str) -> tuple[str, ...]:
+    """Returns the names that the folder of a split can have."""
+    return _SPLIT_FOLDERS.get(split, (split,))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the images of a split are, or its annotations.
+
+    Attributes:
+        kind: "images" or "annotations".
+        parent: The folder that contains the folder of the split.
+        names: The names that this can have.
+    """
+
+    kind: str
+    parent: Path
+    names: tuple[str, ...]
+
+
 def _pair_files(
-    root: Path, split: str, endings: tuple[str, ...]
+    image_place: Place, label_place: Place, split: str, endings: tuple[str, ...]
 ) -> tuple[list[tuple[Path, Path]], list[Problem]]:
     """Returns the pairs of image and annotation, and the problems of all other files."""
     problems: list[Problem] = []
-    images = _list_files(root / "images", split, endings, problems)
-    labels = _list_files(root / "annotations", split, _LABEL_ENDINGS, problems)
+    images = _list_files(image_place, split, endings, problems)
+    labels = _list_files(label_place, split, _LABEL_ENDINGS, problems)
     if images.files and labels.files:
         for name in sorted(images.files.keys() - labels.files.keys()):
             problems.append(_without_partner(images.files[name], labels, "image", "annotation"))
@@ -401,10 +427,10 @@ def _without_partner(path: Path, partners: _Listing, what: str, partner: str) ->
 
 
 def _list_files(
-    parent: Path, split: str, endings: tuple[str, ...], problems: list[Problem]
+    place: Place, split: str, endings: tuple[str, ...], problems: list[Problem]
 ) -> _Listing:
     """Lists one folder of a split, and appends its problems to `problems`."""
-    names = _SPLIT_FOLDERS.get(split, (split,))
+    parent, names = place.parent, place.names
     folder = next((parent / name for name in names if (parent / name).is_dir()), None)
     if folder is None:
         problems.append(
@@ -424,7 +450,7 @@ def _list_files(
             found.files[name] = path
     unread = found.describe_unread()
     if not found.files:
-        problems.append(_empty_split(folder, endings, found, unread))
+        problems.append(_empty_split(folder, place.kind, endings, found, unread))
     elif unread:
         problems.append(
             Problem(
@@ -467,8 +493,9 @@ def _same_name(path: Path, first: Path) -> Problem:
     return Problem(str(path), "two files of one name", text, "Keep one of them")
 
 
-def _empty_split(folder: Path, endings: tuple[str, ...], found: _Listing, unread: str) -> Problem:
-    kind = folder.parent.name
+def _empty_split(
+    folder: Path, kind: str, endings: tuple[str, ...], found: _Listing, unread: str
+) -> Problem:
     text = f"contains no {kind} ({', '.join(endings)})"
     if not unread:
         return Problem(str(folder), "empty split", text, _SET_FOLDER)

@@ -1,0 +1,184 @@
+"""Writes the results of the runs on CamVid that `compare.py` has made, whichever have ended.
+
+    python examples/camvid/report.py --data-dir CamVid
+
+The folder `--results` gets `README.md` (from the template `results.md`), a JSON file for each run,
+curves, the label maps that the models predict for three validation scenes, and model cards. Because
+of CamVid's licence it contains neither images nor annotations; `scenes.png` in the folder of the
+runs shows these beside the predictions. Without `--data-dir` the label maps stay as they are.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import tables
+from cards import write_card
+from drawings import (
+    choose_scenes,
+    draw_curves,
+    draw_gammas,
+    draw_sheet,
+    predict_scenes,
+    save_png,
+)
+from records import Record, read_records
+from studies import ABLATION_BASE, RECIPE, STUDIES
+
+import pdanet_tf
+from pdanet_tf.base.fields import with_nearest
+from pdanet_tf.files import write_atomically
+from pdanet_tf.recipes import find
+
+TEMPLATE = Path(__file__).with_name("results.md")
+_PREDICTIONS = "predictions.png"
+
+
+def write_report(runs: Path, results: Path, backbone: str, data_dir: str | None) -> None:
+    """Writes all results.
+
+    Args:
+        runs: The folder of the runs.
+        results: The folder to write to.
+        backbone: The backbone of the models.
+        data_dir: The folder of CamVid; None to draw no label maps.
+
+    Raises:
+        FileNotFoundError: If there is no run.
+        ValueError: If a file of a run is damaged, or the template asks for something unknown.
+    """
+    everything = read_records(runs)
+    if not everything:
+        raise FileNotFoundError(f"{runs} contains no run in a folder NAME/seedSEED")
+    for folder in (results / "runs", results / "cards"):
+        folder.mkdir(parents=True, exist_ok=True)
+    by_study = {
+        study: [r for name in make(backbone) for r in everything if r.name == name]
+        for study, make in STUDIES.items()
+    }
+    for record in everything:
+        file = results / "runs" / f"{record.name}-seed{record.config.seed}.json"
+        lines = (f"  {json.dumps(key)}: {json.dumps(v)}" for key, v in record.to_dict().items())
+        write_atomically(file, "{\n" + ",\n".join(lines) + "\n}\n")
+    for study, records in by_study.items():
+        begun = [record for record in records if record.epochs]
+        if begun:
+            save_png(draw_curves(begun), results / f"curves-{study}.png")
+    scaled = [
+        record
+        for name in STUDIES["gamma"](backbone)
+        for record in everything
+        if record.name == name and record.gamma_columns
+    ]
+    if scaled:
+        save_png(draw_gammas(scaled), results / "gammas.png")
+    models = [each for each in by_study["models"] if each.summary is not None]
+    if data_dir is not None and models:
+        _draw_predictions(models, data_dir, results / _PREDICTIONS, runs / "scenes.png")
+    cards = [write_card(record, results / "cards") for record in models]
+    inserts = _inserts(everything, by_study, cards, results)
+    write_atomically(results / "README.md", fill(TEMPLATE.read_text("utf-8"), inserts))
+
+
+def fill(template: str, inserts: Mapping[str, Callable[[], str]]) -> str:
+    """Returns a template with its lines `<!-- insert NAME -->` replaced, and without comments.
+
+    Raises:
+        ValueError: If there is no such insert; the message names the nearest.
+    """
+
+    def insert(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in inserts:
+            raise ValueError(f"{TEMPLATE}: there is no insert {with_nearest([name], inserts)}")
+        return inserts[name]()
+
+    filled = re.sub(r"<!-- insert (.+?) -->", insert, template)
+    text = re.sub(r"<!--.*?-->\n\n?", "", filled, flags=re.DOTALL)
+    return f"<!-- `report.py` wrote this file from examples/camvid/results.md. -->\n\n{text}"
+
+
+def _inserts(
+    everything: Sequence[Record],
+    by_study: Mapping[str, Sequence[Record]],
+    cards: Sequence[Path],
+    results: Path,
+) -> dict[str, Callable[[], str]]:
+    """Returns a function for each insert of the template."""
+
+    def picture(name: str, text: str) -> Callable[[], str]:
+        return lambda: f"![{text}]({name})" if (results / name).exists() else tables.NOTHING
+
+    def study_scores(study: str) -> Callable[[], str]:
+        base = ABLATION_BASE if study == "ablation" else None
+        return lambda: tables.scores(by_study[study], base)
+
+    def study_classes(study: str) -> Callable[[], str]:
+        return lambda: tables.classes(by_study[study])
+
+    toml = find(RECIPE).to_toml()
+    return {
+        **{f"scores {study}": study_scores(study) for study in by_study},
+        **{f"classes {study}": study_classes(study) for study in by_study},
+        **{
+            f"curves {study}": picture(f"curves-{study}.png", f"Curves of the study {study}")
+            for study in by_study
+        },
+        "gammas": lambda: (
+            f"{tables.gammas(by_study['gamma'])}\n\n"
+            f"{picture('gammas.png', 'The attention scales by epoch')()}"
+        ),
+        "predictions": picture(_PREDICTIONS, "Predictions of every model for three scenes"),
+        "open": lambda: tables.open_runs(everything),
+        "recipe": lambda: f"`pdanet-tf recipes {RECIPE}`:\n\n```toml\n{toml}```",
+        "machines": lambda: tables.machines(everything),
+        "cards": lambda: (
+            "\n".join(f"- [{card.stem}](cards/{card.name})" for card in cards) or tables.NOTHING
+        ),
+    }
+
+
+def _draw_predictions(models: Sequence[Record], data_dir: str, file: Path, scenes: Path) -> None:
+    """Draws what the models predict for three scenes; of each model the first seed.
+
+    Args:
+        models: Runs that have ended.
+        data_dir: The folder of CamVid.
+        file: File for the predictions alone.
+        scenes: File for the same beside the images and the annotations.
+    """
+    dataset = pdanet_tf.load_dataset("camvid", "validation", data_dir)
+    chosen = choose_scenes(dataset)
+    images, labels = zip(*map(dataset.read, chosen), strict=True)
+    titles = [dataset.name(index) for index in chosen]
+    rows = {
+        name: predict_scenes(found[0].folder / "best.keras", images)
+        for name, found in tables.groups(models).items()
+    }
+    save_png(draw_sheet(rows, dataset.classes, titles), file)
+    rows = {"image": list(images), "annotation": list(labels), **rows}
+    draw_sheet(rows, dataset.classes, titles).save(scenes)
+
+
+def main() -> int:
+    """Writes the report; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Writes the results of the runs on CamVid.")
+    parser.add_argument("--runs", type=Path, default=Path("runs/camvid"))
+    parser.add_argument("--results", type=Path, default=Path("results/camvid"))
+    parser.add_argument("--data-dir", help="folder of CamVid, to draw predictions")
+    parser.add_argument("--backbone", default="resnet18")
+    options = parser.parse_args()
+    try:
+        write_report(options.runs, options.results, options.backbone, options.data_dir)
+    except (ValueError, OSError) as error:
+        print(f"report.py: error: {error}", file=sys.stderr)
+        return 1
+    print(f"The results are in {options.results}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""Tables in Markdown about the runs on CamVid."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from records import Record
+
+from pdanet_tf.base.wording import quantity
+from pdanet_tf.training.summaries import RunGroup
+
+NOTHING = "No run has ended yet."
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """Returns a table in Markdown.
+
+    Args:
+        headings: Titles of the columns.
+        rows: The cells.
+        texts: Number of columns at the left that hold text; the others hold numbers.
+    """
+    rules = ["---" if index < texts else "---:" for index in range(len(headings))]
+    lines = [headings, rules, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def groups(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Returns the runs that have ended, by name, in the order in which the names come first."""
+    ended: dict[str, list[Record]] = {}
+    for record in records:
+        if record.summary is not None:
+            ended.setdefault(record.name, []).append(record)
+    return ended
+
+
+def scores(records: Sequence[Record], base: str | None = None) -> str:
+    """Returns a table of scores, a row for each name: means over the seeds, with their spread.
+
+    Args:
+        records: The runs of a study.
+        base: The run that the others are compared with; None for no comparison.
+    """
+    ended = groups(records)
+    if not ended:
+        return NOTHING
+    compared = _group(ended[base]) if base in ended else None
+    headings = ["run", "changes", "seeds", "epochs", "mean IoU"]
+    headings += ["against the first"] if compared else []
+    headings += ["pixel accuracy", "mean accuracy", "best epoch", "minutes"]
+    rows = []
+    shared = _shared([found[0] for found in ended.values()])
+    for name, found in ended.items():
+        group = _group(found)
+        changes = {key: value for key, value in found[0].changes.items() if key not in shared}
+        row = [f"`{name}`", _spell(changes), ", ".join(str(each.config.seed) for each in found)]
+        row += [str(found[0].epochs), _with_spread(group, "mean_iou")]
+        if compared:
+            difference = group.mean("mean_iou") - compared.mean("mean_iou")
+            row.append("" if name == base else f"{difference:+.4f}")
+        row += [_with_spread(group, "pixel_accuracy"), _with_spread(group, "mean_accuracy")]
+        row.append(", ".join(str(each.best_epoch) for each in found))
+        row.append(", ".join(minutes(each) for each in found))
+        rows.append(row)
+    common = {key: next(iter(ended.values()))[0].changes[key] for key in sorted(shared)}
+    text = f"All runs: {_spell(common)}.\n\n" if common else ""
+    return text + table(headings, rows, 3)
+
+
+def classes(records: Sequence[Record]) -> str:
+    """Returns a table of the IoU of each class, means over the seeds, a column for each name."""
+    ended = groups(records)
+    if not ended:
+        return NOTHING
+    names = next(iter(ended.values()))[0].iou
+    rows = [
+        [name, *(f"{_mean([each.iou[name] for each in found]):.3f}" for found in ended.values())]
+        for name in names
+    ]
+    return table(["class", *(f"`{name}`" for name in ended)], rows)
+
+
+def gammas(records: Sequence[Record]) -> str:
+    """Returns tables of the attention scales after the last epoch, one for each set of scales."""
+    with_scales = [record for record in records if record.gamma_columns]
+    if not with_scales:
+        return NOTHING
+    kinds = dict.fromkeys(tuple(record.gamma_columns) for record in with_scales)
+    found = []
+    for columns in kinds:
+        rows = [
+            [
+                f"`{record.name}`",
+                str(record.config.seed),
+                str(record.epochs),
+                *(f"{record.history[-1].get(column, math.nan):.3f}" for column in columns),
+                "" if record.summary is None else f"{record.summary.scores['mean_iou']:.4f}",
+                "" if record.without_attention is None else f"{record.without_attention:.4f}",
+            ]
+            for record in with_scales
+            if tuple(record.gamma_columns) == columns
+        ]
+        titles = [column.removeprefix("gamma_").replace("_", " ") for column in columns]
+        titles += ["mean IoU", "with all at 0"]
+        found.append(table(["run", "seed", "epochs", *titles], rows))
+    return "\n\n".join(found)
+
+
+def open_runs(records: Sequence[Record]) -> str:
+    """Returns a list of the runs that have not ended, with their epochs."""
+    lines = [
+        f"- `{record.name}`, seed {record.config.seed}: {record.epochs} of "
+        f"{quantity(record.config.epochs, 'epoch')}"
+        + (f", best mean IoU so far {record.best_score:.4f}" if record.epochs else "")
+        for record in records
+        if record.summary is None
+    ]
+    return "\n".join(lines) or "Every run that was begun has ended."
+
+
+def machines(records: Sequence[Record]) -> str:
+    """Returns a table of the machines, with the runs and the hours on each."""
+    hours: dict[str, float] = {}
+    names: dict[str, dict[str, None]] = {}
+    for record in records:
+        for call in record.calls:
+            machine = f"{call.machine}; {call.processor}"
+            hours[machine] = hours.get(machine, 0) + call.seconds / 3600
+            names.setdefault(machine, {})[record.name] = None
+    rows = [
+        [machine, ", ".join(f"`{name}`" for name in names[machine]), f"{hours[machine]:.1f}"]
+        for machine in hours
+    ]
+    missing = [f"`{record.name}`" for record in records if record.seconds is None]
+    text = table(["machine", "runs", "hours"], rows, 2) if rows else ""
+    if missing:
+        text += f"\n\nThe times of {', '.join(missing)} were not recorded completely."
+    return text.strip() or NOTHING
+
+
+def minutes(record: Record) -> str:
+    """Returns the time of a run, as far as it is known."""
+    return "?" if record.seconds is None else f"{record.seconds / 60:.0f}"
+
+
+def _shared(records: Sequence[Record]) -> set[str]:
+    """Returns the names of the changes that all of several runs have in common."""
+    changes = [record.changes for record in records]
+    return {
+        name
+        for name, value in changes[0].items()
+        if len(changes) > 1 and all(name in other and other[name] == value for other in changes)
+    }
+
+
+def _spell(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{key}={json.dumps(value)}`" for key, value in changes.items())
+
+
+def _group(records: Sequence[Record]) -> RunGroup:
+    return RunGroup([record.summary for record in records if record.summary is not None], {})
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _with_spread(group: RunGroup, score: str) -> str:
+    spread = group.spread(score)
+    mean = f"{group.mean(score):.4f}"
+    return mean if math.isnan(spread) else f"{mean} ± {spread:.4f}"
