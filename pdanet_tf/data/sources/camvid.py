@@ -2,7 +2,7 @@
 
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.readers import PathLike
-from pdanet_tf.data.sources.folder import FolderDataset, Place, split_folders
+from pdanet_tf.data.sources.folder import FolderDataset, Place, split_folders, usual_places
 
 CAMVID_CLASSES = Classes(
     names=(
@@ -39,7 +39,7 @@ class CamVid(FolderDataset):
 
     def _places(self) -> tuple[Place, Place]:
         if (self.root / "images").is_dir() or not any(self.root.glob("*annot")):
-            return super()._places()
+            return usual_places(self.root, self.split)
         names = split_folders(self.split)
         annotations = tuple(f"{name}annot" for name in names)
         return Place("images", self.root, names), Place("annotations", self.root, annotations)

@@ -134,10 +134,8 @@ class FolderDataset(SegmentationDataset):
             raise_if_any(self.problems)
 
     def _places(self) -> tuple["Place", "Place"]:
-        """Returns where the images and the annotations are."""
-        names = split_folders(self.split)
-        images, annotations = (self.root / kind for kind in ("images", "annotations"))
-        return Place("images", images, names), Place("annotations", annotations, names)
+        """Returns where the images and the annotations are; for data sets of other layouts."""
+        return usual_places(self.root, self.split)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -353,6 +351,13 @@ class Place:
     kind: str
     parent: Path
     names: tuple[str, ...]
+
+
+def usual_places(root: Path, split: str) -> tuple[Place, Place]:
+    """Returns the places of the images and the annotations in the layout of `FolderDataset`."""
+    names = split_folders(split)
+    images, annotations = (root / kind for kind in ("images", "annotations"))
+    return Place("images", images, names), Place("annotations", annotations, names)
 
 
 def _pair_files(
