@@ -18,8 +18,8 @@ test: .venv/dev
 
 # Everything: what `test` runs, the slow tests, and those of optional packages, one of which is
 # compiled and requires a C++ compiler.
-test-all: test .venv/extras
-	$(PYTEST) -m 'slow or extra'
+test-all: test .venv/extras .venv/kserve
+	PDANET_TF_KSERVE_PYTHON=$(CURDIR)/.venv/kserve/bin/python $(PYTEST) -m 'slow or extra'
 
 # A wheel in a clean environment for each Python; downloads TensorFlow (600 MB) for each.
 wheel-check:
@@ -40,13 +40,22 @@ format: .venv/dev
 	touch $@
 
 .venv/extras: .venv/dev
-	$(PIP) -e '.[channels,crf,keras-cv,keras-hub,onnx]' torch==2.13.0
+	$(PIP) -e '.[channels,crf,keras-cv,keras-hub,litert,onnx,openvino]' torch==2.13.0
 	# For an example; the last version under the MIT licence.
 	$(PIP) albumentations==2.0.8
 	# The reference's own package; its models need nothing but torch, its scripts OpenCV and more.
 	$(PIP) --no-deps mit-semseg==1.0.0
+	# TensorFlow Serving's own stubs, which the client does without.
+	$(PIP) --no-deps tensorflow-serving-api==2.21.0
 	# Ours are compared with its losses, which need nothing but torch.
 	$(PIP) --no-deps segmentation-models-pytorch==0.6.0
+	touch $@
+
+# A server for tests. It requires an older protobuf than the packages above would install, so it has
+# an environment of its own.
+.venv/kserve: .venv/base
+	$(PYTHON) -m venv $@
+	$@/bin/pip --disable-pip-version-check install --quiet kserve==0.21.0 tensorflow-cpu==2.21.*
 	touch $@
 
 clean:

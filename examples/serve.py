@@ -6,7 +6,8 @@ TensorFlow Serving can serve the folder. A request to its REST interface is
 
     {"instances": [{"image_bytes": {"b64": "..."}}]}
 
-and the response is {"predictions": [{"b64": "..."}]}: a PNG with the class of every pixel.
+and the response is {"predictions": [{"label_map_bytes": {"b64": "..."}, "class_ids": [...], ...}]}:
+a PNG with the class of every pixel, and what else docs/serving.md lists.
 """
 
 import sys

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pdanet_tf import convert, recipes, training
     from pdanet_tf.data.load import load_dataset
     from pdanet_tf.evaluation.scoring import evaluate
+    from pdanet_tf.exporting.run import export
     from pdanet_tf.exporting.saved_model import export_saved_model
     from pdanet_tf.inference.prediction import Prediction
     from pdanet_tf.inference.predictor import Predictor, predict
@@ -37,6 +38,7 @@ __all__ = [
     "build_model",
     "convert",
     "evaluate",
+    "export",
     "export_saved_model",
     "list_models",
     "load_dataset",
@@ -57,6 +59,7 @@ __getattr__ = lazy_attributes(
         "TrainConfig": "pdanet_tf.training.config",
         "build_model": "pdanet_tf.models.build",
         "evaluate": "pdanet_tf.evaluation.scoring",
+        "export": "pdanet_tf.exporting.run",
         "export_saved_model": "pdanet_tf.exporting.saved_model",
         "list_models": "pdanet_tf.models.registry",
         "load_dataset": "pdanet_tf.data.load",

@@ -57,7 +57,11 @@ EXTRAS = {
     "keras_hub": "needs the extra 'keras-hub'",
     "keras_cv": "needs the extra 'keras-cv'",
     "onnxruntime": "needs the extra 'onnx'",
+    "openvino": "needs the extra 'openvino'",
+    "nncf": "needs the extra 'openvino'",
+    "ai_edge_litert": "needs the extra 'litert'",
     "albumentations": "needs albumentations==2.0.8",
+    "tensorflow_serving": "needs tensorflow-serving-api",
 }
 
 

@@ -18,8 +18,9 @@ STOREYS = (
     ("pdanet_tf.backbones", "pdanet_tf.losses"),
     ("pdanet_tf.metrics", "pdanet_tf.weights"),
     ("pdanet_tf.convert", "pdanet_tf.models"),
+    ("pdanet_tf.runtimes",),
     ("pdanet_tf.inference",),
-    ("pdanet_tf.benchmark", "pdanet_tf.evaluation", "pdanet_tf.exporting"),
+    ("pdanet_tf.benchmark", "pdanet_tf.evaluation", "pdanet_tf.exporting", "pdanet_tf.serving"),
     ("pdanet_tf.training",),
     ("pdanet_tf.recipes",),
     ("pdanet_tf",),
@@ -33,7 +34,14 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.base.startup",  # in a function that imports it without its log
     "pdanet_tf.benchmark.flops",  # inside functions, on the TensorFlow backend
     "pdanet_tf.data.batches.pipeline",
+    "pdanet_tf.exporting.decoding",
+    "pdanet_tf.exporting.gif",
+    "pdanet_tf.exporting.label_maps",
+    "pdanet_tf.exporting.run",
     "pdanet_tf.exporting.saved_model",
+    "pdanet_tf.exporting.segmentation",
+    "pdanet_tf.exporting.signatures",
+    "pdanet_tf.exporting.warmup",
     "pdanet_tf.inference.predictor",  # inside functions, on the TensorFlow backend
     "pdanet_tf.ops.batch_norm",  # likewise
     "pdanet_tf.ops.gradients",  # likewise
@@ -41,6 +49,10 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.optimizers.adam",  # likewise
     "pdanet_tf.optimizers.groups",  # likewise
     "pdanet_tf.optimizers.sgd",  # likewise
+    "pdanet_tf.runtimes.graphs",
+    "pdanet_tf.runtimes.litert",
+    "pdanet_tf.runtimes.network",  # inside functions
+    "pdanet_tf.runtimes.onnx",
     "pdanet_tf.training.batches",
     "pdanet_tf.training.session",
 }

@@ -30,6 +30,7 @@ PUBLIC = ("", "backbones", "benchmark", "data", "evaluation", "exporting", "infe
 PUBLIC += ("models", "training")
 # Docstring: the optional package that its example requires.
 EXTRAS = {
+    "exporting.run.export": "onnxruntime",
     "inference.crf.dense_crf": "pydensecrf",
     "ops.portable.plain_operations": "onnxruntime",
     "weights.torch.load_torch_state_dict": "torch",
@@ -42,6 +43,7 @@ SLOW = {
 }
 # Docstring: why its example is not run. That its names exist is tested all the same.
 NOT_RUN = {
+    "serving.client.Client": "it requires a server; tests/serving/ has some",
     "training.run.train": "it trains PDANet for minutes; `examples/demo.py` makes the same call",
     "weights.imagenet.imagenet_weights": "it downloads KerasHub's weights",
 }

@@ -1,7 +1,6 @@
 """The functions of the commands."""
 
 import dataclasses
-import errno
 import itertools
 import sys
 import typing
@@ -21,11 +20,19 @@ from pdanet_tf.cli.images import Results, find_images
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.named_recipes import find_named_recipe
 from pdanet_tf.cli.outputs import check_outputs, open_console, show
+from pdanet_tf.cli.segmentation import segment_files
 from pdanet_tf.cli.spelling import spell_as_options
-from pdanet_tf.data import Classes, DataError, FolderDataset, SegmentationDataset
+from pdanet_tf.data import Classes, FolderDataset, SegmentationDataset
 from pdanet_tf.data.sources.folder import CHANNEL_ENDINGS, IMAGE_ENDINGS
 from pdanet_tf.data.validation.report import validate_dataset
 from pdanet_tf.evaluation.scoring import check_pixel_format, evaluate_predictions
+from pdanet_tf.exporting.server_files import (
+    MODELS_FILE,
+    describe_model,
+    docker_command,
+    version_folder,
+    write_server_files,
+)
 from pdanet_tf.files import whole_file
 from pdanet_tf.inference.crf import CRFParameters
 from pdanet_tf.inference.display import check_shown
@@ -189,6 +196,7 @@ def _predict(
     class_colors: list[str] | None,
     overlay_channels: list[int] | None,
     debug: bool,
+    runtime: str | None,
     **options: Any,
 ) -> int:
     stored = InferenceSettings.load_for(weights or model)
@@ -205,24 +213,24 @@ def _predict(
         classes = classes.with_colors(class_colors)
     protocol = _take_protocol(weights or model, options)
     pixel_format = None if settings is None else settings.pixel_format
-    predictor = pdanet_tf.Predictor(loaded, protocol, _crf(crf), classes, pixel_format=pixel_format)
+    predictor = pdanet_tf.Predictor(
+        loaded, protocol, _crf(crf), classes, pixel_format=pixel_format, runtime=runtime
+    )
     if overlay_channels is not None:
         check_shown(overlay_channels, predictor.pixel_format.channels)
+
+    def save(file: Path, prediction: pdanet_tf.Prediction) -> None:
+        labels = prediction.palette_image if palette else prediction.label_image
+        results.save(file, "labels", labels)
+        results.save(file, "overlay", prediction.overlay_of(overlay_channels))
+
     failed = 0
-    for file in files:
-        try:
-            results.check(file)  # before the model runs
-            prediction = predictor.predict(file)
-            labels = prediction.palette_image if palette else prediction.label_image
-            results.save(file, "labels", labels)
-            results.save(file, "overlay", prediction.overlay_of(overlay_channels))
-        except (DataError, OSError) as error:
-            if getattr(error, "errno", None) == errno.ENOSPC:
-                raise  # the disk is full: the other images would fail as well
+    for file, result in segment_files(predictor, files, results, save):
+        if isinstance(result, Exception):
             failed += 1
-            print_error(error, debug)
+            print_error(result, debug)
             continue
-        areas = ", ".join(f"{name} {100 * area:.0f}%" for name, area in prediction.areas().items())
+        areas = ", ".join(f"{name} {100 * area:.0f}%" for name, area in result.areas().items())
         print(f"{file}: {areas}")
     if failed < len(files):
         print(f"The label maps and overlays are in {output}")
@@ -232,18 +240,44 @@ def _predict(
 
 
 def _export(
-    model: str, weights: str | None, output: str, precision: str | None, **options: Any
+    model: str,
+    weights: str | None,
+    output: str,
+    precision: str | None,
+    max_pixels: int | None,
+    strict: bool,
+    format: str,
+    size: list[int] | None,
+    int8: str | None,
+    **options: Any,
 ) -> None:
+    folder = version_folder(Path(output)) if format == "saved_model" else Path(output)
+    given: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
+    if strict:
+        given["strict"] = True
     protocol = _take_protocol(weights or model, options)
     loaded, settings = _load(model, weights, precision)
-    pixel_format = None if settings is None else settings.pixel_format
-    folder = pdanet_tf.export_saved_model(loaded, output, protocol, pixel_format=pixel_format)
+    folder = pdanet_tf.export(
+        loaded,
+        folder,
+        format,
+        protocol,
+        pixel_format=None if settings is None else settings.pixel_format,
+        size=None if size is None else (size[0], size[1]),
+        calibration=int8,
+        classes=None if settings is None else settings.classes,
+        **given,
+    )
+    if format != "saved_model":
+        print(f"The model is in {folder}")
+        return
     print(f"The SavedModel is in {folder}")
-    if not folder.name.isdigit():
-        print(
-            "TensorFlow Serving loads folders whose name is a version number: it expects "
-            f"{folder}/1, say, and is given {folder} as the model's base path"
-        )
+    for kept in write_server_files(folder):
+        print(f"{kept} exists and was not changed")
+        if kept.name == MODELS_FILE:
+            print("If it does not list this model, add to its model_config_list:")
+            print(describe_model(folder), end="")
+    print(f"To serve it:\n{docker_command(folder)}")
 
 
 def _convert(

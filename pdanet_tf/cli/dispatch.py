@@ -9,12 +9,14 @@ from pdanet_tf.cli.errors import print_error
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.named_recipes import print_recipes
 from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
+from pdanet_tf.cli.request import request
 from pdanet_tf.cli.runs_table import compare_runs
 from pdanet_tf.cli.spelling import spell_as_options
 
-_WITHOUT_KERAS: dict[str, Callable[..., None]] = {
+_WITHOUT_KERAS: dict[str, Callable[..., int | None]] = {
     "models": print_models,
     "recipes": print_recipes,
+    "request": request,
     "runs": compare_runs,
 }
 
@@ -25,15 +27,14 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     command, debug = options.pop("command"), options.pop("debug", False)
     imports = options.pop("imports", [])
     keep_freed_memory(one_arena=True)
+    if command in ("predict", "request"):  # they continue after errors, so they print them
+        options["debug"] = debug
     try:
         if command in _WITHOUT_KERAS and not imports:
-            _WITHOUT_KERAS[command](**options)
-            return 0
+            return _WITHOUT_KERAS[command](**options) or 0
         import_module("pdanet_tf.data.readers").set_pixel_limit()
         import_keras_quietly()
         import_module("pdanet_tf.cli.user_modules").import_user_modules(imports)
-        if command == "predict":  # it continues after errors, so it prints them itself
-            options["debug"] = debug
         if command == "benchmark":  # its worker processes import the modules, too
             options["imports"] = imports
         commands = import_module("pdanet_tf.cli.commands")

@@ -13,12 +13,15 @@ from pdanet_tf.base.choices import (
     BACKENDS,
     BENCHMARK_TASKS,
     DATASETS,
+    EXPORT_FORMATS,
     NORMALIZATIONS,
     OUTPUT_STRIDES,
     PRECISIONS,
+    RUNTIMES,
     STEMS,
 )
 from pdanet_tf.base.fields import with_nearest
+from pdanet_tf.cli.request_options import add_request_options
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.inference.crf import CRFParameters
 from pdanet_tf.training.config import TrainConfig
@@ -172,24 +175,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
 
     predict = add("predict", "segment images")
-    predict.add_argument(
-        "images",
-        nargs="+",
-        metavar="IMAGE",
-        help="an image, a folder of images, or a pattern such as 'photos/**/*.jpg'",
-    )
+    _add_images_argument(predict)
     predict.add_argument("--model", default="camvid", help=f"{_MODEL_HELP} (default: camvid)")
     _add_weights_option(predict)
-    predict.add_argument(
-        "--output",
-        default="predictions",
-        help="folder to write the results to (default: predictions)",
-    )
-    predict.add_argument(
-        "--palette",
-        action="store_true",
-        help="write label maps as palette PNG files: the same values, shown in the class colours",
-    )
+    _add_results_options(predict)
     predict.add_argument(
         "--class-colors",
         nargs="+",
@@ -204,16 +193,67 @@ def make_parser() -> argparse.ArgumentParser:
         help="channels that the overlay shows as red, green and blue, or one that it shows as "
         "grey, counted from 0; by default the first three, or the first one if there are fewer",
     )
+    predict.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        help="what runs the network: onnxruntime (extra 'onnx') and openvino (extra 'openvino') "
+        "convert it first, which takes seconds; by default Keras' backend",
+    )
     _add_precision_option(predict)
     _add_protocol_options(predict)
     _add_crf_option(predict)
 
-    export = add("export", "write a SavedModel for TensorFlow Serving")
+    export = add("export", "write a model for TensorFlow Serving or for another runtime")
     export.add_argument("--model", required=True, help=_MODEL_HELP)
     _add_weights_option(export)
-    export.add_argument("--output", required=True, help="a new folder, such as models/pdanet/1")
+    export.add_argument(
+        "--output",
+        required=True,
+        help="folder of the model, such as models/pdanet: the SavedModel is its next version, "
+        "models/pdanet/1; or that of a version",
+    )
+    export.add_argument(
+        "--max-pixels",
+        type=int,
+        help="refuse encoded images of more pixels, before they are decoded (default: 33554432)",
+    )
+    export.add_argument(
+        "--strict",
+        action="store_true",
+        help="a refused image fails its whole batch; by default the others are answered",
+    )
+    export.add_argument(
+        "--format",
+        choices=EXPORT_FORMATS,
+        default="saved_model",
+        help="saved_model (the default) for TensorFlow Serving; onnx (extra 'onnx'), openvino "
+        "(extra 'openvino') or litert: from images of 8 bits to labels and confidences",
+    )
+    export.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="size of all images, which litert requires; by default images have any size",
+    )
+    export.add_argument(
+        "--int8",
+        metavar="FOLDER",
+        help="quantise to int8 (openvino, litert), calibrated with the images in this folder",
+    )
     _add_precision_option(export)
     _add_protocol_options(export)
+
+    request = add("request", "segment images on a server (extra 'serving')", imports=False)
+    request.add_argument(
+        "url",
+        metavar="URL",
+        help="address of the server: grpc://HOST:PORT, grpcs://HOST:PORT (with TLS), "
+        "http://HOST:PORT or https://HOST",
+    )
+    _add_images_argument(request)
+    _add_results_options(request)
+    add_request_options(request)
 
     convert = add("convert", "convert a checkpoint of the PyTorch code to a .keras file")
     convert.add_argument(
@@ -287,6 +327,28 @@ def _add_import_option(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="Python module, installed or in the current folder, to import first; it registers "
         "models with pdanet_tf.register_family; may be given several times",
+    )
+
+
+def _add_images_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="an image, a folder of images, or a pattern such as 'photos/**/*.jpg'",
+    )
+
+
+def _add_results_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output",
+        default="predictions",
+        help="folder to write the results to (default: predictions)",
+    )
+    parser.add_argument(
+        "--palette",
+        action="store_true",
+        help="write label maps as palette PNG files: the same values, shown in the class colours",
     )
 
 

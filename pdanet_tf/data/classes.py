@@ -4,6 +4,7 @@ import dataclasses
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pdanet_tf.base.fields import check_fields, shorten
 from pdanet_tf.base.wording import quantity
@@ -63,6 +64,24 @@ class Classes:
     def named(cls, names: list[str] | tuple[str, ...]) -> "Classes":
         """Returns classes with the given names, in bright colours that are far apart."""
         return cls(tuple(names), bright_colors(len(names)))
+
+    @classmethod
+    def from_entries(cls, entries: Any) -> "Classes":
+        """Returns the classes that `inference.json` lists.
+
+        Args:
+            entries: A list of objects with "name" and "color".
+
+        Raises:
+            ValueError: If it is something else.
+        """
+        if not isinstance(entries, list) or not all(
+            isinstance(entry, dict) and entry.keys() == {"name", "color"} for entry in entries
+        ):
+            raise ValueError('"classes" must be a list of objects with "name" and "color"')
+        return cls(
+            tuple(entry["name"] for entry in entries), tuple(entry["color"] for entry in entries)
+        )
 
     def with_colors(self, colors: Sequence[str | Sequence[int]]) -> "Classes":
         """Returns the same classes with other colours.

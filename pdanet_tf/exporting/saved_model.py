@@ -3,21 +3,26 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from pdanet_tf.base.pixel_format import PixelFormat
+from pdanet_tf.base.wording import quantity
+from pdanet_tf.data.classes import Classes
+from pdanet_tf.exporting.assets import write_classes
+from pdanet_tf.exporting.label_maps import Segmenter
+from pdanet_tf.exporting.signatures import make_signatures
+from pdanet_tf.exporting.warmup import write_warmup
 from pdanet_tf.files import whole_folder
-from pdanet_tf.inference.predictor import VALUES_PER_STRIP, check_channels, default_pixel_format
+from pdanet_tf.inference.predictor import check_channels, default_pixel_format
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import load_model
 from pdanet_tf.models import fold_batch_norm
 from pdanet_tf.models.inspection import count_classes, logits_of, split_pixel_model
 from pdanet_tf.ops.backend import require_tensorflow
-from pdanet_tf.ops.grid import CellGrid
-from pdanet_tf.ops.resize import interpolation_matrix
+
+MAX_PIXELS = 2**25  # of an encoded image: 33.6 megapixels, 100 MB of pixels
 
 
 def export_saved_model(
@@ -26,19 +31,46 @@ def export_saved_model(
     protocol: Protocol | None = None,
     weights: str | os.PathLike[str] | None = None,
     pixel_format: PixelFormat | None = None,
+    *,
+    classes: Classes | None = None,
+    max_pixels: int = MAX_PIXELS,
+    strict: bool = False,
 ) -> Path:
-    """Writes a SavedModel that takes encoded images and returns encoded label maps.
+    """Writes a SavedModel that takes images and returns label maps of the images' sizes.
 
-    The signature `serving_default` takes `image_bytes`, a batch of encoded JPEG, PNG, GIF or BMP
-    files of any sizes, which it decodes to the pixels that training reads. It returns
-    `label_map_bytes`, a batch of PNGs of the images' sizes: the class of every pixel, 8 bits, or 16
-    for more than 256 classes. TensorFlow Serving's REST interface encodes inputs and outputs in
-    base64 if their names end in `_bytes`. Loading the folder requires TensorFlow, but not this
-    package. The EXIF orientation is ignored.
+    Loading the folder requires TensorFlow, but not this package. It has three signatures. A batch
+    may have any size; images of one size are computed together, a few at a time.
 
-    A model of images that are not RGB with 8 bits has no encoded images. Its signature takes
-    `images`, `(batch, height, width, channels)`, float32, in the values of the files, and returns
-    `label_maps`, `(batch, height, width)`, int32.
+    `serving_default` takes `image_bytes`, `(batch,)`, string: the contents of JPEG, PNG, GIF or BMP
+    files of any sizes, which it decodes to the pixels that training reads. The EXIF orientation is
+    ignored. TensorFlow Serving's REST interface encodes inputs and outputs in base64 if their names
+    end in `_bytes`. The signature returns:
+
+    - `label_map_bytes`, `(batch,)`, string: a PNG of the image's size with the class of every
+      pixel, 8 bits, or 16 for more than 256 classes;
+    - `class_ids`, `(batch, num_classes)`, int32: the classes that the image contains, by falling
+      area, then -1;
+    - `class_fractions`, `(batch, num_classes)`, float32: their fractions of the image's area, then
+      0;
+    - `height` and `width`, `(batch,)`, int32: the image's size in pixels;
+    - `error`, `(batch,)`, string: empty; or why this image is refused (not an image, a format or
+      kind that is not accepted, too many pixels, truncated or damaged). The other outputs of that
+      image are empty, -1 or 0, and the other images of the batch are answered.
+
+    `image` takes the input `image`, `(batch, height, width, channels)`, uint8. It returns `labels`,
+    `(batch, height, width)`, uint8, or uint16 for more than 256 classes; and `confidence`, `(batch,
+    height, width)`, uint8: the probability of that class times 255, rounded.
+
+    `probabilities` takes the same `image`, and returns `probabilities`, `(batch, height, width,
+    num_classes)`, float32.
+
+    A model of images that are not RGB with 8 bits has no encoded images. The `image` of `image`
+    and `probabilities` have the type of the values in the files (float32 if it is not known). Its
+    `serving_default` takes `images`, `(batch, height, width, channels)`, float32, in the values of
+    the files, and returns `label_maps`, `(batch, height, width)`, int32.
+
+    The folder also holds `assets/classes.csv`, the names and colours of the classes, and
+    `assets.extra/tf_serving_warmup_requests`, one request for each signature.
 
     Args:
         model: A model, or what `pdanet_tf.inference.settings.load_model` loads: a `.keras` file, a
@@ -52,14 +84,21 @@ def export_saved_model(
             `pdanet_tf.inference.settings.load_model`.
         pixel_format: Number of channels of the images, and type of their values; by default what
             belongs to the model's weights, see `pdanet_tf.Predictor`.
+        classes: Names and colours of the classes; by default those that belong to the model's
+            weights, else numbers.
+        max_pixels: `image_bytes` with more pixels are refused. The size is read from the header,
+            before anything is decoded.
+        strict: Whether a refused image raises an error (INVALID_ARGUMENT) with its index in the
+            batch and the reason, so that no image of the batch is answered.
 
     Returns:
         The folder.
 
     Raises:
         FileExistsError: If the folder exists.
-        ValueError: If the protocol has windows, which the export does not support, or the model
-            takes images of other channels.
+        ValueError: If the protocol has windows, which the export does not support; if the model
+            takes images of other channels or has another number of classes; or if `max_pixels` is
+            out of range.
         FileNotFoundError: If there is no such model file.
         RuntimeError: If Keras runs on another backend than TensorFlow.
 
@@ -74,6 +113,10 @@ def export_saved_model(
     folder = Path(folder)
     if folder.exists():  # before the model is loaded
         raise FileExistsError(f"{folder}: already exists; choose a new folder")
+    if not 1 <= max_pixels < 2**31:
+        raise ValueError(
+            f"max_pixels must be from 1 to {2**31 - 1:,}. Received: max_pixels={max_pixels}"
+        )
     loaded, settings = load_model(model, weights)
     if protocol is None:
         protocol = settings.protocol if settings is not None else Protocol()
@@ -86,213 +129,41 @@ def export_saved_model(
         pixel_format = settings.pixel_format
     pixel_format = pixel_format or default_pixel_format(loaded)
     check_channels(loaded, pixel_format)
+    num_classes = count_classes(loaded)
+    if classes is None:
+        classes = Classes.numbered(num_classes) if settings is None else settings.classes
+    if len(classes) != num_classes:
+        raise ValueError(
+            f"The model has {quantity(num_classes, 'class', 'classes')}. "
+            f"Received: {quantity(len(classes), 'class', 'classes')}"
+        )
     network, grid = split_pixel_model(loaded)
     network = fold_batch_norm(network)
 
-    def serve_encoded(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        label_maps = tf.map_fn(
-            lambda encoded: _segment(network, grid, encoded, protocol),
-            image_bytes,
-            fn_output_signature=tf.string,
-        )
-        return {"label_map_bytes": label_maps}
-
-    def serve_arrays(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        rounded = pixel_format.dtype == "uint8"
-        label_maps = tf.map_fn(
-            lambda image: _label_map(
-                _views(network, grid, image, protocol, rounded), tf.shape(image)[:2]
-            ),
-            images,
-            fn_output_signature=tf.TensorSpec((None, None), tf.int32),
-        )
-        return {"label_maps": label_maps}
-
-    # The endpoint finds the variables; `track` would store each of them a second time.
+    segmenter = Segmenter(
+        compute_logits=_compile(network, pixel_format.channels),
+        grid=grid,
+        protocol=protocol,
+        rounded=pixel_format.dtype == "uint8",
+        num_classes=num_classes,
+    )
+    # The endpoints find the variables; `track` would store each of them a second time.
     archive = keras.export.ExportArchive()
-    serve: Callable[..., dict[str, tf.Tensor]] = serve_encoded
-    signature = tf.TensorSpec((None,), tf.string, name="image_bytes")
-    if not pixel_format.is_rgb:
-        serve, shape = serve_arrays, (None, None, None, pixel_format.channels)
-        signature = tf.TensorSpec(shape, tf.float32, name="images")
-    archive.add_endpoint("serving_default", serve, input_signature=[signature])
+    for name, signature in make_signatures(segmenter, pixel_format, max_pixels, strict).items():
+        archive.add_endpoint(name, signature.function, input_signature=signature.inputs)
     with whole_folder(folder) as temporary:
         archive.write_out(temporary, verbose=False)
+        write_classes(temporary, classes)
+        write_warmup(temporary, pixel_format, max_pixels)
     return folder
 
 
-def _segment(
-    network: keras.Model, grid: CellGrid | None, encoded: tf.Tensor, protocol: Protocol
-) -> tf.Tensor:
-    """Returns the encoded label map of one encoded image."""
-    image = decode_image(encoded)
-    label_map = _label_map(_views(network, grid, image, protocol), tf.shape(image)[:2])
-    dtype = tf.uint8 if count_classes(network) <= 256 else tf.uint16
-    return tf.io.encode_png(tf.cast(label_map, dtype)[..., None])
+def _compile(network: keras.Model, channels: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function from pixels to logits, one graph that all signatures share."""
 
-
-class _View(NamedTuple):
-    """The logits of an image at one size, and the matrices that resize them.
-
-    Attributes:
-        logits: `(rows, columns, num_classes)`.
-        down: The matrix that interpolates rows, `(height of the image, rows)`.
-        across: The matrix that interpolates columns, `(width of the image, columns)`.
-    """
-
-    logits: tf.Tensor
-    down: tf.Tensor
-    across: tf.Tensor
-
-
-def _views(
-    network: keras.Model,
-    grid: CellGrid | None,
-    image: tf.Tensor,
-    protocol: Protocol,
-    rounded: bool = True,
-) -> list[_View]:
-    """Returns the logits of an image at each size of the protocol, and of its mirror images.
-
-    If `rounded`, the values of resized images are whole numbers.
-    """
-    views = []
-    size = tf.shape(image)[:2]
-    for working_size in _working_sizes(size, protocol):
-        images = _resize(image, working_size, rounded)[None]
-        if protocol.flip:
-            images = tf.concat([images, images[:, :, ::-1]], axis=0)
+    def compute_logits(images: tf.Tensor) -> tf.Tensor:
         logits = logits_of(network(images, training=False))
-        logits = tf.cast(logits, tf.float32)  # from float64
-        views.append(_place(logits[0], working_size, size, grid))
-        if protocol.flip:
-            _, down, across = views[-1]
-            # The first column of the image is the last one of its mirror image.
-            views.append(_View(logits[1], down, across[::-1]))
-    return views
+        return tf.cast(logits, tf.float32)  # from float64
 
-
-def _place(
-    logits: tf.Tensor, working_size: tf.Tensor, size: tf.Tensor, grid: CellGrid | None
-) -> _View:
-    """Returns the logits of an image resized to `working_size`, placed in the image of `size`."""
-    matrices = [
-        interpolation_matrix(tf.shape(logits)[axis], size[axis], tf.float32, grid, length)
-        for axis, length in enumerate(tf.unstack(working_size))
-    ]
-    return _View(logits, *matrices)
-
-
-def _label_map(views: list[_View], size: tf.Tensor) -> tf.Tensor:
-    """Returns the most probable class of every pixel, computed in strips.
-
-    Args:
-        views: The logits of the image at each size.
-        size: Height and width of the image.
-    """
-    height, width = size[0], size[1]
-    step = tf.maximum(1, VALUES_PER_STRIP // (width * views[0].logits.shape[-1]))
-
-    def find_labels(start: tf.Tensor) -> tf.Tensor:
-        # The last strip repeats its last row.
-        rows = tf.minimum(start + tf.range(step), height - 1)
-        logits = [
-            tf.matmul(across, tf.einsum("rh,hwc->rwc", tf.gather(down, rows), view))
-            for view, down, across in views
-        ]
-        # With one view, the class of the largest logit is the most probable one.
-        scores = logits[0] if len(logits) == 1 else tf.add_n([tf.nn.softmax(x) for x in logits])
-        return tf.argmax(scores, axis=-1, output_type=tf.int32)
-
-    strips = tf.map_fn(
-        find_labels,
-        tf.range(0, height, step),
-        fn_output_signature=tf.TensorSpec((None, None), tf.int32),
-        parallel_iterations=1,
-    )
-    return tf.reshape(strips, (-1, width))[:height]
-
-
-def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes an image to the same pixels as `pdanet_tf.data.read_image`.
-
-    Args:
-        encoded: The content of a JPEG, PNG, GIF (its first frame) or BMP file, a scalar string.
-
-    Returns:
-        `(height, width, 3)`, uint8, RGB.
-
-    Raises:
-        tf.errors.InvalidArgumentError: If the file is damaged, of another format, or of a kind
-            that TensorFlow would decode to other pixels: CMYK in JPEG, a palette in BMP.
-    """
-    header = tf.io.decode_raw(tf.strings.substr(encoded, 0, 32), tf.uint8, fixed_length=32)
-
-    def begins_with(signature: bytes) -> tf.Tensor:
-        return tf.strings.substr(encoded, 0, len(signature)) == signature
-
-    def refuse() -> tf.Tensor:
-        message = "Expected a JPEG, PNG, GIF or BMP file; received another format."
-        with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
-            return tf.zeros((1, 1, 3), tf.uint8)
-
-    image = tf.case(
-        [
-            (begins_with(b"\xff\xd8\xff"), lambda: _decode_jpeg(encoded)),
-            (begins_with(b"\x89PNG"), lambda: _decode_png(encoded, header)),
-            (begins_with(b"GIF8"), lambda: tf.io.decode_gif(encoded)[0]),
-            (begins_with(b"BM"), lambda: _decode_bmp(encoded, header)),
-        ],
-        default=refuse,
-        exclusive=True,
-    )
-    image.set_shape((None, None, 3))
-    return image
-
-
-def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
-    channels = tf.image.extract_jpeg_shape(encoded)[2]
-    message = "Expected a JPEG in grey or RGB; convert this CMYK file to RGB."
-    with tf.control_dependencies([tf.debugging.Assert(channels <= 3, [message])]):
-        # The default is faster, but up to 5 grey levels off the pixels that libjpeg decodes.
-        return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
-
-
-def _decode_png(encoded: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
-    depth, color_type = header[24], header[25]
-
-    def decode_deep_grey() -> tf.Tensor:
-        grey = tf.io.decode_png(encoded, channels=1, dtype=tf.uint16)
-        grey = tf.cast(tf.cast(grey, tf.int32) // 257, tf.uint8)
-        return tf.tile(grey, (1, 1, 3))
-
-    # Grey values of 16 bits are divided by 257; other kinds keep their upper byte.
-    is_deep_grey = (depth == 16) & (color_type == 0)
-    return tf.cond(is_deep_grey, decode_deep_grey, lambda: tf.io.decode_png(encoded, channels=3))
-
-
-def _decode_bmp(encoded: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
-    message = "Expected a BMP of 24 or 32 bits per pixel; convert this file to RGB."
-    with tf.control_dependencies([tf.debugging.Assert(header[28] >= 24, [message])]):
-        return tf.io.decode_bmp(encoded)[..., :3]
-
-
-def _resize(image: tf.Tensor, size: tf.Tensor, rounded: bool = True) -> tf.Tensor:
-    """Resizes an image `(height, width, channels)` as Pillow does: columns, then rows."""
-    height = tf.shape(image)[0]
-    for sides in ([height, size[1]], size):
-        resized = tf.image.resize(image, sides, method="bilinear", antialias=True)
-        image = tf.floor(resized + 0.5) if rounded else resized
-    return image
-
-
-def _working_sizes(size: tf.Tensor, protocol: Protocol) -> list[tf.Tensor]:
-    """Computes `Protocol.sizes` in the graph."""
-    precise = tf.cast(size, tf.float64)
-    shortest, longest = tf.reduce_min(precise), tf.reduce_max(precise)
-    sizes = []
-    for edge in protocol.short_edges or (shortest,):
-        scale = tf.minimum(tf.cast(edge, tf.float64) / shortest, protocol.max_size / longest)
-        sides = tf.cast(precise * scale, tf.int32)
-        sizes.append(tf.maximum(8, (sides + 7) // 8 * 8))
-    return sizes
+    pixels = tf.TensorSpec((None, None, None, channels), tf.float32)
+    return tf.function(compute_logits, input_signature=[pixels])

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from pdanet_tf.base.choices import RUNTIMES, check_choice
 from pdanet_tf.base.pixel_format import RGB, PixelFormat
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.base.wording import quantity
@@ -21,11 +22,15 @@ from pdanet_tf.inference.pixels import ImageLike, read_pixels
 from pdanet_tf.inference.prediction import Prediction
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import SETTINGS_FILE, InferenceSettings, load_model
-from pdanet_tf.inference.windows import View
+from pdanet_tf.inference.windows import Tile, View
 from pdanet_tf.models.inspection import count_channels, count_classes, logits_of, split_pixel_model
+from pdanet_tf.ops.backend import require_tensorflow
+from pdanet_tf.runtimes.network import convert_network
 from pdanet_tf.weights.files import NAMED_WEIGHTS
 
-VALUES_PER_STRIP = 2**24  # probabilities that are computed at once: 64 MiB
+# Logits are interpolated, and classes decided, in parts that fit into the processor's cache.
+VALUES_PER_STRIP = 2**21  # logits or probabilities that are computed at once: 8 MiB
+_COLUMNS = 128  # of a tile; few columns depend on few cells, and their matrices are small
 _KEPT = 4  # models that `predict` keeps
 
 
@@ -51,6 +56,9 @@ class Predictor:
         pixel_format: Number of channels of the images, and type of their values; by default what
             belongs to the model's weights, else RGB with 8 bits for a model of three channels, and
             any type for others.
+        runtime: What runs the network: "onnxruntime" (extra `onnx`) or "openvino" (extra
+            `openvino`), to which it is converted here, which takes seconds; "tensorflow"; or None
+            for Keras' backend. Everything else is the same in every runtime.
 
     Attributes:
         model: The model.
@@ -61,10 +69,13 @@ class Predictor:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If `crf` is given and pydensecrf2 is not installed.
+        ImportError: If `crf` is given and pydensecrf2 is not installed, or the runtime is not
+            installed.
+        RuntimeError: If `runtime` is given and Keras runs on another backend than TensorFlow.
         ValueError: If the file does not hold a model, the number of classes or of channels is
-            wrong, the model was built with `include_preprocessing=False`, or a CRF is asked for
-            images that are not RGB with 8 bits.
+            wrong, the model was built with `include_preprocessing=False`, a CRF is asked for
+            images that are not RGB with 8 bits, or the runtime is unknown or does not compute in
+            the model's precision.
 
     Example:
         ```python
@@ -84,7 +95,11 @@ class Predictor:
         classes: Classes | None = None,
         weights: str | os.PathLike[str] | None = None,
         pixel_format: PixelFormat | None = None,
+        runtime: str | None = None,
     ) -> None:
+        if runtime is not None:
+            check_choice("runtime", runtime, RUNTIMES)
+            require_tensorflow(f"The runtime {runtime}")
         self.model, settings = load_model(model, weights)
         if settings is not None:
             classes, protocol = classes or settings.classes, protocol or settings.protocol
@@ -105,6 +120,8 @@ class Predictor:
             import_densecrf()  # if it is missing, the error comes before the first image
         network, self._grid = split_pixel_model(self.model)
         self._logits, self._interpolate, self._probabilities = _compile(network)
+        if runtime not in (None, "tensorflow"):
+            self._logits = convert_network(network, runtime)
 
     @overload
     def predict(self, images: str | os.PathLike[str] | Image.Image) -> Prediction: ...
@@ -154,8 +171,9 @@ class Predictor:
         """
         image = read_pixels(image, self.pixel_format)
         views, size = self._views(image), size or image.shape[:2]
-        strips = [self._mean(views, rows, size) for rows in self._strips(size)]
-        probabilities = np.concatenate(strips)
+        probabilities = np.empty((*size, self._num_classes), "float32")
+        for tile in self._tiles(size):
+            probabilities[tile] = self._mean(views, tile, size)
         if self.crf is None:
             return probabilities
         return dense_crf(resize_image(image, size), probabilities, self.crf)
@@ -170,13 +188,16 @@ class Predictor:
             return self.probabilities(image, size).argmax(-1).astype("int32")
         image = read_pixels(image, self.pixel_format)
         views, size = self._views(image), size or image.shape[:2]
-        if len(views) == 1 and views[0].is_single:
-            # The class of the largest logit is the most probable one.
-            view = views[0]
-            scores = (view.logits(rows, size, self._interpolate) for rows in self._strips(size))
-        else:
-            scores = (self._mean(views, rows, size) for rows in self._strips(size))
-        return np.concatenate([strip.argmax(-1) for strip in scores]).astype("int32")
+        # The class of the largest logit is the most probable one.
+        is_single = len(views) == 1 and views[0].is_single
+        labels = np.empty(size, "int32")
+        for tile in self._tiles(size):
+            if is_single:
+                scores = views[0].logits(tile, size, self._interpolate)
+            else:
+                scores = self._mean(views, tile, size)
+            labels[tile] = scores.argmax(-1)
+        return labels
 
     def _views(self, image: np.ndarray) -> list[View]:
         return [
@@ -190,18 +211,22 @@ class Predictor:
             for working_size in self.protocol.sizes(image.shape[:2])
         ]
 
-    def _strips(self, size: tuple[int, int]) -> list[slice]:
-        """Divides the rows of a result into strips, from top to bottom."""
+    def _tiles(self, size: tuple[int, int]) -> list[Tile]:
+        """Divides a result into tiles, from top to bottom, then from left to right."""
         height, width = size
-        step = max(1, VALUES_PER_STRIP // (width * self._num_classes))
-        return [slice(start, min(start + step, height)) for start in range(0, height, step)]
+        step = max(1, VALUES_PER_STRIP // (min(width, _COLUMNS) * self._num_classes))
+        return [
+            (slice(row, min(row + step, height)), slice(column, min(column + _COLUMNS, width)))
+            for row in range(0, height, step)
+            for column in range(0, width, _COLUMNS)
+        ]
 
-    def _mean(self, views: Sequence[View], rows: slice, size: tuple[int, int]) -> np.ndarray:
-        """Returns the probabilities of a strip, averaged over the views."""
-        total = np.zeros((rows.stop - rows.start, size[1], self._num_classes), "float32")
-        for view in views:
-            total += view.probabilities(rows, size, self._probabilities)
-        return total / len(views)
+    def _mean(self, views: Sequence[View], tile: Tile, size: tuple[int, int]) -> np.ndarray:
+        """Returns the probabilities of a tile, averaged over the views."""
+        first, *others = (view.probabilities(tile, size, self._probabilities) for view in views)
+        for probabilities in others:
+            first += probabilities
+        return first / len(views)
 
 
 def default_pixel_format(model: keras.Model) -> PixelFormat:

@@ -41,6 +41,10 @@ class InferenceSettings:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes `inference.json` into a folder."""
+        write_atomically(Path(folder) / SETTINGS_FILE, self.to_json())
+
+    def to_json(self) -> str:
+        """Returns the content of `inference.json`."""
         content = {
             "classes": [
                 {"name": name, "color": color}
@@ -50,7 +54,7 @@ class InferenceSettings:
         }
         if not self.pixel_format.is_rgb:
             content |= dataclasses.asdict(self.pixel_format)
-        write_atomically(Path(folder) / SETTINGS_FILE, json.dumps(content, indent=2))
+        return json.dumps(content, indent=2)
 
     @classmethod
     def load_for(cls, model_file: str | os.PathLike[str]) -> "InferenceSettings | None":
@@ -75,19 +79,11 @@ class InferenceSettings:
             return None
         content = read_json(path)
         try:
-            entries = content.pop("classes", None)
-            if not isinstance(entries, list) or not all(
-                isinstance(entry, dict) and entry.keys() == {"name", "color"} for entry in entries
-            ):
-                raise ValueError('"classes" must be a list of objects with "name" and "color"')
-            columns = {
-                field: [entry[key] for entry in entries]
-                for field, key in (("names", "name"), ("colors", "color"))
-            }
+            classes = Classes.from_entries(content.pop("classes", None))
             names = [field.name for field in dataclasses.fields(PixelFormat)]
             pixels = {name: content.pop(name) for name in names if name in content}
             return cls(
-                from_mapping(Classes, columns),
+                classes,
                 from_mapping(Protocol, content),
                 from_mapping(PixelFormat, pixels),
             )

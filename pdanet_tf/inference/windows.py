@@ -14,12 +14,14 @@ from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.ops.grid import CellGrid
 from pdanet_tf.ops.resize import sampling_matrix
 
+Tile = tuple[slice, slice]  # the rows and columns of a part of the result
+
 
 class View:
     """An image at one size, which a model is applied to in windows.
 
     The windows of one row, and their mirror images, are one batch. The batch is computed for the
-    first strip that overlaps it, and deleted after the last one.
+    first tile that overlaps it, and deleted when the tiles are below it.
 
     Args:
         image: The resized image, `(height, width, channels)`.
@@ -44,7 +46,8 @@ class View:
         self.flip = protocol.flip
         self.num_classes = num_classes
         self.compute_logits = compute_logits
-        self._logits: dict[int, Tensor] = {}
+        self._logits: dict[int, np.ndarray] = {}
+        self._matrices: dict[tuple[int, int, int, bool, int], np.ndarray] = {}
 
     @property
     def is_single(self) -> bool:
@@ -52,71 +55,89 @@ class View:
         return sum(map(len, self.bands)) == 1 and not self.flip
 
     def logits(
-        self, rows: slice, size: tuple[int, int], interpolate: Callable[..., Tensor]
+        self, tile: Tile, size: tuple[int, int], interpolate: Callable[..., Tensor]
     ) -> np.ndarray:
-        """Returns the logits of a strip, if `is_single`.
+        """Returns the logits of a tile, if `is_single`.
 
         The arguments are those of `probabilities`.
         """
-        ((_, *part),) = self._parts(rows, size)
+        ((_, *part),) = self._parts(tile, size)
         return ops.convert_to_numpy(interpolate(*part))[0]
 
     def probabilities(
-        self, rows: slice, size: tuple[int, int], compute_probabilities: Callable[..., Tensor]
+        self, tile: Tile, size: tuple[int, int], compute_probabilities: Callable[..., Tensor]
     ) -> np.ndarray:
-        """Returns the probabilities of a strip, averaged over windows and their mirror images.
+        """Returns the probabilities of a tile, averaged over windows and their mirror images.
 
         Args:
-            rows: The strip's rows.
+            tile: The tile's rows and columns. Tiles come from the top to the bottom.
             size: (height, width) of the whole result.
             compute_probabilities: A function from logits, and the matrices that interpolate their
                 rows and columns, to probabilities.
 
         Returns:
-            `(rows, width, num_classes)`, float32.
+            `(rows, columns, num_classes)`, float32.
         """
-        strip = (rows.stop - rows.start, size[1])
-        total = np.zeros((*strip, self.num_classes), "float32")
-        counts = np.zeros((*strip, 1), "float32")
-        for place, *part in self._parts(rows, size):
+        sides = [side.stop - side.start for side in tile]
+        total = np.zeros((*sides, self.num_classes), "float32")
+        counts = np.zeros((*sides, 1), "float32")
+        for place, *part in self._parts(tile, size):
             total[place] += ops.convert_to_numpy(compute_probabilities(*part))[0]
             counts[place] += 1
         total /= counts
         return total
 
     def _parts(
-        self, rows: slice, size: tuple[int, int]
-    ) -> Iterator[tuple[tuple[slice, slice], Tensor, Tensor, Tensor]]:
-        """Yields the windows that overlap a strip.
+        self, tile: Tile, size: tuple[int, int]
+    ) -> Iterator[tuple[Tile, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yields the windows that overlap a tile.
 
         Yields:
-            The pixels (rows, columns) of the strip that the window covers, the logits of the
-            window, and the matrices that interpolate their rows and columns.
+            The pixels (rows, columns) of the tile that the window covers, the logits of the window
+            that they depend on, and the matrices that interpolate their rows and columns.
         """
         height, width = self.image.shape[:2]
+        rows, columns = tile
         for index, band in enumerate(self.bands):
-            vertical = Span.of_window(band[0][0], height, size[0]).within(rows)
-            if vertical.outputs.start == vertical.outputs.stop:
+            vertical = Span.of_window(band[0][0], height, size[0])
+            down_place = vertical.within(rows)
+            if down_place.start == down_place.stop:
                 self._logits.pop(index, None)
                 continue
             logits = self._band_logits(index)
-            down = vertical.matrix(logits.shape[1], self.grid)
-            for number, (_, columns) in enumerate(band):
-                horizontal = Span.of_window(columns, width, size[1])
-                place = vertical.shifted(rows.start), horizontal.outputs
-                across = horizontal.matrix(logits.shape[2], self.grid)
-                yield place, logits[number][None], down, across
+            down, cells_down = self._interpolation(vertical, down_place, logits.shape[1])
+            for number, (_, window) in enumerate(band):
+                horizontal = Span.of_window(window, width, size[1])
+                across_place = horizontal.within(columns)
+                if across_place.start == across_place.stop:
+                    continue
+                place = _shift(down_place, rows.start), _shift(across_place, columns.start)
+                views = [(number, horizontal)]
                 if self.flip:
-                    across = horizontal.mirrored().matrix(logits.shape[2], self.grid)
-                    yield place, logits[len(band) + number][None], down, across
+                    views.append((len(band) + number, horizontal.mirrored()))
+                for number_of_view, span in views:
+                    across, cells_across = self._interpolation(span, across_place, logits.shape[2])
+                    part = logits[number_of_view, cells_down, cells_across]
+                    yield place, part[None], down, across
 
-    def _band_logits(self, index: int) -> Tensor:
+    def _interpolation(self, span: "Span", outputs: slice, cells: int) -> tuple[np.ndarray, slice]:
+        """Returns the matrix that interpolates outputs of a span, and the cells that it reads."""
+        key = (span.window, span.start, span.num_outputs, span.is_mirrored, cells)
+        if key not in self._matrices:
+            self._matrices[key] = ops.convert_to_numpy(span.matrix(cells, self.grid))
+        matrix = self._matrices[key][_shift(outputs, span.outputs.start)]
+        read = np.flatnonzero(matrix.any(axis=0))
+        needed = slice(int(read[0]), int(read[-1]) + 1)
+        return matrix[:, needed], needed
+
+    def _band_logits(self, index: int) -> np.ndarray:
         """Returns the logits of the windows of a row, then those of their mirror images."""
         if index not in self._logits:
             windows = [self.image[window] for window in self.bands[index]]
             if self.flip:
                 windows += [window[:, ::-1] for window in windows]
-            self._logits[index] = self.compute_logits(np.stack(windows).astype("float32"))
+            logits = self.compute_logits(np.stack(windows).astype("float32"))
+            self._logits[index] = ops.convert_to_numpy(logits)
         return self._logits[index]
 
 
@@ -126,16 +147,20 @@ class Span:
 
     Attributes:
         window: Length of the window in pixels.
+        start: First pixel of the window.
         outputs: The outputs whose centres are in the window.
         centres: Distance of the centre of each output from the window's edge, in units of
             1 / (2 * num_outputs) pixels.
         num_outputs: Number of outputs along the whole axis.
+        is_mirrored: Whether the positions are those in the mirror image of the window.
     """
 
     window: int
+    start: int
     outputs: slice
     centres: np.ndarray
     num_outputs: int
+    is_mirrored: bool = False
 
     @classmethod
     def of_window(cls, window: slice, length: int, num_outputs: int) -> "Span":
@@ -144,22 +169,23 @@ class Span:
         edges = (2 * num_outputs * window.start, 2 * num_outputs * window.stop)
         start, stop = np.searchsorted(centres, edges)
         outputs = slice(int(start), int(stop))
-        return cls(window.stop - window.start, outputs, centres[outputs] - edges[0], num_outputs)
+        return cls(
+            window.stop - window.start,
+            window.start,
+            outputs,
+            centres[outputs] - edges[0],
+            num_outputs,
+        )
 
-    def within(self, outputs: slice) -> "Span":
-        """Returns the part of the span in a range of outputs."""
+    def within(self, outputs: slice) -> slice:
+        """Returns the outputs of the span that are in a range of outputs."""
         start = max(self.outputs.start, outputs.start)
-        stop = max(start, min(self.outputs.stop, outputs.stop))
-        inside = slice(start - self.outputs.start, stop - self.outputs.start)
-        return dataclasses.replace(self, outputs=slice(start, stop), centres=self.centres[inside])
+        return slice(start, max(start, min(self.outputs.stop, outputs.stop)))
 
     def mirrored(self) -> "Span":
         """Returns the same outputs at their positions in the mirror image of the window."""
-        return dataclasses.replace(self, centres=2 * self.num_outputs * self.window - self.centres)
-
-    def shifted(self, origin: int) -> slice:
-        """Returns the range of outputs relative to `origin`."""
-        return slice(self.outputs.start - origin, self.outputs.stop - origin)
+        centres = 2 * self.num_outputs * self.window - self.centres
+        return dataclasses.replace(self, centres=centres, is_mirrored=True)
 
     def matrix(self, size: int, grid: CellGrid | None) -> Tensor:
         """Returns the (outputs, size) matrix that interpolates `size` cells of the window.
@@ -173,3 +199,8 @@ class Span:
             stride = self.window // common
             grid = CellGrid(stride, (stride - 1) / 2)
         return sampling_matrix(centres.astype("int32"), self.num_outputs, size, grid, "float32")
+
+
+def _shift(outputs: slice, origin: int) -> slice:
+    """Returns a range of outputs relative to `origin`."""
+    return slice(outputs.start - origin, outputs.stop - origin)

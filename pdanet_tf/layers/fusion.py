@@ -12,6 +12,7 @@ from pdanet_tf.base.types import Shape, Tensor
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.initializers import head_beta
 from pdanet_tf.ops.convolution import same_conv
+from pdanet_tf.ops.portable import is_plain
 from pdanet_tf.ops.precision import full_precision
 from pdanet_tf.ops.resize import bilinear_resize, interpolation_matrix
 
@@ -109,6 +110,8 @@ class PyramidFusion(ConvBatchNorm):
         """Mixes the channels of a level by every tap, to `(3, 3, batch, n, n, filters)`."""
         batch, rows, columns, channels = ops.shape(level)
         positions = ops.reshape(level, (1, batch * rows * columns, channels))
+        if is_plain():  # OpenVINO does not broadcast here
+            positions = ops.repeat(positions, 9, axis=0)
         taps = ops.matmul(positions, ops.reshape(kernel, (9, channels, self.filters)))
         return ops.reshape(taps, (3, 3, batch, rows, columns, self.filters))
 

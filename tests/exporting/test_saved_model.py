@@ -1,6 +1,5 @@
 """Models exported for TensorFlow Serving."""
 
-import io
 import subprocess
 import sys
 
@@ -11,12 +10,9 @@ import tensorflow as tf
 from PIL import Image
 
 import pdanet_tf
-from pdanet_tf.data.readers import EncodedFile, read_image, resize_image
-from pdanet_tf.exporting import saved_model as export
-from pdanet_tf.exporting.saved_model import _resize, _working_sizes, decode_image
+from pdanet_tf.data.classes import Classes
 from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
-from pdanet_tf.ops.resize import bilinear_resize
 from tests.support.images import random_image
 from tests.support.protocols import (
     PROTOCOLS,
@@ -32,7 +28,10 @@ def model():
 
 def test_export_answers_where_the_package_is_not_installed(model, tmp_path):
     folder = tmp_path / "served" / "1"
-    pdanet_tf.export_saved_model(model, folder, Protocol((40, 64)))
+    classes = Classes(("sky", "road, wet", "tree"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
+    pdanet_tf.export_saved_model(model, folder, Protocol((40, 64)), classes=classes)
+    text = (folder / "assets" / "classes.csv").read_text("utf-8")
+    assert text == 'label,name,red,green,blue\n0,sky,1,2,3\n1,"road, wet",4,5,6\n2,tree,7,8,9\n'
     assert [path.name for path in folder.parent.iterdir()] == ["1"]
     size = sum(path.stat().st_size for path in (folder / "variables").iterdir())
     assert size < 1.01 * sum(variable.numpy().nbytes for variable in model.variables)
@@ -49,6 +48,8 @@ files = [{str(tmp_path)!r} + "/" + name for name in ("a.png", "b.png", "c.jpg")]
 answer = served(image_bytes=tf.constant([open(file, "rb").read() for file in files]))
 for file, label_map in zip(files, answer["label_map_bytes"].numpy()):
     open(file + ".labels.png", "wb").write(label_map)
+assert answer["height"].numpy().tolist() == [40, 61, 61]
+assert not any(answer["error"].numpy())
 """
     subprocess.run([sys.executable, "-c", script], check=True)
     predictor = Predictor(model, Protocol((40, 64)))
@@ -63,71 +64,17 @@ for file, label_map in zip(files, answer["label_map_bytes"].numpy()):
         pdanet_tf.export_saved_model(model, folder)
 
 
-def encode(image, kind, **options):
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def test_the_export_decodes_what_training_reads(shared_cases):
-    rng = np.random.default_rng(0)
-    smooth = np.asarray(Image.fromarray(random_image(6, 8)).resize((80, 60), Image.BICUBIC))
-    image = Image.fromarray(smooth)
-    grey = Image.fromarray(rng.integers(0, 65536, (20, 30)).astype("uint16"))
-    decode = tf.function(decode_image, input_signature=[tf.TensorSpec((), tf.string)])
-    for encoded in (
-        encode(image, "JPEG", quality=80),
-        encode(image, "JPEG", progressive=True, subsampling=0),
-        encode(image.convert("L"), "JPEG"),
-        *(encode(image.convert(mode), "PNG") for mode in ("RGB", "RGBA", "LA", "L", "P", "1")),
-        encode(grey, "PNG"),
-        *(encode(image.convert(mode), "BMP") for mode in ("RGB", "RGBA")),
-        encode(image, "GIF"),
-    ):
-        expected = read_image(EncodedFile("image", encoded))
-        np.testing.assert_array_equal(decode(encoded), expected)
-    for encoded, message in (
-        (encode(image.convert("CMYK"), "JPEG"), "CMYK"),
-        ((shared_cases / "06_palette.bmp").read_bytes(), "24 or 32 bits"),
-        (encode(image, "WEBP"), "another format"),
-        (b"", "another format"),
-        (b"BM", "24 or 32 bits"),
-    ):
-        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            decode(encoded)
-
-
-def test_the_export_resizes_nearly_as_prediction_does():
-    image = np.asarray(Image.fromarray(random_image(12, 16)).resize((160, 120), Image.BICUBIC))
-    for size in ((90, 120), (180, 240), (120, 160), (64, 200)):
-        found, expected = np.asarray(_resize(image, size)), resize_image(image, size)
-        assert np.abs(found - expected).max() <= 2
-        assert np.abs(found - expected).mean() < 0.2
-
-
-@pytest.mark.parametrize("views", [1, 3])
-@pytest.mark.parametrize("size", [(37, 53), (7, 2), (1, 1)])
-def test_export_labels_images_in_strips(views, size, monkeypatch):
-    monkeypatch.setattr(export, "VALUES_PER_STRIP", 53 * 4 * 5)
-    rng = np.random.default_rng(0)
-    logits = [tf.constant(rng.normal(0, 2, (5 + n, 7, 4)), "float32") for n in range(views)]
-
-    @tf.function
-    def label_map(logits, size):
-        return export._label_map([export._place(x, size, size, None) for x in logits], size)
-
-    found = label_map(logits, tf.constant(size))
-    resized = [bilinear_resize(view[None], size)[0] for view in logits]
-    expected = np.mean([tf.nn.softmax(view) for view in resized], axis=0).argmax(-1)
-    np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("short_edges", [None, (300, 450, 600)])
-def test_export_resizes_to_the_sizes_of_the_protocol(short_edges):
-    protocol = Protocol(short_edges, 600)
-    for size in ((33, 47), (512, 739), (739, 512), (2000, 3000), (4, 5), (450, 450)):
-        found = [tuple(size.numpy()) for size in _working_sizes(tf.constant(size), protocol)]
-        assert found == protocol.sizes(size)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": Classes.numbered(2)}, "3 classes. Received: 2 classes"),
+        ({"max_pixels": 0}, "max_pixels must be from 1 to 2,147,483,647. Received: max_pixels=0"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_written(model, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        pdanet_tf.export_saved_model(model, tmp_path / "1", **options)
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.slow

@@ -146,7 +146,7 @@ def test_the_commands_take_an_architecture_and_weights(model, folder, tmp_path, 
     assert cli.main([*stored, *weights[2:]]) == 1
     assert "require --model" in capsys.readouterr().err
 
-    assert cli.main(["export", *weights, "--output", str(tmp_path / "1")]) == 0
-    assert (tmp_path / "1" / "saved_model.pb").is_file()
+    assert cli.main(["export", *weights, "--output", str(tmp_path / "served")]) == 0
+    assert (tmp_path / "served" / "1" / "saved_model.pb").is_file()
     assert cli.main(["export", "--model", NAME, "--output", str(tmp_path / "2")]) == 1
     assert "or the architecture with weights for it" in capsys.readouterr().err

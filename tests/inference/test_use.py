@@ -356,7 +356,7 @@ def test_the_precision_is_chosen_by_the_user(model, tmp_path):
     found = Image.open(tmp_path / "predictions" / "photo_labels.png")
     np.testing.assert_array_equal(found, half.label_map)
     assert np.any(half.label_map != pdanet_tf.predict(tmp_path / "photo.png", model).label_map)
-    signature = tf.saved_model.load(str(tmp_path / "served")).signatures["serving_default"]
+    signature = tf.saved_model.load(str(tmp_path / "served" / "1")).signatures["serving_default"]
     answer = signature(image_bytes=tf.constant([(tmp_path / "photo.png").read_bytes()]))
     served = tf.io.decode_png(answer["label_map_bytes"][0])[..., 0]
     assert (served == half.label_map).numpy().mean() > 0.97

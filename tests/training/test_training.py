@@ -369,9 +369,14 @@ def test_the_command_line_from_training_to_export(config, tmp_path, capsys):
     assert cli.main(["evaluate", *stored, *data]) == 0
     assert "1.0000" in capsys.readouterr().out
 
-    served = tmp_path / "served" / "1"
-    assert cli.main(["export", "--model", best, "--output", str(served)]) == 0
-    assert (served / "saved_model.pb").is_file()
+    export = ["export", "--model", best, "--output", str(tmp_path / "served" / "roads")]
+    assert cli.main(export) == 0
+    assert (tmp_path / "served" / "roads" / "1" / "saved_model.pb").is_file()
+    assert '  name: "roads"' in (tmp_path / "served" / "models.config").read_text()
+    assert "docker run --rm -p 8500:8500 -p 8501:8501 -v" in capsys.readouterr().out
+    assert cli.main([*export, "--max-pixels", "0"]) == 1
+    assert "--max-pixels must be from 1 to 2,147,483,647" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "served" / "roads").iterdir()] == ["1"]
 
     assert cli.main(["models"]) == 0
     listed = capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""Other runtimes: conversion of TensorFlow graphs to their formats, and execution."""
