@@ -43,6 +43,8 @@ format: .venv/dev
 	$(PIP) -e '.[channels,crf,keras-cv,keras-hub,litert,onnx,openvino]' torch==2.13.0
 	# For an example; the last version under the MIT licence.
 	$(PIP) albumentations==2.0.8
+	# COCO's own masks are compared with ours.
+	$(PIP) pycocotools==2.0.11
 	# The reference's own package; its models need nothing but torch, its scripts OpenCV and more.
 	$(PIP) --no-deps mit-semseg==1.0.0
 	# TensorFlow Serving's own stubs, which the client does without.

@@ -57,6 +57,7 @@ EXTRAS = {
     "keras_hub": "needs the extra 'keras-hub'",
     "keras_cv": "needs the extra 'keras-cv'",
     "onnxruntime": "needs the extra 'onnx'",
+    "pycocotools": "needs pycocotools",
     "openvino": "needs the extra 'openvino'",
     "nncf": "needs the extra 'openvino'",
     "ai_edge_litert": "needs the extra 'litert'",

@@ -11,7 +11,7 @@ STEMS = ("deep", "7x7")  # of ResNets, see `pdanet_tf.backbones.resnet18`
 OUTPUT_STRIDES = (8, 16, 32)  # of backbones
 BENCHMARK_TASKS = ("predict", "train")
 BACKENDS = ("tensorflow", "jax", "torch")  # of Keras
-DATASETS = ("ade20k", "camvid", "folder", "synthetic")
+DATASETS = ("ade20k", "camvid", "cityscapes", "folder", "synthetic", "voc")
 EXPORT_FORMATS = ("saved_model", "onnx", "openvino", "litert")
 RUNTIMES = ("tensorflow", "onnxruntime", "openvino")  # that run the network of a predictor
 PROTOCOLS = ("tensorflow-serving", "open-inference")  # of servers
@@ -19,6 +19,19 @@ SIGNATURES = ("serving_default", "image")  # that a client asks for, of an expor
 SCHEMES = ("grpc", "grpcs", "http", "https")  # of the URL of a server
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("poly", "cosine", "constant")  # of the learning rate
+LABEL_FORMATS = (  # of annotations, see `pdanet_tf.data.import_labels`
+    "coco",
+    "labelme",
+    "cvat",
+    "yolo",
+    "voc",
+    "colors",
+    "binary",
+    "masks",
+    "pairs",
+)
+LABEL_OVERLAPS = ("larger-first", "file-order")  # of shapes
+UNLABELLED_AREAS = ("background", "ignore")  # what pixels of no shape are
 LOSS_SIZES = ("logits", "labels")  # at which the loss is computed
 CLASS_WEIGHTS = ("balanced", "median-frequency", "log")  # computed from the training annotations
 

@@ -24,6 +24,7 @@ from pdanet_tf.cli.segmentation import segment_files
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.data import Classes, FolderDataset, SegmentationDataset
 from pdanet_tf.data.sources.folder import CHANNEL_ENDINGS, IMAGE_ENDINGS
+from pdanet_tf.data.validation.page import write_page
 from pdanet_tf.data.validation.report import validate_dataset
 from pdanet_tf.evaluation.scoring import check_pixel_format, evaluate_predictions
 from pdanet_tf.exporting.server_files import (
@@ -129,13 +130,18 @@ def _read_config(file: str, given: dict[str, Any]) -> pdanet_tf.TrainConfig:
         raise ValueError(f"{error}. All options that are not given come from {file}") from error
 
 
-def _validate_data(split: str | None, json: str | None, chart: str | None, **data: Any) -> int:
-    check_outputs(json, chart)
+def _validate_data(
+    split: str | None, json: str | None, chart: str | None, report: str | None, **data: Any
+) -> int:
+    check_outputs(json, chart, report)
     names = ("train", "validation") if split is None else (split,)
-    report = validate_dataset({name: _open(split=name, strict=False, **data) for name in names})
-    show(report, json, chart)
-    print(spell_as_options(report.summary(), data))
-    return 1 if report.fatal else 0
+    splits = {name: _open(split=name, strict=False, **data) for name in names}
+    validation = validate_dataset(splits)
+    show(validation, json, chart)
+    if report is not None:
+        write_page(Path(report), validation, splits)
+    print(spell_as_options(validation.summary(), data))
+    return 1 if validation.fatal else 0
 
 
 def _evaluate(

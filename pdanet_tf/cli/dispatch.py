@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import Any
 
 from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
 from pdanet_tf.cli.errors import print_error
@@ -13,7 +14,14 @@ from pdanet_tf.cli.request import request
 from pdanet_tf.cli.runs_table import compare_runs
 from pdanet_tf.cli.spelling import spell_as_options
 
+
+def _import_labels(**options: Any) -> int:
+    # Imported here, so that other commands do not wait for the readers of annotations.
+    return import_module("pdanet_tf.cli.labels").import_annotations(**options)
+
+
 _WITHOUT_KERAS: dict[str, Callable[..., int | None]] = {
+    "import-labels": _import_labels,
     "models": print_models,
     "recipes": print_recipes,
     "request": request,

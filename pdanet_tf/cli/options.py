@@ -21,6 +21,7 @@ from pdanet_tf.base.choices import (
     STEMS,
 )
 from pdanet_tf.base.fields import with_nearest
+from pdanet_tf.cli.label_options import add_label_options
 from pdanet_tf.cli.request_options import add_request_options
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.inference.crf import CRFParameters
@@ -149,6 +150,17 @@ def make_parser() -> argparse.ArgumentParser:
     _add_data_options(validate, split=None)
     validate.add_argument("--json", help="JSON file to write the problems and the statistics to")
     validate.add_argument("--chart", help="image file to draw a chart of the class frequencies to")
+    validate.add_argument(
+        "--report",
+        metavar="FILE",
+        help="HTML file to write everything to, with examples of each class and thumbnails of the "
+        "files that have a problem; it needs no network",
+    )
+
+    labels = add(
+        "import-labels", "import annotations of a labelling tool as a folder", imports=False
+    )
+    add_label_options(labels)
 
     evaluate = add("evaluate", "score a model or stored predictions on a data set")
     source = evaluate.add_mutually_exclusive_group(required=True)

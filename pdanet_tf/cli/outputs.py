@@ -24,7 +24,7 @@ class Report(Protocol):
         """Draws the figures."""
 
 
-def check_outputs(json: str | None, chart: str | None) -> None:
+def check_outputs(json: str | None, chart: str | None, report: str | None = None) -> None:
     """Checks the paths of the files that a command writes at its end.
 
     Raises:
@@ -35,6 +35,8 @@ def check_outputs(json: str | None, chart: str | None) -> None:
         path = Path(json)
         if path.is_dir() or (path.exists() and path.suffix.lower() != ".json"):
             raise ValueError(f"--json {json}: exists, and is not a .json file; choose another name")
+    if report is not None and (Path(report).is_dir() or Path(report).suffix.lower() != ".html"):
+        raise ValueError(f"--report {report}: expected an HTML file, such as report.html")
     if chart is not None:
         endings = Image.registered_extensions()
         if Path(chart).is_dir() or endings.get(Path(chart).suffix.lower()) not in Image.SAVE:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 from pdanet_tf.base.choices import DATASETS
 from pdanet_tf.base.wording import quantity
+from pdanet_tf.data.class_table import CLASSES_FILE, read_class_table
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.readers import PathLike
 from pdanet_tf.data.sources.ade20k import ADE20K_CLASSES, ade20k
 from pdanet_tf.data.sources.camvid import camvid
+from pdanet_tf.data.sources.cityscapes import CityscapesDataset
 from pdanet_tf.data.sources.folder import FolderDataset
 from pdanet_tf.data.sources.synthetic import SyntheticDataset
+from pdanet_tf.data.sources.voc import VocDataset
 
 
 def load_dataset(
@@ -36,8 +39,9 @@ def load_dataset(
     Args:
         name: "synthetic" (scenes drawn from a seed), "camvid" (a folder, see
             `pdanet_tf.data.sources.camvid.camvid`), "ade20k" (an extracted folder, or the data set
-            that `tfds.load("ade20k")` prepares), or "folder" (any folder with `images/SPLIT` and
-            `annotations/SPLIT`).
+            that `tfds.load("ade20k")` prepares), "cityscapes" (the folder with `leftImg8bit` and
+            `gtFine`), "voc" (an extracted Pascal VOC), or "folder" (any folder with `images/SPLIT`
+            and `annotations/SPLIT`).
         split: "train" or "validation"; for a "folder" or "camvid", the name of any folder below
             `images`, such as "test".
         data_dir: The folder; not allowed for "synthetic". For "ade20k" either the extracted
@@ -46,11 +50,14 @@ def load_dataset(
             `ADEChallengeData2016` or `ADEChallengeData2016.zip` in that folder; if there is
             neither, the archive is downloaded (967 MB).
         num_classes: Number of classes of a "folder".
-        class_names: Names of the classes of a "folder"; by default "class 0" and so on. A "folder"
-            requires this or `num_classes`.
+        class_names: Names of the classes of a "folder"; by default those of its `classes.csv`, see
+            `pdanet_tf.data.class_table.parse_class_table`, or "class 0" and so on. A "folder"
+            requires this, `num_classes` or `classes.csv`.
         class_colors: One colour per class of a "folder": `"#ff8000"`, `"255,128,0"`, or red,
-            green and blue (0 to 255). By default bright colours that are far apart.
-        label_offset: For a "folder": the value of the first class in its annotations.
+            green and blue (0 to 255). By default those of `classes.csv`, or bright colours that are
+            far apart.
+        label_offset: For a "folder": the value of the first class in its annotations; by default
+            the first label of `classes.csv`, or 0.
         ignore_label: For a "folder": the value, or the values, that mark unlabelled pixels in its
             annotations; None takes 255 unless that is a class.
         strict: Whether a file without a partner, or a missing split, raises an error; see
@@ -104,8 +111,12 @@ def load_dataset(
         raise ValueError(f"The data set {name!r} requires its folder: set data_dir.")
     if name == "camvid":
         return camvid(data_dir, split, strict=strict)
+    if name == "cityscapes":
+        return CityscapesDataset(data_dir, split, strict=strict)
+    if name == "voc":
+        return VocDataset(data_dir, split, strict=strict)
     if name == "folder":
-        classes = _folder_classes(num_classes, class_names)
+        classes, label_offset = _folder_classes(data_dir, num_classes, class_names, label_offset)
         if class_colors is not None:
             classes = classes.with_colors(class_colors)
         return FolderDataset(
@@ -159,16 +170,44 @@ def _open_ade20k(split: str, data_dir: PathLike | None, strict: bool) -> Segment
     return dataset
 
 
-def _folder_classes(num_classes: int | None, names: tuple[str, ...] | None) -> Classes:
+def _folder_classes(
+    data_dir: PathLike,
+    num_classes: int | None,
+    names: tuple[str, ...] | None,
+    label_offset: int,
+) -> tuple[Classes, int]:
+    """Returns the classes of a folder, and the label of the first one."""
     if names:
         if num_classes not in (None, len(names)):
             raise ValueError(
                 f"num_classes={num_classes} does not match class_names, which has "
                 f"{quantity(len(names), 'name')}"
             )
-        return Classes.named(names)
+        return Classes.named(names), label_offset
+    file = Path(data_dir) / CLASSES_FILE
+    if file.is_file():
+        return _stored_classes(file, num_classes, label_offset)
     if num_classes is None:
-        raise ValueError("The data set 'folder' requires num_classes or class_names.")
+        raise ValueError(
+            "The data set 'folder' requires num_classes or class_names, unless it contains "
+            f"{CLASSES_FILE}."
+        )
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1. Received: num_classes={num_classes}")
-    return Classes.numbered(num_classes)
+    return Classes.numbered(num_classes), label_offset
+
+
+def _stored_classes(file: Path, num_classes: int | None, label_offset: int) -> tuple[Classes, int]:
+    classes, first = read_class_table(file)
+    if num_classes not in (None, len(classes)):
+        raise ValueError(
+            f"num_classes={num_classes} does not match {file}, which has "
+            f"{quantity(len(classes), 'class', 'classes')}. Leave num_classes out, or set "
+            "class_names"
+        )
+    if label_offset not in (0, first):
+        raise ValueError(
+            f"label_offset={label_offset} does not match {file}, whose first label is {first}. "
+            "Leave label_offset out, or set class_names"
+        )
+    return classes, first

@@ -103,8 +103,10 @@ class TrainConfig:
     model: str = _option("pdanet_resnet18", "name of the model")
     dataset: str = _option("synthetic", " or ".join((", ".join(DATASETS[:-1]), DATASETS[-1])))
     data_dir: str | None = _option(None, "folder of the data set")
-    num_classes: int | None = _option(None, "number of classes; for the data set 'folder'")
-    class_names: tuple[str, ...] | None = _option(None, "names of the classes; for 'folder'")
+    num_classes: int | None = _option(None, "number of classes; for 'folder' without classes.csv")
+    class_names: tuple[str, ...] | None = _option(
+        None, "names of the classes; for 'folder' (default: classes.csv)"
+    )
     class_colors: tuple[str, ...] | None = _option(
         None,
         "colours of the classes, each as '#ff8000' or '255,128,0'; by default bright colours that "

@@ -356,9 +356,9 @@ def test_every_data_set_that_can_be_chosen_is_opened(name, tmp_path):
 
 
 def test_a_data_set_that_is_listed_and_not_opened(monkeypatch, tmp_path):
-    monkeypatch.setattr("pdanet_tf.data.load.DATASETS", (*DATASETS, "cityscapes"))
-    with pytest.raises(NotImplementedError, match=r"'cityscapes'.*pdanet_tf/data/load\.py"):
-        load_dataset("cityscapes", "train", tmp_path)
+    monkeypatch.setattr("pdanet_tf.data.load.DATASETS", (*DATASETS, "mapillary"))
+    with pytest.raises(NotImplementedError, match=r"'mapillary'.*pdanet_tf/data/load\.py"):
+        load_dataset("mapillary", "train", tmp_path)
 
 
 def test_the_help_of_train_and_the_message_name_every_data_set():

@@ -1,8 +1,8 @@
 """ADE20K (Zhou et al. 2017): the scene parsing benchmark of 150 classes, in a folder."""
 
-import csv
 from importlib import resources
 
+from pdanet_tf.data.class_table import parse_class_table
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.readers import PathLike
 from pdanet_tf.data.sources.folder import FolderDataset
@@ -12,11 +12,7 @@ def _load_classes() -> Classes:
     text = (
         resources.files("pdanet_tf.data.sources").joinpath("ade20k_classes.csv").read_text("utf-8")
     )
-    rows = list(csv.DictReader(text.splitlines()))
-    return Classes(
-        names=tuple(row["name"] for row in rows),
-        colors=tuple((int(row["red"]), int(row["green"]), int(row["blue"])) for row in rows),
-    )
+    return parse_class_table(text)[0]
 
 
 ADE20K_CLASSES = _load_classes()

@@ -129,13 +129,31 @@ class FolderDataset(SegmentationDataset):
                 )
             )
         endings = IMAGE_ENDINGS if channels is None else CHANNEL_ENDINGS
-        self._files, self.problems = _pair_files(*self._places(), split, endings)
+        self._files, self.problems = self._find_files(endings)
         if strict:
             raise_if_any(self.problems)
+
+    def _find_files(
+        self, endings: tuple[str, ...]
+    ) -> tuple[list[tuple[Path, Path]], list[Problem]]:
+        """Returns the pairs of image and annotation, and problems; for data sets of other layouts.
+
+        Args:
+            endings: Extensions of images.
+        """
+        return _pair_files(*self._places(), self.split, endings)
 
     def _places(self) -> tuple["Place", "Place"]:
         """Returns where the images and the annotations are; for data sets of other layouts."""
         return usual_places(self.root, self.split)
+
+    def _read_values(self, path: PathLike) -> np.ndarray:
+        """Returns the values of an annotation, from `label_offset`; for data sets of other values.
+
+        Raises:
+            DataError: If the file cannot be read.
+        """
+        return read_label(path)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -223,7 +241,7 @@ class FolderDataset(SegmentationDataset):
         Raises:
             DataError: If the file cannot be read, or contains a value out of range.
         """
-        raw = read_label(path)
+        raw = self._read_values(path)
         wrong = self._is_wrong(raw)
         if wrong.any():
             raise DataError(self._label_problem(path, np.unique(raw[wrong])))
@@ -284,7 +302,7 @@ class FolderDataset(SegmentationDataset):
                 if not _is_complete_jpeg(image_path):
                     read_pil_image(image_path)
         with report.collecting_errors():
-            raw = read_label(label_path)
+            raw = self._read_values(label_path)
             if report.size is not None and report.size != raw.shape:
                 report.problems.append(
                     size_problem(

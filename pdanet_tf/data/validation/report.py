@@ -282,7 +282,11 @@ def _label_0_warnings(
             "the class before it",
             "warning",
         )
-    elif split.shares[0] > 0.5 and split.images_per_class[0] > 0.9 * split.images:
+    elif (
+        first.strip("_ ").lower() != "background"
+        and split.shares[0] > 0.5
+        and split.images_per_class[0] > 0.9 * split.images
+    ):
         yield Problem(
             name,
             "label 0 everywhere",

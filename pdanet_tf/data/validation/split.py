@@ -12,6 +12,11 @@ from pdanet_tf.data.validation.image import ImageReport
 
 _BLACK_AND_WHITE = {0, 255}
 _CHECK_VALUES = "Check label_offset, ignore_label and the values in the annotations"
+_EXAMPLES = 3
+
+
+def _largest_first(example: tuple[int, int]) -> tuple[int, int]:
+    return -example[0], example[1]
 
 
 @dataclass
@@ -25,6 +30,8 @@ class SplitStatistics:
         ignored_pixels: Number of unlabelled pixels.
         sizes: Number of images of each (height, width).
         values: The values that occur in the annotations, as stored.
+        examples: For each class (number of pixels, index) of the images in which it has the most
+            pixels, up to three, the largest first.
     """
 
     images: int
@@ -33,15 +40,19 @@ class SplitStatistics:
     ignored_pixels: int = 0
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     values: set[int] = field(default_factory=set)
+    examples: list[list[tuple[int, int]]] = field(default_factory=list)
+    _added: int = 0
 
     @classmethod
     def for_dataset(cls, dataset: SegmentationDataset) -> "SplitStatistics":
         """Returns empty statistics for a data set: `add` adds each of its images."""
         zeros = np.zeros(dataset.num_classes, "int64")
-        return cls(len(dataset), zeros, zeros.copy())
+        examples: list[list[tuple[int, int]]] = [[] for _ in range(dataset.num_classes)]
+        return cls(len(dataset), zeros, zeros.copy(), examples=examples)
 
     def add(self, report: ImageReport) -> None:
-        """Adds an image."""
+        """Adds an image; images are added in the order of their indices."""
+        index, self._added = self._added, self._added + 1
         if report.size is not None:
             self.sizes[report.size] += 1
         if report.pixels is not None:
@@ -49,6 +60,13 @@ class SplitStatistics:
             self.images_per_class += report.pixels > 0
             self.ignored_pixels += report.ignored
             self.values.update(report.values)
+            if report.size is not None:
+                self._add_examples(index, report.pixels)
+
+    def _add_examples(self, index: int, pixels: np.ndarray) -> None:
+        for label in np.flatnonzero(pixels):
+            found = sorted([*self.examples[label], (int(pixels[label]), index)], key=_largest_first)
+            self.examples[label] = found[:_EXAMPLES]
 
     @property
     def shares(self) -> np.ndarray:

@@ -1,0 +1,155 @@
+"""CVAT: "CVAT for images 1.1", one XML file of all images."""
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from xml.parsers import expat
+
+import numpy as np
+
+from pdanet_tf.data.importing.regions import (
+    Ellipse,
+    Polygon,
+    Region,
+    RunLengths,
+    parse_points,
+    rectangle,
+)
+from pdanet_tf.data.importing.source import (
+    Shape,
+    Source,
+    SourceImage,
+    find_image,
+    parse_size,
+    plain_name,
+)
+from pdanet_tf.data.palette import parse_color
+from pdanet_tf.data.problems import DataError, Problem
+from pdanet_tf.files import one_line
+
+_EXPORT_AGAIN = "Export it again as 'CVAT for images 1.1'"
+_WITHOUT_AREA = ("polyline", "points", "cuboid", "skeleton")
+_WITH_AREA = ("polygon", "box", "ellipse", "mask")
+
+
+def read_cvat(file: Path, images: Path) -> Source:
+    """Reads `annotations.xml` of an export as "CVAT for images 1.1".
+
+    The classes are the labels of the project or task in their order, with their colours; without
+    that list they are those that occur, in alphabetical order. A shape of a higher `z_order` covers
+    those of a lower one; of equal ones the later covers the earlier. `tag` is not a region and is
+    not read; polylines, points, cuboids and skeletons are reported.
+
+    Args:
+        file: The XML file.
+        images: The folder that the names of the images are relative to.
+
+    Raises:
+        DataError: If the file is not XML of this format, or has a document type, with which XML
+            can fill the memory; CVAT writes none.
+
+    Source:
+        https://docs.cvat.ai/docs/manual/advanced/xml_format/
+    """
+    root = _parse(file)
+    source = Source()
+    for label in root.iterfind("meta/*/labels/label"):
+        name, color = label.findtext("name", ""), label.findtext("color")
+        source.names.append(name)
+        if color:
+            try:
+                source.colors[name] = parse_color(color)
+            except ValueError as error:
+                source.report(file, f"label {name}", "bad colour", str(error))
+    for index, element in enumerate(root.iterfind("image")):
+        name = element.get("name", "")
+        try:
+            size = parse_size(element.get("height"), element.get("width"))
+            found = find_image(images, name)
+        except ValueError as error:
+            source.report(file, f"image {element.get('id', index + 1)}", "bad record", str(error))
+            continue
+        image = SourceImage(plain_name(name), found, str(file), size)
+        source.images.append(image)
+        for position, child in enumerate(element):
+            if child.tag == "tag":
+                continue
+            record = f"image {name}, {child.tag} {position + 1}"
+            try:
+                regions, order = (_region(child),), int(child.get("z_order") or 0)
+                image.shapes.append(Shape(_label(child), regions, record, order=order))
+            except ValueError as error:
+                source.report(file, record, "bad record", str(error))
+    if not source.names:
+        labels = {shape.label for image in source.images for shape in image.shapes}
+        source.names = sorted(labels)
+    return source
+
+
+def _parse(file: Path) -> ET.Element:
+    def refuse(name: str, *_: object) -> None:
+        text = f"has a document type ({name}), which CVAT does not write"
+        raise DataError(Problem(str(file), "not CVAT", text, _EXPORT_AGAIN))
+
+    content = file.read_bytes()
+    checker = expat.ParserCreate()
+    checker.StartDoctypeDeclHandler = refuse
+    try:
+        checker.Parse(content, True)
+        root = ET.fromstring(content)
+    except (expat.ExpatError, ET.ParseError) as error:
+        text = f"is not XML: {one_line(error)}"
+        raise DataError(Problem(str(file), "not XML", text, _EXPORT_AGAIN)) from error
+    if root.tag != "annotations" or root.find("image") is None:
+        text = f"has the element <{root.tag}> in place of <annotations> with <image>"
+        if root.find("track") is not None:
+            text = "is an export as 'CVAT for video 1.1', whose tracks have no images"
+        raise DataError(Problem(str(file), "not CVAT", text, _EXPORT_AGAIN))
+    return root
+
+
+def _label(element: ET.Element) -> str:
+    label = element.get("label")
+    if label is None:
+        raise ValueError("has no label")
+    return label
+
+
+def _region(element: ET.Element) -> Region:
+    kind = element.tag
+    if kind in _WITHOUT_AREA:
+        raise ValueError(f"is a {kind}, which has no area")
+    if kind not in _WITH_AREA:
+        raise ValueError(f"is the unknown shape <{kind}>")
+    if kind == "polygon":
+        pairs = [point.split(",") for point in element.get("points", "").split(";")]
+        return Polygon(parse_points([_number(number) for pair in pairs for number in pair]))
+    if _number(element.get("rotation") or "0"):
+        raise ValueError(f"is a rotated {kind}, which is not read; draw it as a polygon")
+    if kind == "box":
+        return rectangle(*(_number(element.get(side)) for side in ("xtl", "ytl", "xbr", "ybr")))
+    if kind == "ellipse":
+        return Ellipse(*(_number(element.get(name)) for name in ("cx", "cy", "rx", "ry")))
+    return _run_lengths(element)
+
+
+def _run_lengths(element: ET.Element) -> RunLengths:
+    left, top, width, height = (
+        int(_number(element.get(name))) for name in ("left", "top", "width", "height")
+    )
+    counts = np.array([int(_number(count)) for count in element.get("rle", "").split(",")], "int64")
+    if min(width, height) < 1 or (counts < 0).any() or counts.sum() != width * height:
+        raise ValueError(
+            f"has run lengths of {counts.sum():,} pixels, but a height of {height} and a width of "
+            f"{width}"
+        )
+    return RunLengths(counts, (height, width), top, left, by_columns=False)
+
+
+def _number(text: str | None) -> float:
+    try:
+        number = float(text or "")
+    except ValueError:
+        raise ValueError(f"has {text!r} in place of a number") from None
+    if not np.isfinite(number):
+        raise ValueError(f"has the coordinate {text}")
+    return number
