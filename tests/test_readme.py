@@ -135,7 +135,7 @@ def test_the_serving_signature_is_pasted_and_answers(tmp_path, monkeypatch):
     signatures = tf.saved_model.load(str(folder)).signatures
     assert {*signatures} == {"serving_default", "image", "probabilities", "areas"}
     images = np.random.default_rng(0).integers(0, 256, (2, 40, 56, 3)).astype("uint8")
-    found = signatures["areas"](images=tf.constant(images))["areas"]
+    found = signatures["areas"](image=tf.constant(images))["areas"]
     predictor = Predictor(names["model"], Protocol())
     expected = [predictor.probabilities(image).mean((0, 1)) for image in images]
     np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -35,7 +35,7 @@ def request(
         output: Folder for the results.
         batch_size: Number of images per request.
         palette: Whether the label maps are palette images.
-        classes: File of the classes, see `pdanet_tf.data.classes_file.read_classes`.
+        classes: File of the classes, see `pdanet_tf.data.class_table.read_classes`.
         class_names: Names of the classes, if there is no file.
         debug: Whether to print the traceback of an error before its message.
         **options: Further arguments of `pdanet_tf.serving.Client`.

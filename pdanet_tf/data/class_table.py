@@ -1,12 +1,13 @@
-"""`classes.csv`: names and colours of the classes of a folder, beside its images."""
+"""`classes.csv`: names and colours of the classes of a data set, or of an exported model."""
 
 import csv
 import io
+import os
 from pathlib import Path
 
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.problems import DataError, Problem
-from pdanet_tf.files import write_atomically
+from pdanet_tf.files import one_line, read_json, write_atomically
 
 CLASSES_FILE = "classes.csv"
 _CHANNELS = ("red", "green", "blue")
@@ -54,6 +55,28 @@ def read_class_table(file: Path) -> tuple[Classes, int]:
     except ValueError as error:
         text = f"cannot be read: {error}"
         raise DataError(Problem(str(file), "bad classes", text, _ADVICE)) from error
+
+
+def read_classes(path: str | os.PathLike[str]) -> Classes:
+    """Reads the classes of an exported model.
+
+    Args:
+        path: The `assets/classes.csv` of a SavedModel; or the `inference.json` beside a model of
+            another format.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not such a file; the message names it.
+    """
+    try:
+        if Path(path).suffix.lower() == ".json":
+            return Classes.from_entries(read_json(Path(path)).get("classes"))
+        classes, first = parse_class_table(Path(path).read_text("utf-8-sig"))
+        if first:
+            raise ValueError(f"the labels must begin at 0, not at {first}")
+        return classes
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not the classes of an export: {one_line(error)}") from error
 
 
 def write_class_table(file: Path, classes: Classes) -> None:

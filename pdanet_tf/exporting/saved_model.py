@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from pdanet_tf.base.pixel_format import PixelFormat
 from pdanet_tf.base.wording import quantity
+from pdanet_tf.data.class_table import CLASSES_FILE, write_class_table
 from pdanet_tf.data.classes import Classes
-from pdanet_tf.exporting.assets import write_classes
 from pdanet_tf.exporting.label_maps import Segmenter
 from pdanet_tf.exporting.signatures import make_signatures
 from pdanet_tf.exporting.warmup import write_warmup
@@ -153,7 +153,8 @@ def export_saved_model(
         archive.add_endpoint(name, signature.function, input_signature=signature.inputs)
     with whole_folder(folder) as temporary:
         archive.write_out(temporary, verbose=False)
-        write_classes(temporary, classes)
+        (temporary / "assets").mkdir(exist_ok=True)
+        write_class_table(temporary / "assets" / CLASSES_FILE, classes)
         write_warmup(temporary, pixel_format, max_pixels)
     return folder
 

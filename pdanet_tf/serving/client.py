@@ -11,8 +11,8 @@ from PIL import Image
 
 from pdanet_tf.base.choices import PROTOCOLS, SCHEMES, SIGNATURES, check_choice
 from pdanet_tf.base.fields import convert_field
+from pdanet_tf.data.class_table import read_classes
 from pdanet_tf.data.classes import Classes
-from pdanet_tf.data.classes_file import read_classes
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.inference.pixels import ImageLike
 from pdanet_tf.inference.prediction import Prediction

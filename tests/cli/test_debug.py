@@ -5,7 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
+from pdanet_tf.base.pixel_format import RGB
 from pdanet_tf.cli import main
 
 
@@ -23,7 +25,7 @@ def test_debug_shows_the_traceback(before, tmp_path, capsys):
 
 def test_debug_shows_the_tracebacks_of_images_that_fail(tmp_path, capsys, monkeypatch):
     image = tmp_path / "a.png"
-    image.write_text("garbage")
+    Image.new("RGB", (8, 8)).save(image)
     monkeypatch.setattr("pdanet_tf.cli.commands._load", lambda *_: (None, None))
     monkeypatch.setattr("pdanet_tf.cli.commands.count_classes", lambda _: 3)
     monkeypatch.setattr("pdanet_tf.Predictor", FailingPredictor, raising=False)
@@ -34,17 +36,20 @@ def test_debug_shows_the_tracebacks_of_images_that_fail(tmp_path, capsys, monkey
 
 
 class FailingPredictor:
+    pixel_format = RGB
+
     def __init__(self, *_, **__):
         pass
 
-    def predict(self, file):
-        raise OSError(f"{file}: not an image")
+    def label_map(self, image):
+        raise OSError("no memory for this image")
 
 
 def test_an_interrupt_while_modules_are_imported_is_one_line():
     """Ctrl-C as soon as `main` is called, before the options have been read."""
     script = """
 import os, signal, sys, threading
+from pdanet_tf.base.pixel_format import RGB
 from pdanet_tf.cli import main
 class Interrupt:
     def find_spec(self, name, *_):

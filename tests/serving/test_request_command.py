@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from pdanet_tf import cli
+from pdanet_tf.data.class_table import CLASSES_FILE, write_class_table
 from pdanet_tf.data.classes import Classes
-from pdanet_tf.exporting.assets import CLASSES_FILE, write_classes
 from tests.support.images import random_image
 from tests.support.served_model import REFUSAL, labels_of
 from tests.support.servers import MODEL, reply, serve_http, serve_rest
@@ -28,9 +28,8 @@ def photos(tmp_path):
 
 
 def test_label_maps_and_overlays_are_those_of_predict(url, photos, tmp_path, capsys):
-    write_classes(
-        tmp_path, Classes(("dark", "middle", "bright"), ((0, 0, 9), (0, 9, 0), (9, 0, 0)))
-    )
+    classes = Classes(("dark", "middle", "bright"), ((0, 0, 9), (0, 9, 0), (9, 0, 0)))
+    write_class_table(tmp_path / CLASSES_FILE, classes)
     output = tmp_path / "out"
     command = ["request", url, str(photos), "--model", MODEL, "--output", str(output), "--palette"]
     assert cli.main([*command, "--classes", str(tmp_path / CLASSES_FILE)]) == 0

@@ -31,15 +31,15 @@ class ServedModel(tf.Module):
         }
         return tf.map_fn(_serve_one, image_bytes, fn_output_signature=specs)
 
-    def serve_pixels(self, images: Any) -> dict[str, Any]:
+    def serve_pixels(self, image: Any) -> dict[str, Any]:
         """`image`: pixels to labels and confidence."""
-        labels = labels_of(images)
+        labels = labels_of(image)
         return {"labels": labels, "confidence": tf.ones_like(labels)}
 
     def save(self, folder: Path) -> None:
         """Writes the SavedModel."""
         encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
-        pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")
+        pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
         signatures = {
             "serving_default": tf.function(self.serve, input_signature=[encoded]),
             "image": tf.function(self.serve_pixels, input_signature=[pixels]),

@@ -4,16 +4,15 @@ import re
 
 import pytest
 
+from pdanet_tf.data.class_table import CLASSES_FILE, read_classes, write_class_table
 from pdanet_tf.data.classes import Classes
-from pdanet_tf.data.classes_file import read_classes
-from pdanet_tf.exporting.assets import CLASSES_FILE, write_classes
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings
 
 
 def test_classes_are_read_as_an_export_writes_them(tmp_path):
     classes = Classes(("sky", 'a "wall", grey', "Straße"), ((0, 1, 2), (3, 4, 255), (9, 9, 9)))
-    write_classes(tmp_path, classes)
+    write_class_table(tmp_path / CLASSES_FILE, classes)
     assert read_classes(tmp_path / CLASSES_FILE) == classes
 
 
@@ -29,11 +28,10 @@ def test_classes_are_read_from_inference_json(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "the first line must be label,name,red,green,blue"),
-        (b"name,label,red,green,blue\nsky,0,1,2,3\n", "the first line must be"),
-        (b"label,name,red,green,blue\n1,sky,1,2,3\n", "the labels must be 0, 1, 2 and so on"),
-        (b"label,name,red,green,blue\n0,sky,1,2\n", "int"),
-        (b"label,name,red,green,blue\n0,sky,1,2,256\n", "Colours must be from 0 to 255"),
+        (b"", "there is no column called name"),
+        (b"label,name,red,green,blue\n1,sky,1,2,3\n", "the labels must begin at 0, not at 1"),
+        (b"label,name,red,green,blue\n0,sky,1,2\n", "a line has more or fewer values"),
+        (b"label,name,red,green,blue\n0,sky,1,2,256\n", "red, green and blue from 0 to 255"),
         (b"\xff\xd8", "utf-8"),
     ],
 )
