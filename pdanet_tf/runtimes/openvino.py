@@ -11,7 +11,7 @@ from pdanet_tf.runtimes.extras import import_extra
 
 _EXTRA = "openvino"
 # Operations between convolutions that stay in float32: if they are quantised, too, the mean IoU of
-# PDANet falls by half. Convolutions take nearly all the time.
+# PDANet falls by half (docs/runtimes.md). Convolutions take nearly all the time.
 _FLOAT_TYPES = (
     "Add",
     "AvgPool",
