@@ -7,7 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 import pdanet_tf
-from pdanet_tf.exporting.assets import CLASSES_FILE
+from pdanet_tf.data.class_table import CLASSES_FILE
 from pdanet_tf.serving import Client, RequestError
 from tests.support.images import random_image
 from tests.support.servers import MODEL, serve_grpc, serve_rest
@@ -31,7 +31,7 @@ def test_label_maps_are_those_of_predict(tmp_path):
     signatures = tf.saved_model.load(str(folder)).signatures
     with serve_grpc(signatures) as grpc_url, serve_rest(signatures) as rest_url:
         for url in (grpc_url, rest_url):
-            with Client(url, MODEL, classes=folder / CLASSES_FILE) as client:
+            with Client(url, MODEL, classes=folder / "assets" / CLASSES_FILE) as client:
                 outcomes = list(client.outcomes(files))
             with Client(url, MODEL, signature="image") as client:
                 pixels = client.predict([photo, other])
