@@ -180,7 +180,7 @@ def _summarise(error: str) -> str:
 
 
 def send_sizes(number: int) -> None:
-    """Sends JPEGs of random sizes, one to three to a request."""
+    """Sends JPEGs of random sizes, one or two to a request."""
     rng = np.random.default_rng(0)
     serve = _export(_small_model(), pdanet_tf.Protocol((64,), 96)).signatures["serving_default"]
     measured = []

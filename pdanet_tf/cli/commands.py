@@ -257,7 +257,8 @@ def _export(
     int8: str | None,
     **options: Any,
 ) -> None:
-    folder = version_folder(Path(output)) if format == "saved_model" else Path(output)
+    # LiteRT files are for devices; servers expect a folder for each version of a model.
+    folder = Path(output) if format == "litert" else version_folder(Path(output))
     given: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
     if strict:
         given["strict"] = True

@@ -93,7 +93,7 @@ def _segment(
         except (DataError, RequestError, OSError) as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise  # the disk is full: the other images would fail as well
-            print_error(error, debug, spell_as_options(str(error), ["batch_size"]))
+            print_error(error, debug, spell_as_options(str(error), ["batch_size", "timeout"]))
             continue
         done += 1
         areas = ", ".join(f"{name} {100 * area:.0f}%" for name, area in outcome.areas().items())

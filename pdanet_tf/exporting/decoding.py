@@ -170,7 +170,10 @@ def _number(header: tf.Tensor, start: int, length: int, big_endian: bool = False
 def _examine_jpeg(encoded: tf.Tensor) -> Examined:
     shape = _first_of(lambda: tf.image.extract_jpeg_shape(encoded, tf.int64), tf.zeros(3, tf.int64))
     content = tf.io.decode_raw(encoded, tf.uint8)
-    scans = tf.math.count_nonzero((content[:-1] == 0xFF) & (content[1:] == 0xDA))
+    # The header of a scan has its length, 6 bytes and two for each of its one to four components.
+    begins = (content[:-4] == 0xFF) & (content[1:-3] == 0xDA) & (content[2:-2] == 0)
+    has_components = (content[4:] >= 1) & (content[4:] <= 4)
+    scans = tf.math.count_nonzero(begins & has_components & (content[3:-1] == 6 + 2 * content[4:]))
     fault = _fault(encoded, "JPEG", b"\xff\xd9")
     error = tf.case(
         [

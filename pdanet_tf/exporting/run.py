@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pdanet_tf.base.choices import EXPORT_FORMATS, check_choice
+from pdanet_tf.base.extras import import_extra
 from pdanet_tf.base.pixel_format import PixelFormat
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.problems import DataError
@@ -17,16 +18,15 @@ from pdanet_tf.data.readers import resize_image
 from pdanet_tf.data.sources.folder import CHANNEL_ENDINGS, IMAGE_ENDINGS
 from pdanet_tf.exporting.saved_model import export_saved_model
 from pdanet_tf.exporting.segmentation import OUTSIDE, build_segmentation
+from pdanet_tf.exporting.settings import complete_settings
 from pdanet_tf.files import whole_folder
 from pdanet_tf.inference.pixels import read_pixels
-from pdanet_tf.inference.predictor import check_channels, default_pixel_format
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings, load_model
 from pdanet_tf.models import fold_batch_norm
-from pdanet_tf.models.inspection import count_classes, split_pixel_model
+from pdanet_tf.models.inspection import split_pixel_model
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.runtimes import litert, onnx, openvino
-from pdanet_tf.runtimes.extras import import_extra
 from pdanet_tf.runtimes.graphs import trace_plain
 from pdanet_tf.runtimes.network import computing_precision
 
@@ -77,8 +77,8 @@ def export(
         weights: See `export_saved_model`.
         pixel_format: See `export_saved_model`.
         size: (height, width) of all images, which LiteRT requires. By default ONNX and OpenVINO
-            take images of any size and in batches of any number; with a size OpenVINO, too, takes
-            images of this size only, one at a time.
+            take images of any size and in batches of any number; with a size, they take images of
+            this size only, one at a time.
         calibration: A folder of images for int8, which OpenVINO and LiteRT have. The ranges of the
             values are found from at most 50 of them, so they must be like those that will be
             segmented. Measure what int8 costs before you use it, see docs/runtimes.md.
@@ -121,7 +121,7 @@ def export(
     for package, extra in _PACKAGES.get((format, calibration is not None), ()):
         import_extra(package, extra, f"The format {format}")
     loaded, settings = load_model(model, weights)
-    settings = _settings(loaded, settings, protocol, pixel_format, classes)
+    settings = complete_settings(loaded, settings, protocol, pixel_format, classes)
     precision = computing_precision(loaded)
     if precision != "float32":
         raise ValueError(
@@ -164,30 +164,6 @@ def _check_options(
         raise ValueError(
             f"int8 is for the formats {' and '.join(_INT8_FORMATS)}. Received: format={format!r}"
         )
-
-
-def _settings(
-    model: keras.Model,
-    settings: InferenceSettings | None,
-    protocol: Protocol | None,
-    pixel_format: PixelFormat | None,
-    classes: Classes | None,
-) -> InferenceSettings:
-    """Returns the settings of the export: those of the model, unless they are given."""
-    protocol = protocol or (settings.protocol if settings is not None else Protocol())
-    if protocol.crop_size is not None:
-        raise ValueError(
-            "An exported model does not support sliding windows. Export it without crop_size. "
-            f"Received: crop_size={protocol.crop_size}"
-        )
-    if pixel_format is None and settings is not None:
-        pixel_format = settings.pixel_format
-    pixel_format = pixel_format or default_pixel_format(model)
-    check_channels(model, pixel_format)
-    if classes is None and settings is not None:
-        classes = settings.classes
-    classes = classes or Classes.numbered(count_classes(model))
-    return InferenceSettings(classes, protocol, pixel_format)
 
 
 class _Images:

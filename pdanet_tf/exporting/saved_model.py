@@ -8,18 +8,17 @@ import keras
 import tensorflow as tf
 
 from pdanet_tf.base.pixel_format import PixelFormat
-from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.class_table import CLASSES_FILE, write_class_table
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.exporting.label_maps import Segmenter
+from pdanet_tf.exporting.settings import complete_settings
 from pdanet_tf.exporting.signatures import make_signatures
 from pdanet_tf.exporting.warmup import write_warmup
 from pdanet_tf.files import whole_folder
-from pdanet_tf.inference.predictor import check_channels, default_pixel_format
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import load_model
 from pdanet_tf.models import fold_batch_norm
-from pdanet_tf.models.inspection import count_classes, logits_of, split_pixel_model
+from pdanet_tf.models.inspection import logits_of, split_pixel_model
 from pdanet_tf.ops.backend import require_tensorflow
 
 MAX_PIXELS = 2**25  # of an encoded image: 33.6 megapixels, 100 MB of pixels
@@ -118,44 +117,27 @@ def export_saved_model(
             f"max_pixels must be from 1 to {2**31 - 1:,}. Received: max_pixels={max_pixels}"
         )
     loaded, settings = load_model(model, weights)
-    if protocol is None:
-        protocol = settings.protocol if settings is not None else Protocol()
-    if protocol.crop_size is not None:
-        raise ValueError(
-            "An exported model does not support sliding windows. Export it without crop_size. "
-            f"Received: crop_size={protocol.crop_size}"
-        )
-    if pixel_format is None and settings is not None:
-        pixel_format = settings.pixel_format
-    pixel_format = pixel_format or default_pixel_format(loaded)
-    check_channels(loaded, pixel_format)
-    num_classes = count_classes(loaded)
-    if classes is None:
-        classes = Classes.numbered(num_classes) if settings is None else settings.classes
-    if len(classes) != num_classes:
-        raise ValueError(
-            f"The model has {quantity(num_classes, 'class', 'classes')}. "
-            f"Received: {quantity(len(classes), 'class', 'classes')}"
-        )
+    settings = complete_settings(loaded, settings, protocol, pixel_format, classes)
     network, grid = split_pixel_model(loaded)
     network = fold_batch_norm(network)
 
     segmenter = Segmenter(
-        compute_logits=_compile(network, pixel_format.channels),
+        compute_logits=_compile(network, settings.pixel_format.channels),
         grid=grid,
-        protocol=protocol,
-        rounded=pixel_format.dtype == "uint8",
-        num_classes=num_classes,
+        protocol=settings.protocol,
+        rounded=settings.pixel_format.dtype == "uint8",
+        num_classes=len(settings.classes),
     )
+    signatures = make_signatures(segmenter, settings.pixel_format, max_pixels, strict)
     # The endpoints find the variables; `track` would store each of them a second time.
     archive = keras.export.ExportArchive()
-    for name, signature in make_signatures(segmenter, pixel_format, max_pixels, strict).items():
+    for name, signature in signatures.items():
         archive.add_endpoint(name, signature.function, input_signature=signature.inputs)
     with whole_folder(folder) as temporary:
         archive.write_out(temporary, verbose=False)
         (temporary / "assets").mkdir(exist_ok=True)
-        write_class_table(temporary / "assets" / CLASSES_FILE, classes)
-        write_warmup(temporary, pixel_format, max_pixels)
+        write_class_table(temporary / "assets" / CLASSES_FILE, settings.classes)
+        write_warmup(temporary, settings.pixel_format, max_pixels)
     return folder
 
 

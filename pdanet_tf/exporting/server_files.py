@@ -7,6 +7,7 @@ from pathlib import Path
 from pdanet_tf.files import write_atomically
 
 MODELS_FILE = "models.config"
+_IMAGE = "tensorflow/serving:2.20.0"
 _PORTS = (8500, 8501)  # of gRPC and REST
 _BATCHING = """\
 max_batch_size { value: 8 }
@@ -113,7 +114,7 @@ def docker_command(version: Path) -> str:
     words = [
         *("docker", "run", "--rm"),
         *(word for port in _PORTS for word in ("-p", f"{port}:{port}")),
-        *("-v", f"{models}:/models:ro", "tensorflow/serving"),
+        *("-v", f"{models}:/models:ro", _IMAGE),
         "--model_config_file=/models/models.config",
         "--monitoring_config_file=/models/monitoring.config",
     ]

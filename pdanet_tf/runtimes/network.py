@@ -5,10 +5,10 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from pdanet_tf.base.extras import import_extra
 from pdanet_tf.models import fold_batch_norm, with_dtype_policy
 from pdanet_tf.models.inspection import count_channels, logits_of
 from pdanet_tf.ops.backend import require_tensorflow
-from pdanet_tf.runtimes.extras import import_extra
 
 LogitsFunction = Callable[[np.ndarray], np.ndarray]
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pdanet_tf.runtimes.extras import import_extra
+from pdanet_tf.base.extras import import_extra
 
 _OPSET = 18
 _EXTRA = "onnx"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pdanet_tf.runtimes.extras import import_extra
+from pdanet_tf.base.extras import import_extra
 
 _EXTRA = "openvino"
 # Operations between convolutions that stay in float32: if they are quantised, too, the mean IoU of

@@ -62,6 +62,8 @@ def _label_maps(outputs: Tensors, images: list[SentImage]) -> list[bytes] | np.n
             f"labels must be integers of the shape {expected}, and are {labels.dtype} of the shape "
             f"{labels.shape}"
         )
+    if labels.min() < 0:
+        raise ForeignAnswerError(f"labels has the class {labels.min()}")
     return labels.astype("int32")
 
 
@@ -94,7 +96,10 @@ def _prediction(
 ) -> Prediction:
     highest = int(label_map.max())
     if classes is None:
-        listed = outputs["class_ids"].shape[-1] if "class_ids" in outputs else _ALL_LABELS
+        class_ids = outputs.get("class_ids")
+        listed = _ALL_LABELS
+        if class_ids is not None and class_ids.ndim == 2:  # (batch, num_classes)
+            listed = class_ids.shape[1]
         classes = _numbered(max(listed, highest + 1))
     elif highest >= len(classes):
         raise ForeignAnswerError(

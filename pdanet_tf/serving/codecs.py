@@ -77,6 +77,27 @@ def shaped(values: Any, shape: list[int], name: str, repeat: bool = False) -> np
         ) from error
 
 
+def numbers(values: Any, dtype: str, name: str) -> np.ndarray:
+    """Returns numbers as an array.
+
+    Args:
+        values: Numbers, in lists of any depth.
+        dtype: Type of the array.
+        name: Name of the output, for messages.
+
+    Raises:
+        ForeignAnswerError: If a value is not a number, or not one of this type.
+    """
+    try:
+        found = np.array(values)
+        array = found.astype(dtype)
+        if array.dtype.kind != "f" and not np.array_equal(array, found):
+            raise ValueError("a value is out of range")
+        return array
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ForeignAnswerError(f"{name} does not hold numbers of type {dtype}") from error
+
+
 def from_base64(text: str | bytes) -> bytes:
     """Decodes base64.
 

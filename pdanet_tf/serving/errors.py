@@ -1,15 +1,16 @@
 """What can go wrong between a client and a server."""
 
-from importlib import import_module
 from typing import Any
+
+from pdanet_tf.base.extras import import_extra
 
 
 class ServingError(RuntimeError):
-    """The server cannot be used: no request of this client would succeed."""
+    """A request failed. Unless it is a `RequestError`, other requests would fail as well."""
 
 
 class RequestError(ServingError):
-    """One request failed because of its images or its time; other requests may succeed."""
+    """A request failed because of its images or its time; other requests may succeed."""
 
 
 class LateError(RequestError):
@@ -17,26 +18,24 @@ class LateError(RequestError):
 
 
 class UnavailableError(Exception):
-    """The server cannot be reached or is not ready, for now."""
+    """The server cannot be reached, for now."""
+
+
+class BusyError(UnavailableError):
+    """The server answers that it is not ready or has too many requests, for now."""
 
 
 class ForeignAnswerError(Exception):
     """An answer is cut short, or is not one of the protocol."""
 
 
-def import_serving(name: str) -> Any:
-    """Imports a package of the extra `serving`.
+def import_serving(module: str) -> Any:
+    """Imports a module of the extra `serving`.
 
     Raises:
         ImportError: If it is not installed; the message names the extra.
     """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        package = {"grpc": "grpcio", "google": "protobuf"}.get(name.partition(".")[0], name)
-        raise ImportError(
-            f"A client of a server requires {package}: install pdanet_tf with the extra 'serving'."
-        ) from error
+    return import_extra(module, "serving", "A client of a server")
 
 
 def no_model(url: str, model: str, details: str) -> ServingError:

@@ -9,6 +9,7 @@ from typing import Any
 from pdanet_tf.files import one_line
 from pdanet_tf.serving.codecs import Message
 from pdanet_tf.serving.errors import (
+    BusyError,
     ServingError,
     UnavailableError,
     import_serving,
@@ -17,7 +18,7 @@ from pdanet_tf.serving.errors import (
     refused,
 )
 
-_CHUNK = 2**14  # bytes of an answer after which the clock is read
+_CHUNK = 2**16  # the most bytes of an answer that are read at once
 # Results of HTTP.
 _OK, _NOT_FOUND, _NOT_READY, _TOO_LATE = 200, 404, 503, 504
 _REFUSED = (400, 413, 415, 422)
@@ -33,6 +34,7 @@ class HttpTransport:
 
     def __init__(self, url: str, model: str) -> None:
         self._requests = import_serving("requests")
+        self._urllib3 = import_serving("urllib3.exceptions")
         self._url = url
         self._model = model
         self._session = self._requests.Session()
@@ -72,18 +74,16 @@ class HttpTransport:
 
     def _read(self, response: Any, end: float) -> bytes:
         """Reads the body of an answer until a point of time."""
-        errors = self._requests.exceptions
         chunks = []
         try:
-            for chunk in response.iter_content(_CHUNK):
+            # As soon as bytes arrive, they are returned, and the clock is read.
+            while chunk := response.raw.read1(_CHUNK, decode_content=True):
                 if time.monotonic() > end:
                     raise TimeoutError
                 chunks.append(chunk)
-        except errors.ConnectionError as error:  # requests raises it if no byte comes in time
-            if "timed out" in str(error):
-                raise TimeoutError from error
-            raise _cut_short(self._url, error) from error
-        except errors.RequestException as error:
+        except self._urllib3.ReadTimeoutError as error:
+            raise TimeoutError from error
+        except self._urllib3.HTTPError as error:
             raise _cut_short(self._url, error) from error
         return b"".join(chunks)
 
@@ -94,7 +94,7 @@ class HttpTransport:
         details = _error_in(body)
         told = f"{status} {details or ''}".strip()
         if status == _NOT_READY:
-            raise UnavailableError(told)
+            raise BusyError(told)
         if status == _TOO_LATE:
             raise TimeoutError
         if status == _NOT_FOUND and details:

@@ -21,10 +21,9 @@ from pdanet_tf.serving.errors import ForeignAnswerError, import_serving
 _PACKAGE = "pdanet_tf.serving"
 # Message: its fields as "number name type"; "*" marks a repeated field, a capital letter a message.
 _MESSAGES = {
-    "Version": "1 value int64",
-    "ModelSpec": "1 name string, 2 version Version, 3 signature_name string",
+    "ModelSpec": "1 name string, 3 signature_name string",
     "Dimension": "1 size int64",
-    "Shape": "2 dim *Dimension, 3 unknown_rank bool",
+    "Shape": "2 dim *Dimension",
     "Tensor": (
         "1 dtype int32, 2 tensor_shape Shape, 4 tensor_content bytes, 5 float_val *float, "
         "6 double_val *double, 7 int_val *int32, 8 string_val *bytes, 10 int64_val *int64"

@@ -21,6 +21,7 @@ from pdanet_tf.serving.codecs import (
     Message,
     Tensors,
     from_base64,
+    numbers,
     shaped,
     split_lengths,
     with_lengths,
@@ -91,7 +92,7 @@ class GrpcCodec:
                 values = list(tensor.contents.bytes_contents)
             else:
                 dtype, field = _type_of(name, tensor.datatype)
-                values = np.array(getattr(tensor.contents, field), dtype)
+                values = numbers(list(getattr(tensor.contents, field)), dtype, name)
             outputs[name] = shaped(values, shape, name)
         return outputs
 
@@ -183,6 +184,6 @@ def _from_raw(name: str, content: bytes, datatype: str) -> Any:
 
 def _from_json(name: str, values: Any, datatype: str, parameters: dict[str, Any]) -> Any:
     if datatype != _STRING:
-        return np.array(values, _type_of(name, datatype)[0])
+        return numbers(values, _type_of(name, datatype)[0], name)
     is_base64 = parameters.get("content_type") == "base64"
     return [from_base64(text) if is_base64 else str(text).encode() for text in values]

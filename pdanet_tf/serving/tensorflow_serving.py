@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pdanet_tf.serving.codecs import Message, Tensors, from_base64, shaped, string_array
+from pdanet_tf.serving.codecs import Message, Tensors, from_base64, numbers, shaped, string_array
 from pdanet_tf.serving.errors import ForeignAnswerError
 from pdanet_tf.serving.messages import new_message, parse_message
 
@@ -86,7 +86,7 @@ def _read(name: str, tensor: Any) -> np.ndarray:
     if tensor.tensor_content:
         values = np.frombuffer(tensor.tensor_content, np.dtype(dtype).newbyteorder("<"))
         return shaped(values, shape, name)
-    values = np.array(getattr(tensor, field), dtype)
+    values = numbers(list(getattr(tensor, field)), dtype, name)
     # Equal values may be written once.
     return shaped(values, shape, name, repeat=len(values) == 1)
 

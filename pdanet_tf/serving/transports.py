@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.serving.codecs import Message
-from pdanet_tf.serving.errors import LateError, ServingError, UnavailableError
+from pdanet_tf.serving.errors import BusyError, LateError, ServingError, UnavailableError
 
 FIRST_PAUSE = 0.1  # seconds
 _LONGEST_PAUSE = 5.0
@@ -51,7 +51,7 @@ def send_again(
         retries: How many attempts follow the first at most.
 
     Raises:
-        LateError: If no answer comes in time.
+        LateError: If no answer comes in time, or the server remains busy.
         RequestError: If the server refuses the request.
         ServingError: If the server cannot be reached, has no such model, or fails.
     """
@@ -65,13 +65,19 @@ def send_again(
             pause = min(_LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1)
             passed = time.monotonic() - start
             if attempt > retries or passed + pause >= timeout:
+                attempts = f"{quantity(attempt, 'attempt')} in {passed:.1f} s; the last: {error}"
+                if isinstance(error, BusyError):
+                    raise LateError(
+                        f"the server at {url} is not ready or has too many requests ({attempts}). "
+                        "Send it again later"
+                    ) from error
                 raise ServingError(
-                    f"{url}: no server answers at this address ({quantity(attempt, 'attempt')} in "
-                    f"{passed:.1f} s; the last: {error}). Start the server, or correct the address"
+                    f"{url}: no server answers at this address ({attempts}). Start the server, or "
+                    "correct the address"
                 ) from error
             time.sleep(pause)
         except TimeoutError as error:
             raise LateError(
-                f"the server at {url} did not answer within {timeout:g} s. Raise timeout, or "
-                "lower batch_size"
+                f"the server at {url} did not answer within timeout={timeout:g} seconds. Raise "
+                "it, or lower batch_size"
             ) from error

@@ -161,3 +161,25 @@ def test_litert(ai_edge_litert, tmp_path):
     model, folder = export_small(tmp_path, Protocol((24,)), format="litert", size=(30, 42))
     run = open_litert((folder / "model.tflite").read_bytes(), 1)
     assert_segments_as_the_predictor(run, model, Protocol((24,)), random_image(30, 42)[None])
+
+
+@pytest.mark.parametrize("format", ["openvino", "litert"])
+def test_int8_is_smaller_and_nearly_the_same(format, openvino, nncf, ai_edge_litert, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for size in ((30, 42), (42, 30), (60, 84)):
+        Image.fromarray(random_image(*size)).save(photos / f"{size[0]}.png")
+    options = {"format": format, "size": (30, 42), "calibration": photos}
+    model, folder = export_small(tmp_path, Protocol(), **options)
+    name = {"openvino": "model.bin", "litert": "model.tflite"}[format]
+    # A weight takes one byte instead of four, and OpenVINO keeps some in float32.
+    assert (folder / name).stat().st_size < 0.6 * 4 * model.count_params()
+    run = {
+        "openvino": lambda: open_openvino(folder / "model.xml"),
+        "litert": lambda: open_litert((folder / name).read_bytes(), 1),
+    }[format]()
+    image = random_image(30, 42)
+    found = run(image[None])
+    expected = Predictor(model, Protocol()).probabilities(image).max(-1)
+    assert found["labels"].shape == (1, 30, 42)
+    assert np.abs(found["confidence"][0] / 255 - expected).mean() < 0.1

@@ -53,5 +53,6 @@ def test_the_command_is_for_a_shell(tmp_path):
     command = docker_command(tmp_path / "my models" / "pdanet" / "1")
     assert command.startswith("docker run --rm -p 8500:8500 -p 8501:8501 -v '")
     assert (
-        f"'{tmp_path / 'my models'}:/models:ro' tensorflow/serving --model_config_file=" in command
+        f"'{tmp_path / 'my models'}:/models:ro' tensorflow/serving:2.20.0 --model_config_file="
+        in command
     )

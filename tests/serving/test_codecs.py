@@ -136,6 +136,23 @@ def test_tensors_of_the_open_inference_protocol_over_rest(name, binary):
     np.testing.assert_array_equal(found, array)
 
 
+@pytest.mark.parametrize("value", [300, -1, 0.5, "a", None, 2**70])
+def test_numbers_of_another_type_are_foreign(value):
+    output = {"name": "labels", "datatype": "UINT8", "shape": [1], "data": [value]}
+    answer = Message(json.dumps({"outputs": [output]}).encode())
+    with pytest.raises(ForeignAnswerError):
+        open_inference.RestCodec("pdanet", ()).decode(answer)
+
+
+def test_numbers_out_of_range_over_grpc_are_foreign():
+    response = new_message("PredictResponse")
+    tensor = response.outputs.add(key="labels").value
+    tensor.dtype = 4  # uint8, of which gRPC has int32
+    tensor.int_val.append(300)
+    with pytest.raises(ForeignAnswerError, match="labels does not hold numbers of type uint8"):
+        tensorflow_serving.GrpcCodec("m", "image", ()).decode(Message(response.SerializeToString()))
+
+
 def test_lengths():
     assert with_lengths([b"ab", b""]) == b"\2\0\0\0ab\0\0\0\0"
     assert split_lengths(b"\2\0\0\0ab\0\0\0\0") == [b"ab", b""]

@@ -65,6 +65,15 @@ def test_grpc_is_tried_again_while_the_server_is_not_ready():
     assert len(asked) == 3
 
 
+def test_a_server_that_remains_busy_fails_this_request_only():
+    def respond(handler, _):
+        reply(handler, 503, b'{"error": "batch queue is full"}')
+
+    message = r"is not ready or has too many requests \(2 attempts in .*: 503 batch queue is full\)"
+    with serve_http(respond) as url, pytest.raises(RequestError, match=message):
+        ask(url, retries=1)
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "message"),
     [
@@ -121,11 +130,22 @@ def test_a_deadline_over_http_holds_for_the_whole_answer():
                 time.sleep(0.1)
         handler.close_connection = True
 
-    for respond in (stop, trickle):
+    def drip(handler, _):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        with contextlib.suppress(ConnectionError):
+            for _ in range(30):
+                handler.wfile.write(b" ")
+                handler.wfile.flush()
+                time.sleep(0.1)
+        handler.close_connection = True
+
+    for respond in (stop, trickle, drip):
         start = time.monotonic()
         with (
             serve_http(respond) as url,
-            pytest.raises(RequestError, match=r"image 0: .* did not answer within 0\.3 s"),
+            pytest.raises(RequestError, match=r"image 0: .* did not answer within timeout=0\.3 s"),
         ):
             ask(url, timeout=0.3)
         assert time.monotonic() - start < 2
@@ -139,7 +159,7 @@ def test_a_deadline_over_grpc():
     with (
         serve_raw_grpc(answer) as url,
         pytest.raises(
-            RequestError, match=r"image 0: .* did not answer within 0\.2 s. Raise timeout"
+            RequestError, match=r"image 0: .* did not answer within timeout=0\.2 seconds. Raise it"
         ),
     ):
         ask(url, timeout=0.2)
@@ -172,6 +192,7 @@ def test_an_answer_of_http_that_is_cut_short():
         (b'{"predictions": [{"a": 1}, {"b": 1}]}', "differ in their outputs"),
         (b'{"predictions": [{"scores": [1]}]}', "it has the outputs scores, but neither"),
         (b'{"predictions": [[[1, 2], [3]]]}', "the rows of labels differ in their lengths"),
+        (ANSWER.replace(b"[0,", b"[-1,", 1), "labels has the class -1"),
         (b'{"predictions": [[[1, 2]]]}', r"labels must be integers of the shape \(1, 8, 10\)"),
         (b'{"predictions": [{"label_map_bytes": {"b64": "?"}}]}', "a value is not base64"),
         (b'{"predictions": [{"label_map_bytes": {"b64": "aGk="}}]}', "label map of image 0"),

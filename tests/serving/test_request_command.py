@@ -98,4 +98,4 @@ def test_a_deadline_is_told_for_each_image(photos, tmp_path, capsys):
     assert len(errors) == 3
     for name, line in zip("ab", errors, strict=False):
         assert f"{photos / name}.png: the server at {url} did not answer within 2 s. " in line
-        assert line.endswith("Raise timeout, or lower --batch-size")
+        assert line.endswith("--timeout 2 seconds. Raise it, or lower --batch-size")
