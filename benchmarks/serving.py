@@ -8,7 +8,8 @@ It needs Linux. Run it from the root of the repository:
 
 `fuzz` sends mutated images, in batches with a sound image, and checks that this one is answered.
 `sizes` sends images of 16 x 16 to 2000 x 2000 pixels. Both print the memory in use. `speed`
-compares requests of one image and of eight with the model's own forward pass, all by turns.
+compares requests of one image and of eight, `Predictor.label_map`, and what `pdanet-tf predict`
+does with each image of a folder, with the model's own forward pass, all by turns.
 """
 
 import argparse
@@ -32,9 +33,14 @@ from PIL import Image
 
 import pdanet_tf
 from pdanet_tf.benchmark.machine import describe_machine, process_memory
+from pdanet_tf.cli.images import Results
+from pdanet_tf.cli.segmentation import segment_files
+from pdanet_tf.inference.prediction import Prediction
 from pdanet_tf.inference.settings import load_model
 
 SPEED_SIZE = (608, 800)  # pixels
+_FOLDER = 25  # images of the folder in a round
+_EACH = "pdanet-tf predict, an image of a folder"
 
 
 def main() -> None:
@@ -200,9 +206,27 @@ def send_sizes(number: int) -> None:
             )
 
 
+def _predict_folder(predictor: pdanet_tf.Predictor, content: bytes) -> None:
+    """Segments a folder of equal images and writes the results, as `pdanet-tf predict` does."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{number}.jpg" for number in range(_FOLDER)]
+        for file in files:
+            file.write_bytes(content)
+        results = Results(Path(folder) / "out", files, ("labels", "overlay"))
+
+        def save(file: Path, prediction: Prediction) -> None:
+            results.save(file, "labels", prediction.label_image)
+            results.save(file, "overlay", prediction.overlay)
+
+        for _, outcome in segment_files(predictor, files, results, save):
+            if isinstance(outcome, Exception):
+                raise outcome
+
+
 def compare_speed(name: str, rounds: int) -> None:
     """Compares requests with the model's own forward pass at 608 x 800."""
     model, _ = load_model(name)
+    predictor = pdanet_tf.Predictor(model, pdanet_tf.Protocol())
     pixels = _draw(np.random.default_rng(0), *SPEED_SIZE)
     images = tf.constant(pixels[None])
     spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
@@ -214,14 +238,17 @@ def compare_speed(name: str, rounds: int) -> None:
         "bytes to mask": lambda: serve(image_bytes=tf.constant([file])),
         "bytes to mask, eight images": lambda: serve(image_bytes=tf.constant([file] * 8)),
         "array to labels and confidence": lambda: signatures["image"](image=images),
+        "Predictor.label_map": lambda: predictor.label_map(pixels),
+        _EACH: lambda: _predict_folder(predictor, file),
     }
     times: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(rounds + 1):
         for name, function in functions.items():
             before = time.perf_counter()
             function()
+            count = _FOLDER if name == _EACH else 1
             if turn:  # the first one compiles
-                times[name].append(time.perf_counter() - before)
+                times[name].append((time.perf_counter() - before) / count)
     base = statistics.median(times["forward pass"])
     for name, each in times.items():
         median = statistics.median(each)

@@ -221,7 +221,7 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--output",
         required=True,
-        help="folder of the model, such as models/pdanet: the SavedModel is its next version, "
+        help="folder of the model, such as models/pdanet: the export is its next version, "
         "models/pdanet/1; or that of a version",
     )
     export.add_argument(
