@@ -137,7 +137,7 @@ def write_run(folder, config, epochs=2, ended=True):
         (folder / "summary.json").write_text(json.dumps(summary))
 
 
-def study(monkeypatch, tmp_path, processes, *arguments):
+def study(monkeypatch, tmp_path, processes, *arguments, write_report=lambda *_: None):
     """Runs the program with stand-ins for its processes; returns its exit status."""
     compare = load("compare")
     monkeypatch.setattr(compare.subprocess, "run", processes.run)
@@ -155,7 +155,7 @@ def study(monkeypatch, tmp_path, processes, *arguments):
         *arguments,
     ]
     monkeypatch.setattr(sys, "argv", command)
-    monkeypatch.setattr(compare, "write_report", lambda *_: None)
+    monkeypatch.setattr(compare, "write_report", write_report)
     return compare.main()
 
 
@@ -170,6 +170,18 @@ def test_a_run_that_fails_does_not_stop_the_others(monkeypatch, tmp_path, capsys
     second = Processes()
     assert study(monkeypatch, tmp_path, second) == 0
     assert second.calls == [(names[1], False)]
+
+
+def test_a_report_that_cannot_be_written_hides_no_failed_run(monkeypatch, tmp_path, capsys):
+    def write_report(*_):
+        raise OSError("the disk is full")
+
+    failing = Processes({[*options("gamma")][1]: 1})
+    assert study(monkeypatch, tmp_path, failing, write_report=write_report) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("Failed: ")
+    assert second == "compare.py: error: the results cannot be written: the disk is full"
+    assert study(monkeypatch, tmp_path, Processes(), write_report=write_report) == 1
 
 
 def test_a_study_that_was_stopped_resumes_its_run(monkeypatch, tmp_path, capsys):

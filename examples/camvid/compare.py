@@ -171,9 +171,13 @@ def main() -> int:
     except KeyboardInterrupt:
         print("Stopped. The same command continues.", file=sys.stderr)
         return 130
-    write_report(options.runs, options.results, options.backbone, options.data_dir)
     for folder, reason in failed.items():
         print(f"Failed: {folder}: {reason}", file=sys.stderr)
+    try:
+        write_report(options.runs, options.results, options.backbone, options.data_dir)
+    except (ValueError, OSError) as error:
+        print(f"compare.py: error: the results cannot be written: {error}", file=sys.stderr)
+        return 1
     return 1 if failed else 0
 
 

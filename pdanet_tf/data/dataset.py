@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -84,6 +85,20 @@ class SegmentationDataset(ABC):
         A subclass that can read annotations without decoding images should override this.
         """
         return self.read(index)[1]
+
+    def shown_annotation(self, path: Path) -> np.ndarray | None:
+        """Returns a file of annotations for people to look at.
+
+        A subclass whose annotations are files should override this.
+
+        Args:
+            path: Any file.
+
+        Returns:
+            The label map, `(height, width)`, in which values out of range are `void_label`; None if
+            the file is not an annotation of this split.
+        """
+        return None
 
     def hash_annotation(self, index: int) -> bytes | None:
         """Returns a hash of an annotation and of how its values become labels.

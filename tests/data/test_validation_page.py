@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pdanet_tf.cli import main
-from pdanet_tf.data import Classes, FolderDataset
+from pdanet_tf.data import Classes, FolderDataset, load_dataset
 from pdanet_tf.data.validation.page import write_page
 from pdanet_tf.data.validation.report import validate_dataset
 from tests.support.folders import write_folder
@@ -100,3 +100,40 @@ def test_the_option(tmp_path, capsys):
     assert "<h2>Examples</h2>" in (tmp_path / "report.html").read_text("utf-8")
     assert main([*arguments, "--report", str(tmp_path / "report.pdf")]) == 1
     assert "expected an HTML file" in capsys.readouterr().err
+
+
+def write_layout(root, dataset):
+    """Writes two images of a data set, whose annotations hold road and, in one, a wrong value."""
+    image = np.random.default_rng(0).integers(0, 256, (40, 48, 3)).astype("uint8")
+    layouts = {
+        "ade20k": ("images/training/{}.jpg", "annotations/training/{}.png", 7),
+        "cityscapes": (
+            "leftImg8bit/train/aachen/{}_leftImg8bit.png",
+            "gtFine/train/aachen/{}_gtFine_labelIds.png",
+            7,
+        ),
+        "camvid": ("train/{}.png", "trainannot/{}.png", 3),
+    }
+    *paths, road = layouts[dataset]
+    for name in ("a", "b"):
+        label = np.full((40, 48), road, "uint8")
+        label[:, 24:] = 200 if name == "a" else road
+        for path, array in zip(paths, (image, label), strict=True):
+            file = root / path.format(name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(file)
+    return load_dataset(dataset, "train", root, strict=False)
+
+
+@pytest.mark.parametrize("name", ["ade20k", "cityscapes", "camvid"])
+def test_annotations_are_shown_in_the_colours_of_their_classes(name, tmp_path):
+    """Also if their values are not the classes; the wrong value is white."""
+    dataset = write_layout(tmp_path, name)
+    splits = {"train": dataset}
+    report = validate_dataset(splits, progress=False)
+    assert report.problems[0].kind == "labels out of range"
+    write_page(tmp_path / "report.html", report, splits)
+    annotation, *_ = images(Tags((tmp_path / "report.html").read_text("utf-8")))
+    color = dataset.classes.colors[dataset.classes.names.index("road")]
+    assert np.abs(annotation[:, :20].mean((0, 1)) - color).max() < 4
+    assert annotation[:, 28:].mean() > 250

@@ -61,6 +61,10 @@ def test_files_that_voc_lists_but_lacks(voc):
         load_dataset("voc", "train", voc)
     with pytest.raises(DataError, match=r"test.txt: the list of the split 'test' is missing"):
         load_dataset("voc", "test", voc)
+    lists = voc / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation"
+    (lists / "train.txt").write_bytes(b"2007_\xdf\n")
+    with pytest.raises(DataError, match=r"train.txt: is not text in UTF-8: byte 6 "):
+        load_dataset("voc", "train", voc)
     with pytest.raises(ValueError, match="defines its own classes"):
         load_dataset("voc", "train", voc, num_classes=3)
 

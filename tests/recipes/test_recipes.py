@@ -1,6 +1,7 @@
 """Named recipes: their values, the command line, and the checks before training."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 
@@ -144,7 +145,7 @@ def test_a_recipe_has_the_values_of_its_source():
         config = recipe.config.resolved()
         assert recipe.name == name
         assert {key: getattr(config, key) for key in stated} == stated
-        assert "not measured here" in recipe.score
+        assert "not measured here" in recipe.score or re.search(r"\d", recipe.score)
         for text in (recipe.summary, recipe.source, recipe.score, recipe.requires):
             assert text
             assert "\n" not in text

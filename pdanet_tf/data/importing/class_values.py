@@ -35,7 +35,9 @@ def decide_classes(
     unknown = [name for name in source.names if name not in {*names, *ignore}]
     if not names:
         raise DataError("The annotations contain no class. Set class_names")
-    background = next((name for name in names if name.strip("_ ").lower() == _BACKGROUND), None)
+    background = source.background or next(
+        (name for name in names if name.strip("_ ").lower() == _BACKGROUND), None
+    )
     if unlabelled == _BACKGROUND and not source.complete and background is None:
         background = _BACKGROUND
         names.insert(0, background)

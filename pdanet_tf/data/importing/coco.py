@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pdanet_tf.base.fields import shorten
-from pdanet_tf.data.importing.regions import Polygon, Region, RunLengths, parse_points
+from pdanet_tf.data.importing.regions import Polygon, Region, RunLengths, check_runs, parse_points
 from pdanet_tf.data.importing.source import (
     BAD_RECORD,
     Shape,
@@ -128,13 +128,20 @@ def _categories(
     file: Path, rows: list[dict[str, Any]], source: Source
 ) -> Iterator[tuple[Any, str]]:
     """Yields id and name of each category, and adds the classes to `source`."""
-    rows = sorted(rows, key=lambda row: (str(type(row.get("id"))), _key(row.get("id")) or 0))
+    sound: dict[int | str, dict[str, Any]] = {}
     for row in rows:
-        key, name = row.get("id"), row.get("name")
-        if _key(key) is None or not isinstance(name, str):
+        key = row.get("id")
+        record = f"category {shorten(key)}"
+        if not isinstance(key, int | str) or not isinstance(row.get("name"), str):
             text = f"expected an id and a name, found {shorten(row)}"
-            source.report(file, f"category {key}", "bad category", text)
-            continue
+            source.report(file, record, "bad category", text)
+        elif key in sound:
+            text = f"another category has this id, {sound[key]['name']!r}; this is {row['name']!r}"
+            source.report(file, record, "two categories of one id", text)
+        else:
+            sound[key] = row
+    for key in sorted(sound, key=lambda key: (isinstance(key, str), key)):
+        row, name = sound[key], sound[key]["name"]
         if name in source.names:
             text = f"another category is also called {name!r}; both become one class"
             source.report(
@@ -188,10 +195,7 @@ def _run_lengths(content: dict[str, Any], size: tuple[int, int] | None) -> RunLe
     if (height, width) != size:
         sides = "unknown" if size is None else f"{size[0]} x {size[1]}"
         raise ValueError(f"has run lengths of {height} x {width}, its image has {sides}")
-    if counts.ndim != 1 or (counts < 0).any() or counts.sum() != height * width:
-        raise ValueError(
-            f"has run lengths of {counts.sum():,} pixels, its image has {height * width:,}"
-        )
+    check_runs(counts, (height, width))
     return RunLengths(counts, (height, width))
 
 

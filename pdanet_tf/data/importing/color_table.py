@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pdanet_tf.data.palette import Color, parse_color
 from pdanet_tf.data.problems import DataError, Problem
+from pdanet_tf.data.text_files import read_text
 
 _TABLE_ADVICE = (
     "Write a CSV file with the columns name, red, green, blue; or lines such as '128 64 128 road'"
@@ -19,14 +20,16 @@ def read_color_table(file: Path) -> list[tuple[str, Color]]:
 
     Three forms are read: CSV with the columns `name`, `red`, `green` and `blue` (or `name` and
     `color`, such as #ff8000); lines of three numbers and a name, as CamVid's `label_colors.txt`;
-    and CVAT's `labelmap.txt`, with lines such as `road:128,64,128::`.
+    and CVAT's `labelmap.txt`, with lines such as `road:128,64,128::`. Lines that begin with # are
+    comments, except below the header of a CSV file.
 
     Raises:
         DataError: If the file has another form, or gives one colour to two classes.
     """
     try:
-        text = file.read_text("utf-8-sig")
-        rows = list(_rows(text))
+        rows = list(_rows(read_text(file)))
+    except DataError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise _bad(file, f"cannot be read as a table of colours: {error}") from error
     if not rows:
@@ -40,11 +43,11 @@ def read_color_table(file: Path) -> list[tuple[str, Color]]:
 
 
 def _rows(text: str) -> Iterator[tuple[str, Color]]:
-    lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
+    every = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in every if not line.startswith("#")]
     if lines and "name" in lines[0].lower().split(","):
-        lines[0] = lines[0].lower()
-        for row in csv.DictReader(lines):
+        header, *rows = every[every.index(lines[0]) :]  # in which # begins a colour
+        for row in csv.DictReader([header.lower(), *rows]):
             channels = row["color"] if "color" in row else _channels(row)
             yield row["name"].strip(), parse_color(channels)
         return

@@ -11,22 +11,27 @@ from pdanet_tf.data.importing.regions import (
     Polygon,
     Region,
     RunLengths,
+    check_runs,
     parse_points,
     rectangle,
 )
 from pdanet_tf.data.importing.source import (
+    BAD_RECORD,
     Shape,
     Source,
     SourceImage,
+    describe_error,
     find_image,
     parse_size,
     plain_name,
+    split_name,
 )
 from pdanet_tf.data.palette import parse_color
 from pdanet_tf.data.problems import DataError, Problem
 from pdanet_tf.files import one_line
 
 _EXPORT_AGAIN = "Export it again as 'CVAT for images 1.1'"
+_NO_SUBSET = "default"  # the subset of images that have none
 _WITHOUT_AREA = ("polyline", "points", "cuboid", "skeleton")
 _WITH_AREA = ("polygon", "box", "ellipse", "mask")
 
@@ -38,6 +43,9 @@ def read_cvat(file: Path, images: Path) -> Source:
     that list they are those that occur, in alphabetical order. A shape of a higher `z_order` covers
     those of a lower one; of equal ones the later covers the earlier. `tag` is not a region and is
     not read; polylines, points, cuboids and skeletons are reported.
+
+    The subsets of a project become splits. The images of a subset are in the folder of its name,
+    or in `images` itself. Without subsets, all images are in the subset "default" or in none.
 
     Args:
         file: The XML file.
@@ -60,25 +68,27 @@ def read_cvat(file: Path, images: Path) -> Source:
                 source.colors[name] = parse_color(color)
             except ValueError as error:
                 source.report(file, f"label {name}", "bad colour", str(error))
+    subsets = {element.get("subset") or _NO_SUBSET for element in root.iterfind("image")}
     for index, element in enumerate(root.iterfind("image")):
-        name = element.get("name", "")
+        name, subset = element.get("name", ""), element.get("subset") or _NO_SUBSET
         try:
             size = parse_size(element.get("height"), element.get("width"))
-            found = find_image(images, name)
+            found = _find_image(images, subset, name)
         except ValueError as error:
             source.report(file, f"image {element.get('id', index + 1)}", "bad record", str(error))
             continue
-        image = SourceImage(plain_name(name), found, str(file), size)
+        split = None if subsets == {_NO_SUBSET} else split_name(subset)
+        image = SourceImage(plain_name(name), found, str(file), size, split)
         source.images.append(image)
         for position, child in enumerate(element):
             if child.tag == "tag":
                 continue
             record = f"image {name}, {child.tag} {position + 1}"
             try:
-                regions, order = (_region(child),), int(child.get("z_order") or 0)
+                regions, order = (_region(child, size),), int(child.get("z_order") or 0)
                 image.shapes.append(Shape(_label(child), regions, record, order=order))
-            except ValueError as error:
-                source.report(file, record, "bad record", str(error))
+            except BAD_RECORD as error:
+                source.report(file, record, "bad record", describe_error(error))
     if not source.names:
         labels = {shape.label for image in source.images for shape in image.shapes}
         source.names = sorted(labels)
@@ -107,6 +117,13 @@ def _parse(file: Path) -> ET.Element:
     return root
 
 
+def _find_image(images: Path, subset: str, name: str) -> Path:
+    try:
+        return find_image(images, f"{subset}/{name}")
+    except ValueError:
+        return find_image(images, name)
+
+
 def _label(element: ET.Element) -> str:
     label = element.get("label")
     if label is None:
@@ -114,7 +131,7 @@ def _label(element: ET.Element) -> str:
     return label
 
 
-def _region(element: ET.Element) -> Region:
+def _region(element: ET.Element, size: tuple[int, int]) -> Region:
     kind = element.tag
     if kind in _WITHOUT_AREA:
         raise ValueError(f"is a {kind}, which has no area")
@@ -129,19 +146,19 @@ def _region(element: ET.Element) -> Region:
         return rectangle(*(_number(element.get(side)) for side in ("xtl", "ytl", "xbr", "ybr")))
     if kind == "ellipse":
         return Ellipse(*(_number(element.get(name)) for name in ("cx", "cy", "rx", "ry")))
-    return _run_lengths(element)
+    return _run_lengths(element, size)
 
 
-def _run_lengths(element: ET.Element) -> RunLengths:
+def _run_lengths(element: ET.Element, size: tuple[int, int]) -> RunLengths:
     left, top, width, height = (
         int(_number(element.get(name))) for name in ("left", "top", "width", "height")
     )
-    counts = np.array([int(_number(count)) for count in element.get("rle", "").split(",")], "int64")
-    if min(width, height) < 1 or (counts < 0).any() or counts.sum() != width * height:
+    if not (0 < height <= size[0] and 0 < width <= size[1]):
         raise ValueError(
-            f"has run lengths of {counts.sum():,} pixels, but a height of {height} and a width of "
-            f"{width}"
+            f"is a mask of {height} x {width} (height x width) in an image of {size[0]} x {size[1]}"
         )
+    counts = np.array([int(_number(count)) for count in element.get("rle", "").split(",")], "int64")
+    check_runs(counts, (height, width))
     return RunLengths(counts, (height, width), top, left, by_columns=False)
 
 

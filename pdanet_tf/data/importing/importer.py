@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pdanet_tf.base.choices import LABEL_OVERLAPS, UNLABELLED_AREAS, check_choice
 from pdanet_tf.base.fields import shorten
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.class_table import CLASSES_FILE, write_class_table
@@ -115,13 +114,15 @@ def import_labels(
             source. Names of the source that are not among them are errors.
         class_colors: One colour per class; by default those of the source, or bright colours.
         ignore: Names of classes whose pixels become unlabelled (255).
-        unlabelled: What pixels of no shape or mask are: "background" for the class background,
+        unlabelled: What pixels of no shape or mask are, for all formats but "voc", "colors" and
+            "pairs": "background" for the class background,
             which becomes the first class if there is none of that name; "ignore" for 255.
         overlap: "larger-first" (smaller shapes cover larger ones) or "file-order" (later shapes
             cover earlier ones). By default file-order for "labelme" and "cvat", whose users see
-            that order, and larger-first for "coco" and "yolo", whose order has no meaning.
-        ignore_crowds: Whether crowds of COCO (`iscrowd`) become 255; otherwise they have their
-            class. They are drawn before all other shapes.
+            that order, and larger-first for "coco" and "yolo", whose order has no meaning. The
+            formats of images do not take it.
+        ignore_crowds: Whether crowds of COCO (`iscrowd`) become 255, below all other shapes;
+            otherwise they have their class and are drawn as any other shape.
         split_lists: A text file of image names for each split; images in no list are left out.
         validation_share: Share of the images that become the split "validation" if the source has
             no splits and there are no lists. Each class occurs in it in that share.
@@ -147,18 +148,18 @@ def import_labels(
         label_offset,
         ignore_label,
         resize_masks,
+        unlabelled,
+        overlap,
+        ignore_crowds,
     )
     options.check(format)
-    check_choice("unlabelled", unlabelled, UNLABELLED_AREAS)
-    if overlap is not None:
-        check_choice("overlap", overlap, LABEL_OVERLAPS)
     if not 0 <= validation_share < 1:
         raise ValueError(
             "validation_share must be from 0 to below 1. Received: "
             f"validation_share={validation_share}"
         )
     names = tuple(class_names or ())
-    found = _read(source, format, options, names)
+    found = _read(source, format, options, names, ignore)
     classes, values, fill = decide_classes(found, names, ignore, unlabelled)
     if class_colors is not None:
         classes = classes.with_colors(class_colors)
@@ -205,12 +206,14 @@ def _read(
     format: str,
     options: FormatOptions,
     names: Sequence[str],
+    ignore: Sequence[str],
 ) -> Source:
     """Reads one source, or one per split as one."""
     if not isinstance(source, Mapping):
-        return read_source(Path(source), format, options, names)
+        return read_source(Path(source), format, options, names, ignore)
     parts = {
-        split: read_source(Path(path), format, options, names) for split, path in source.items()
+        split: read_source(Path(path), format, options, names, ignore)
+        for split, path in source.items()
     }
     if not parts:
         raise ValueError("source must be a file or folder, or one for each split. Received: none")

@@ -50,8 +50,8 @@ def read_labelme(folder: Path, images: Path | None = None) -> Source:
     Source:
         https://github.com/wkentaro/labelme/blob/main/labelme/_label_file.py
     """
-    files = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
     root = folder.parent if folder.is_file() else folder
+    files = [folder] if folder.is_file() else _json_files(folder)
     if not files:
         advice = "Choose the folder that LabelMe saved to"
         raise DataError(Problem(str(folder), "empty source", "contains no .json file", advice))
@@ -81,6 +81,14 @@ def read_labelme(folder: Path, images: Path | None = None) -> Source:
     return source
 
 
+def _json_files(folder: Path) -> list[Path]:
+    """Returns the JSON files, without hidden files and those in hidden folders."""
+    found = sorted(folder.rglob("*.json"))
+    return [
+        file for file in found if not any(part[0] == "." for part in file.relative_to(folder).parts)
+    ]
+
+
 def _image(file: Path, content: dict[str, Any], root: Path, images: Path | None) -> SourceImage:
     stated = content.get("imagePath") or file.name
     name = file.relative_to(root).with_suffix("").as_posix()
@@ -97,7 +105,8 @@ def _image(file: Path, content: dict[str, Any], root: Path, images: Path | None)
                 f"contains no image, and names {stated!r}, which is not beside it. Set images, the "
                 "folder of the images"
             )
-    size = parse_size(content["imageHeight"], content["imageWidth"])
+    sides = content.get("imageHeight"), content.get("imageWidth")
+    size = None if sides == (None, None) else parse_size(*sides)
     return SourceImage(plain_name(f"{name}.json"), found, str(file), size)
 
 
@@ -125,14 +134,20 @@ def _region(row: dict[str, Any]) -> Region:
     if kind == "circle":  # its centre, and a point of its border
         radius = math.hypot(right - left, bottom - top)
         return Ellipse(left, top, radius, radius)
-    return _bitmap(row["mask"], round(top), round(left))
+    size = round(bottom - top) + 1, round(right - left) + 1  # the points are its corner pixels
+    return _bitmap(row["mask"], round(top), round(left), size)
 
 
-def _bitmap(text: str, top: int, left: int) -> Bitmap:
+def _bitmap(text: str, top: int, left: int, size: tuple[int, int]) -> Bitmap:
     file = EncodedFile("mask", _decode(text, "a mask"))
     try:
         with open_image(file) as image, decoding(file, "mask"):
             pixels = np.asarray(image.convert("L")) > 0
     except DataError as error:
         raise ValueError(f"has a mask that cannot be read: {error}") from error
+    if pixels.shape != size:
+        raise ValueError(
+            f"has a mask of {pixels.shape[0]} x {pixels.shape[1]} (height x width), whose points "
+            f"span {size[0]} x {size[1]}"
+        )
     return Bitmap(pixels, top, left)

@@ -7,17 +7,23 @@ from pathlib import Path
 import numpy as np
 
 from pdanet_tf.data.importing.color_table import read_color_table
-from pdanet_tf.data.importing.patterns import FoundFile, find_files
+from pdanet_tf.data.importing.mask_files import (
+    list_values,
+    read_binary_mask,
+    read_fitted,
+    read_rgb,
+)
+from pdanet_tf.data.importing.patterns import FoundFile, find_files, find_images, first_files
 from pdanet_tf.data.importing.source import UNLABELLED, Source, SourceImage
-from pdanet_tf.data.problems import DataError, Problem
-from pdanet_tf.data.readers import decoding, open_image, read_label
-from pdanet_tf.data.sources.folder import IMAGE_ENDINGS
+from pdanet_tf.data.problems import Problem
+from pdanet_tf.data.readers import read_label
 from pdanet_tf.data.sources.voc import VOC_CLASSES
-from pdanet_tf.data.validation.image import size_problem
 
 _SHOWN = 5
-_RESIZE = "Save both at one size; or set resize_masks=True, which takes the nearest pixel"
-_Read = Callable[[Path], tuple[np.ndarray, list[Problem]]]
+_ADVICE_OF_VOC = (
+    "It was left out. Pascal VOC 2012 itself needs no import: the data set 'voc' reads its lists "
+    "of splits"
+)
 
 
 def read_indices(
@@ -27,6 +33,7 @@ def read_indices(
     label_offset: int,
     ignored: Sequence[int],
     resize: bool,
+    partial_advice: str = "",
 ) -> Source:
     """Reads PNGs whose values, or palette indices, are classes.
 
@@ -37,6 +44,8 @@ def read_indices(
         label_offset: The value of the first class; lower values are unlabelled.
         ignored: Values that mark unlabelled pixels.
         resize: Whether to resize annotations of another size, to the nearest pixel.
+        partial_advice: The advice of the notes on images without annotation; if empty, these are
+            errors.
     """
 
     def read(path: Path) -> tuple[np.ndarray, list[Problem]]:
@@ -47,21 +56,26 @@ def read_indices(
         if not wrong.size:
             return label, []
         text = (
-            f"contains {_listed(wrong.tolist())}; the {len(names)} classes have "
+            f"contains {list_values(wrong.tolist())}; the {len(names)} classes have "
             f"{label_offset} to {label_offset + len(names) - 1}"
         )
         advice = "Set class_names, label_offset or ignore_label to what the values mean"
         return label, [Problem(str(path), "values without class", text, advice)]
 
-    source = _paired(root, *patterns, partial(_decode, read, resize=resize))
+    source = _paired(root, *patterns, partial(read_fitted, read, resize=resize), partial_advice)
     source.names, source.complete = list(names), True
     return source
 
 
 def read_voc(root: Path, patterns: tuple[str, str], names: Sequence[str], resize: bool) -> Source:
-    """Reads Pascal VOC's palette PNGs: indices from 0 for background, 255 for borders."""
+    """Reads Pascal VOC's palette PNGs: indices from 0 for background, 255 for borders.
+
+    Most images of Pascal VOC have boxes alone. Images without annotation are therefore left out
+    with a note.
+    """
     classes = dict(zip(VOC_CLASSES.names, VOC_CLASSES.colors, strict=True))
-    source = read_indices(root, patterns, names or VOC_CLASSES.names, 0, (255,), resize)
+    names_used = names or VOC_CLASSES.names
+    source = read_indices(root, patterns, names_used, 0, (255,), resize, _ADVICE_OF_VOC)
     source.colors = {} if names else classes
     return source
 
@@ -82,7 +96,7 @@ def read_colors(root: Path, patterns: tuple[str, str], table: Path, resize: bool
     codes, indices = codes[order], np.array([names.index(name) for name, _ in rows])[order]
 
     def read(path: Path) -> tuple[np.ndarray, list[Problem]]:
-        pixels = _code(_read_rgb(path))
+        pixels = _code(read_rgb(path))
         positions = np.searchsorted(codes, pixels).clip(max=len(codes) - 1)
         known = codes[positions] == pixels
         label = np.where(known, indices[positions], UNLABELLED)
@@ -96,38 +110,49 @@ def read_colors(root: Path, patterns: tuple[str, str], table: Path, resize: bool
         advice = "Add them to the table; many similar colours are the marks of lossy compression"
         return label, [Problem(str(path), "unknown colours", text, advice)]
 
-    source = _paired(root, *patterns, partial(_decode, read, resize=resize))
+    source = _paired(root, *patterns, partial(read_fitted, read, resize=resize))
     source.names, source.complete = names, True
     source.colors = dict(reversed(rows))  # a class has its first colour
     return source
 
 
-def read_binary(root: Path, patterns: tuple[str, str], name: str, resize: bool) -> Source:
+def read_binary(
+    root: Path, patterns: tuple[str, str], name: str, background: str | None, resize: bool
+) -> Source:
     """Reads masks of one class: 0 outside, and 255 or 1 inside.
 
     Args:
         root: The folder.
         patterns: Those of the images and of the annotations.
         name: Name of the class.
+        background: Name of the class of all other pixels; None if it has no name.
         resize: Whether to resize annotations of another size.
     """
 
     def read(path: Path) -> tuple[np.ndarray, list[Problem]]:
-        inside, problems = _read_binary(path)
+        inside, problems = read_binary_mask(path)
         return np.where(inside, 0, UNLABELLED), problems
 
-    source = _paired(root, *patterns, partial(_decode, read, resize=resize))
-    source.names = [name]
+    source = _paired(root, *patterns, partial(read_fitted, read, resize=resize))
+    source.names, source.background = [name], background
     return source
 
 
-def read_masks(root: Path, patterns: tuple[str, str], names: Sequence[str], resize: bool) -> Source:
+def read_masks(
+    root: Path,
+    patterns: tuple[str, str],
+    names: Sequence[str],
+    ignore: Sequence[str],
+    resize: bool,
+) -> Source:
     """Reads one binary mask per class and image; later classes cover earlier ones.
 
     Args:
         root: The folder.
         patterns: Those of the images and of the masks; the latter contains `{class}`.
-        names: Names of the classes in order; if empty, those found, in alphabetical order.
+        names: Names of the classes in order; other classes that are found follow in alphabetical
+            order.
+        ignore: Names of further classes.
         resize: Whether to resize masks of another size.
     """
     if "{class}" not in patterns[1]:
@@ -135,26 +160,36 @@ def read_masks(root: Path, patterns: tuple[str, str], names: Sequence[str], resi
             f"annotation_pattern must contain {{class}}, such as 'masks/{{name}}_{{class}}.png'. "
             f"Received: annotation_pattern={patterns[1]!r}"
         )
-    found = find_files(root, "annotation_pattern", patterns[1], names)
-    names = list(names) or sorted({each.label for each in found if each.label})
+    source = Source()
+    images = _images(root, patterns[0], source)
+    image_files = {image.path for image in images}
+    known = (*names, *ignore)
+    found = [
+        each
+        for each in find_files(root, "annotation_pattern", patterns[1], known)
+        if each.label in known or each.path not in image_files
+    ]
+    found, problems = first_files(found, "two masks of one class", "for the same image and class")
+    source.problems += problems
+    labels = sorted({str(each.label) for each in found})
+    source.names = list(dict.fromkeys([*names, *labels]))
     masks: dict[tuple[str, str | None], dict[int, Path]] = {}
     for each in found:
-        masks.setdefault((each.name, each.split), {})[names.index(str(each.label))] = each.path
+        paths = masks.setdefault((each.name, each.split), {})
+        paths[source.names.index(str(each.label))] = each.path
 
     def decode(paths: dict[int, Path], size: tuple[int, int]) -> tuple[np.ndarray, list[Problem]]:
         label, problems = np.full(size, UNLABELLED), []
         for index in sorted(paths):
-            inside, added = _decode(_read_binary, paths[index], size, resize=resize)
+            inside, added = read_fitted(read_binary_mask, paths[index], size, resize=resize)
             problems += added
             if inside.shape == size:
                 label[inside] = index
         return label, problems
 
-    source = Source(list(names))
-    images = find_files(root, "image_pattern", patterns[0])
-    for image in _images(images):
-        paths = masks.pop((image.name, image.split), None)
-        if paths is None:
+    for image in images:
+        paths = masks.pop((image.name, image.split), {})
+        if not paths:
             source.report(image.path, "", "image without annotation", "has no mask")
             continue
         first = str(next(iter(paths.values())))
@@ -168,8 +203,11 @@ def read_masks(root: Path, patterns: tuple[str, str], names: Sequence[str], resi
     return source
 
 
-def _images(found: Sequence[FoundFile]) -> list[FoundFile]:
-    return [each for each in found if each.path.suffix.lower() in IMAGE_ENDINGS]
+def _images(root: Path, pattern: str, source: Source) -> list[FoundFile]:
+    """Returns the images, one of each name; `source` gets the problems of the others."""
+    images, problems = find_images(root, pattern)
+    source.problems += problems
+    return images
 
 
 def _paired(
@@ -177,19 +215,34 @@ def _paired(
     image_pattern: str,
     annotation_pattern: str,
     decode: Callable[[Path, tuple[int, int]], tuple[np.ndarray, list[Problem]]],
+    partial_advice: str = "",
 ) -> Source:
-    """Pairs images and annotations; `decode` takes an annotation and the size of its image."""
+    """Pairs images and annotations.
+
+    Args:
+        root: The folder.
+        image_pattern: That of the images.
+        annotation_pattern: That of the annotations.
+        decode: Takes an annotation and the size of its image.
+        partial_advice: The advice of the notes on images without annotation; if empty, these are
+            errors.
+    """
     source = Source()
-    annotations: dict[tuple[str, str | None], FoundFile] = {}
-    for each in find_files(root, "annotation_pattern", annotation_pattern):
-        first = annotations.setdefault((each.name, each.split), each)
-        if first is not each:
-            text = f"there is also {first.path.name} for the same image"
-            source.report(each.path, "", "two annotations of one image", text)
-    for image in _images(find_files(root, "image_pattern", image_pattern)):
+    files, problems = first_files(
+        find_files(root, "annotation_pattern", annotation_pattern),
+        "two annotations of one image",
+        "for the same image",
+    )
+    source.problems += problems
+    annotations = {(each.name, each.split): each for each in files}
+    for image in _images(root, image_pattern, source):
         found = annotations.pop((image.name, image.split), None)
         if found is None:
-            source.report(image.path, "", "image without annotation", "has no annotation")
+            missing = (image.path, "", "image without annotation", "has no annotation")
+            if partial_advice:
+                source.report(*missing, partial_advice, "note")
+            else:
+                source.report(*missing)
             continue
         rendered = partial(decode, found.path)
         source.images.append(
@@ -200,49 +253,6 @@ def _paired(
     return source
 
 
-def _decode(
-    read: _Read, path: Path, size: tuple[int, int], *, resize: bool
-) -> tuple[np.ndarray, list[Problem]]:
-    """Reads an annotation, and brings it to the size of its image or reports its size."""
-    label, problems = read(path)
-    if label.shape == size:
-        return label, problems
-    if not resize:
-        problem = size_problem(str(path), size, label.shape)
-        return label, [Problem(problem.file, problem.kind, problem.text, _RESIZE)]
-    rows, columns = (
-        ((np.arange(side) + 0.5) * stored / side).astype(int)
-        for side, stored in zip(size, label.shape, strict=True)
-    )
-    return label[rows[:, None], columns], problems
-
-
-def _read_binary(path: Path) -> tuple[np.ndarray, list[Problem]]:
-    values = read_label(path)
-    found, counts = np.unique(values, return_counts=True)
-    highest = 1 if found[-1] <= 1 else 255
-    wrong = (found != 0) & (found != highest)
-    if not wrong.any():
-        return values == highest, []
-    text = f"contains {_listed(found[wrong].tolist())} in {counts[wrong].sum():,} pixels, beside 0"
-    advice = "Save the mask with 0 and 255 only: without smooth edges and lossy compression"
-    return values > highest // 2, [Problem(str(path), "not binary", text, advice)]
-
-
-def _read_rgb(path: Path) -> np.ndarray:
-    with open_image(path) as image, decoding(path, "annotation"):
-        if image.format == "JPEG" or image.format == "WEBP":
-            raise DataError(
-                Problem(
-                    str(path),
-                    "annotation format",
-                    f"the annotation is a {image.format} file, which changes colours",
-                    "Create the annotation again as a PNG",
-                )
-            )
-        return np.asarray(image.convert("RGB"))
-
-
 def _code(colors: np.ndarray) -> np.ndarray:
     """Returns one number per colour `(..., 3)`."""
     return colors.astype("int64") @ np.array([65536, 256, 1])
@@ -250,8 +260,3 @@ def _code(colors: np.ndarray) -> np.ndarray:
 
 def _spell(code: int) -> str:
     return f"({code >> 16}, {code >> 8 & 255}, {code & 255})"
-
-
-def _listed(values: Sequence[int]) -> str:
-    shown = ", ".join(map(str, values[:_SHOWN]))
-    return f"the values {shown}{', ...' if len(values) > _SHOWN else ''}"

@@ -199,6 +199,24 @@ def parse_points(values: Sequence[object]) -> np.ndarray:
     return points
 
 
+def check_runs(counts: np.ndarray, size: tuple[int, int]) -> None:
+    """Checks that run lengths cover a mask exactly.
+
+    Args:
+        counts: The lengths, `(count,)`, int64.
+        size: (height, width) of the mask.
+
+    Raises:
+        ValueError: If a length is negative, or they do not sum to height x width.
+    """
+    total = sum(counts.ravel().tolist())  # of Python's integers, which do not wrap around
+    if counts.ndim != 1 or (counts < 0).any() or total != size[0] * size[1]:
+        raise ValueError(
+            f"has run lengths of {total:,} pixels, but a mask of {size[0]} x {size[1]} (height x "
+            f"width) has {size[0] * size[1]:,}"
+        )
+
+
 def _centres(low: float, high: float, length: int) -> tuple[int, int]:
     """Returns the range of pixels of a side whose centres are from `low` to before `high`."""
     first, last = (int(np.clip(np.ceil(edge - 0.5), 0, length)) for edge in (low, high))

@@ -29,7 +29,8 @@ class Rendering:
         values: The value of each class by name; ignored names have `VOID`.
         fill: The value of pixels that belong to no shape.
         larger_first: Whether larger shapes are drawn first, rather than in the order of the file.
-        ignore_crowds: Whether crowds become `VOID`.
+        ignore_crowds: Whether crowds become `VOID`, below all other shapes; otherwise they are
+            drawn as any shape.
     """
 
     values: Mapping[str, int]
@@ -84,7 +85,7 @@ class Rendering:
             if is_crowd:
                 text = f"is a crowd (iscrowd) of the class {shape.label!r}"
                 problems.append(Problem(place, "ignored crowds", text, _CROWD_ADVICE, "note"))
-            key = (not shape.crowd, shape.order, -area if self.larger_first else 0)
+            key = (not is_crowd, shape.order, -area if self.larger_first else 0)
             drawn.append((key, masks, VOID if is_crowd else value))
         for _, masks, value in sorted(drawn, key=lambda each: each[0]):
             for mask in masks:

@@ -16,6 +16,14 @@ from pdanet_tf.files import one_line
 SKIP = "Correct it, or set skip_bad=True to leave such records out"
 # What a record of other content than expected raises.
 BAD_RECORD = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
 UNLABELLED = -1  # in the result of `SourceImage.decode`
 
 
@@ -75,6 +83,8 @@ class Source:
         ordered: Whether the order of the shapes says which covers which.
         complete: Whether label maps say of every pixel what it is, so that nothing is added as
             background.
+        background: Name of the class of pixels that belong to no mask, which need not be called
+            background; None if the source has none.
     """
 
     names: list[str] = field(default_factory=list)
@@ -83,6 +93,7 @@ class Source:
     problems: list[Problem] = field(default_factory=list)
     ordered: bool = True
     complete: bool = False
+    background: str | None = None
 
     def report(
         self,
@@ -120,6 +131,11 @@ def find_image(folder: Path, name: str) -> Path:
 def plain_name(path: str) -> str:
     """Returns a relative path with forward slashes and without the extension."""
     return posixpath.splitext(posixpath.normpath(path.replace("\\", "/")))[0]
+
+
+def split_name(folder: str) -> str:
+    """Returns the name of the split for which a folder or a subset stands: "val" is validation."""
+    return _SPLITS.get(folder.lower(), folder)
 
 
 def parse_size(height: object, width: object) -> tuple[int, int]:

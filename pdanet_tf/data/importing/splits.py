@@ -1,9 +1,9 @@
 """Splits images reproducibly: stratified by class, by lists of files, or by group."""
 
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.importing.source import SourceImage, plain_name
 from pdanet_tf.data.problems import DataError, Problem
 from pdanet_tf.data.readers import PathLike
+from pdanet_tf.data.text_files import read_text
 
 _SHOWN = 5
 
@@ -21,7 +22,8 @@ def split_by_lists(names: Sequence[str], lists: Mapping[str, PathLike]) -> list[
     Args:
         names: Names of the images: relative paths without extension.
         lists: For each split a text file with one image a line: its name or path, with or without
-            extension. A line may also be the last part of a path, if only one image ends so.
+            extension. A line may also be the last part of a path, if only one image ends so, or a
+            longer path that ends with the name.
 
     Returns:
         The splits; None for images that no list has.
@@ -29,19 +31,21 @@ def split_by_lists(names: Sequence[str], lists: Mapping[str, PathLike]) -> list[
     Raises:
         DataError: If a line is no image or several, or an image is in two splits.
     """
+    whole: dict[str, list[int]] = {}
     ends: dict[str, list[int]] = {}
     for index, name in enumerate(names):
+        whole.setdefault(name, []).append(index)
         parts = name.split("/")
         for start in range(len(parts)):
             ends.setdefault("/".join(parts[start:]), []).append(index)
     splits: list[str | None] = [None] * len(names)
     wrong = []
     for split, file in lists.items():
-        lines = [line.strip() for line in Path(file).read_text("utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_text(file).splitlines()]
         for number, line in enumerate(lines, 1):
             if not line or line.startswith("#"):
                 continue
-            found = _matches(line, ends)
+            found = _matches(line, whole, ends)
             place = f"{file}: line {number}"
             if len(found) != 1:
                 count = quantity(len(found), "image") if found else "no image"
@@ -56,14 +60,20 @@ def split_by_lists(names: Sequence[str], lists: Mapping[str, PathLike]) -> list[
     return splits
 
 
-def _matches(line: str, ends: Mapping[str, list[int]]) -> list[int]:
-    """Returns the images that a line names; of a longer path its end counts."""
-    for spelled in (plain_name(line), line):
-        parts = spelled.replace("\\", "/").split("/")
-        for start in range(len(parts)):
-            found = ends.get("/".join(parts[start:]))
-            if found:
-                return found
+def _matches(line: str, whole: Mapping[str, list[int]], ends: Mapping[str, list[int]]) -> list[int]:
+    """Returns the images that a line names, as it stands or without its extension.
+
+    Args:
+        line: The line.
+        whole: The images of each name.
+        ends: The images of each last part of a name.
+    """
+    for spelled in (posixpath.normpath(line.replace("\\", "/")), plain_name(line)):
+        parts = spelled.split("/")
+        suffixes = (whole.get("/".join(parts[start:])) for start in range(1, len(parts)))
+        found = whole.get(spelled) or ends.get(spelled) or next(filter(None, suffixes), None)
+        if found:
+            return found
     return []
 
 

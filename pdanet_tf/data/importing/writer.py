@@ -30,7 +30,12 @@ def check_images(images: Sequence[SourceImage]) -> tuple[list[SourceImage], list
     files: dict[tuple[str | None, str], SourceImage] = {}
     good, problems = [], []
     for image in images:
-        if image_ending(image) not in IMAGE_ENDINGS:
+        try:
+            ending = image_ending(image)
+        except DataError as error:
+            problems.append(error.problem(str(image.file)))
+            continue
+        if ending not in IMAGE_ENDINGS:
             advice = f"Save the image as one of {', '.join(IMAGE_ENDINGS)}"
             problems.append(Problem(str(image.file), "image format", "is not read", advice))
             continue

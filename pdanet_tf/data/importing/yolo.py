@@ -3,14 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from pdanet_tf.data.importing.patterns import FoundFile, find_files
+import numpy as np
+
+from pdanet_tf.base.fields import shorten
+from pdanet_tf.data.importing.patterns import find_files, find_images, first_files
 from pdanet_tf.data.importing.regions import Polygon, parse_points
 from pdanet_tf.data.importing.source import Shape, Source, SourceImage
 from pdanet_tf.data.problems import DataError, Problem
 from pdanet_tf.data.readers import image_size
 from pdanet_tf.data.sources.folder import IMAGE_ENDINGS
+from pdanet_tf.data.text_files import read_text
 
 _NAME_FILES = ("data.yaml", "data.yml", "classes.txt", "obj.names")
+_FARTHEST = 1.5  # from the middle, in sides; what is beyond must be in pixels
 _BOX = 5  # values of a line: the class, and centre and size of a box
 
 
@@ -23,7 +28,7 @@ def read_yolo(root: Path, image_pattern: str | None, annotation_pattern: str | N
     Args:
         root: The folder.
         image_pattern: See `find_files`; by default "images/{split}/{name}.*", or "images/{name}.*"
-            if the folder `images` contains files.
+            if the folder `images` contains images.
         annotation_pattern: By default the same with "labels" and ".txt".
 
     Raises:
@@ -32,18 +37,20 @@ def read_yolo(root: Path, image_pattern: str | None, annotation_pattern: str | N
     Source:
         https://docs.ultralytics.com/datasets/segment/
     """
-    has_splits = not any(path.is_file() for path in (root / "images").glob("*.*"))
+    has_splits = not any(map(_is_image, (root / "images").glob("*.*")))
     middle = "{split}/{name}" if has_splits else "{name}"
     image_pattern = image_pattern or f"images/{middle}.*"
     annotation_pattern = annotation_pattern or f"labels/{middle}.txt"
     source = Source(read_names(root), ordered=False)
-    texts: dict[tuple[str, str | None], FoundFile] = {
-        (found.name, found.split): found
-        for found in find_files(root, "annotation_pattern", annotation_pattern)
-    }
-    for found in find_files(root, "image_pattern", image_pattern):
-        if found.path.suffix.lower() not in IMAGE_ENDINGS:
-            continue
+    files, problems = first_files(
+        find_files(root, "annotation_pattern", annotation_pattern),
+        "two annotations of one image",
+        "for the same image",
+    )
+    texts = {(found.name, found.split): found for found in files}
+    images, added = find_images(root, image_pattern)
+    source.problems += [*problems, *added]
+    for found in images:
         text = texts.pop((found.name, found.split), None)
         place = found.path if text is None else text.path
         image = SourceImage(found.name, found.path, str(place), split=found.split)
@@ -69,9 +76,14 @@ def read_names(root: Path) -> list[str]:
         text = f"contains none of {', '.join(_NAME_FILES)}"
         advice = "Add classes.txt with one name a line, in the order of the numbers"
         raise DataError(Problem(str(root), "no class names", text, advice))
-    text = file.read_text("utf-8-sig")
+    text = read_text(file)
     if file.suffix not in (".yaml", ".yml"):
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        lines = [line.strip() for line in text.rstrip().splitlines()]
+        if "" in lines or not lines:
+            text = f"line {lines.index('') + 1} has no name" if lines else "contains no name"
+            advice = "Write one name a line, in the order of the numbers, without empty lines"
+            raise DataError(Problem(str(file), "bad names", text, advice))
+        return lines
     try:
         import yaml
     except ImportError as error:
@@ -89,11 +101,20 @@ def read_names(root: Path) -> list[str]:
         raise DataError(problem) from error
 
 
+def _is_image(path: Path) -> bool:
+    is_named_so = path.suffix.lower() in IMAGE_ENDINGS and path.name[0] != "."
+    return is_named_so and path.is_file()
+
+
 def _names(content: Any) -> list[str]:
     if isinstance(content, dict):
         if sorted(content) != list(range(len(content))):
             raise ValueError(f"the numbers are {', '.join(map(str, content))}")
         content = [content[index] for index in range(len(content))]
+    if not isinstance(content, list):
+        raise ValueError(f"`names` is {shorten(content)}")
+    if None in content:
+        raise ValueError(f"number {content.index(None)} has no name")
     return [str(name) for name in content]
 
 
@@ -109,6 +130,12 @@ def _add_shapes(source: Source, image: SourceImage, file: Path, size: tuple[int,
             if index not in range(len(source.names)):
                 raise ValueError(f"has the class {words[0]}, there are {len(source.names)} names")
             points = parse_points(shares)
+            farthest = points.ravel()[np.abs(points - 0.5).argmax()]
+            if abs(farthest - 0.5) > _FARTHEST:
+                raise ValueError(
+                    "has coordinates that are not shares of the width and the height, from 0 to 1: "
+                    f"{farthest:g}"
+                )
         except ValueError as error:
             source.report(file, f"line {number}", "bad record", str(error))
             continue

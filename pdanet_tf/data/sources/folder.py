@@ -245,9 +245,28 @@ class FolderDataset(SegmentationDataset):
         wrong = self._is_wrong(raw)
         if wrong.any():
             raise DataError(self._label_problem(path, np.unique(raw[wrong])))
+        return self._to_labels(raw)
+
+    def _to_labels(self, raw: np.ndarray) -> np.ndarray:
         label = raw - self.label_offset
         label[(label < 0) | (label >= self.num_classes)] = self.void_label
         return label
+
+    def shown_annotation(self, path: Path) -> np.ndarray | None:
+        """Returns a file of annotations for people to look at; see `SegmentationDataset`.
+
+        Annotations are the files of the pairs, and files beside them that have no image.
+
+        Raises:
+            DataError: If the file is an annotation that cannot be read.
+        """
+        folders = self._label_folders
+        return self._to_labels(self._read_values(path)) if path.parent in folders else None
+
+    @cached_property
+    def _label_folders(self) -> set[Path]:
+        """The folders of annotations that contain no images."""
+        return {path.parent for _, path in self._files} - {path.parent for path, _ in self._files}
 
     def _is_wrong(self, raw: np.ndarray) -> np.ndarray:
         """Returns where the values of a file mark neither a class nor unlabelled pixels."""

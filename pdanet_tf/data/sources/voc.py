@@ -7,6 +7,7 @@ from pdanet_tf.data.palette import Color
 from pdanet_tf.data.problems import Problem
 from pdanet_tf.data.readers import PathLike
 from pdanet_tf.data.sources.folder import FolderDataset
+from pdanet_tf.data.text_files import read_text
 from pdanet_tf.data.validation.image import ImageReport
 
 _NAMES = (
@@ -75,7 +76,7 @@ class VocDataset(FolderDataset):
             text = f"the list of the split {self.split!r} is missing"
             return [], [Problem(str(list_file), "missing split", text, _RESTORE)]
         pairs, problems = [], []
-        for name in list_file.read_text("utf-8").split():
+        for name in read_text(list_file).split():
             pair = (
                 self.root / "JPEGImages" / f"{name}.jpg",
                 self.root / "SegmentationClass" / f"{name}.png",

@@ -13,7 +13,7 @@ from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError, Problem, group_problems
-from pdanet_tf.data.readers import read_image, read_label
+from pdanet_tf.data.readers import read_image
 from pdanet_tf.data.validation.report import ValidationReport
 from pdanet_tf.files import write_atomically
 
@@ -22,6 +22,7 @@ _SHOWN_PER_KIND = 12  # thumbnails of files with the same problem
 _LISTED_PER_KIND = 100
 _SIZES_SHOWN = 12
 _DIMMED = 0.35  # brightness of what does not have the class of an example
+_VOID_COLOR = (255, 255, 255)
 _TINT = 0.5  # share of the class colour in its pixels
 _QUALITY = 82
 _STYLE = """
@@ -60,7 +61,7 @@ def write_page(
         f"<title>Validation of a data set</title><style>{_STYLE}</style>",
         "<h1>Validation of a data set</h1>",
         f"<p>{html.escape(report.summary().splitlines()[-1])}</p>",
-        *_problems(report),
+        *_problems(report, splits),
         *_frequencies(report),
         *_sizes(report),
         *_examples(report, splits),
@@ -68,7 +69,7 @@ def write_page(
     write_atomically(path, "\n".join(parts) + "\n")
 
 
-def _problems(report: ValidationReport) -> Iterator[str]:
+def _problems(report: ValidationReport, splits: Mapping[str, SegmentationDataset]) -> Iterator[str]:
     yield "<h2>Problems</h2>"
     if not report.problems:
         yield "<p>None.</p>"
@@ -79,7 +80,7 @@ def _problems(report: ValidationReport) -> Iterator[str]:
         yield f"<p>{html.escape(first.advice)}.</p>"
         without_image = []
         for position, problem in enumerate(group[:_LISTED_PER_KIND]):
-            image = _problem_image(problem, report.classes) if position < _SHOWN_PER_KIND else None
+            image = _problem_image(problem, splits) if position < _SHOWN_PER_KIND else None
             text = f"{problem.file}: {problem.text}"
             if image is None:
                 without_image.append(text)
@@ -91,15 +92,19 @@ def _problems(report: ValidationReport) -> Iterator[str]:
             yield f"<p>... and {len(group) - _LISTED_PER_KIND:,} more</p>"
 
 
-def _problem_image(problem: Problem, classes: Classes) -> Image.Image | None:
+def _problem_image(
+    problem: Problem, splits: Mapping[str, SegmentationDataset]
+) -> Image.Image | None:
     """Returns a thumbnail of an image, or of an annotation in the class colours, if it opens."""
     path = Path(problem.file)
     if not path.is_file():
         return None
     try:
-        if "annotations" in path.parts or "SegmentationClass" in path.parts:
-            colors = np.array([*classes.colors, (255, 255, 255)], "uint8")
-            return Image.fromarray(colors[read_label(path).clip(0, len(classes))])
+        for split in splits.values():
+            label = split.shown_annotation(path)
+            if label is not None:
+                colors = np.array([*split.classes.colors, _VOID_COLOR], "uint8")
+                return Image.fromarray(colors[label.clip(max=split.num_classes)])
         return Image.fromarray(read_image(path))
     except (DataError, OSError):
         return None

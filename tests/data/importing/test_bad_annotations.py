@@ -1,5 +1,7 @@
 """Bad annotations: what was found, in which file and record; and nothing is written."""
 
+import base64
+import io
 import json
 import re
 
@@ -18,6 +20,15 @@ def refused(tmp_path, source, format, **options):
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))
     return str(error.value)
+
+
+def encoded(image):
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+MASK_2X2 = encoded(Image.new("L", (2, 2), 255))
 
 
 @pytest.fixture
@@ -53,7 +64,7 @@ def first(content):
         ),
         (
             lambda c: first(c).update(segmentation={"size": [24, 32], "counts": [81]}),
-            "annotation 1: has run lengths of 81 pixels, its image has 768",
+            "annotation 1: has run lengths of 81 pixels, but a mask of 24 x 32 .* has 768",
         ),
         (
             lambda c: first(c).update(segmentation=[[50, 60, 70, 60, 70, 80]]),
@@ -69,6 +80,20 @@ def first(content):
             r"annotates .*a1.png, which .*instances.json annotates, too",
         ),
         (lambda c: c["categories"][0].pop("name"), "category 10: expected an id and a name"),
+        (
+            lambda c: c["categories"][0].update(id=5),
+            "category 5: another category has this id, 'car'; this is 'road'",
+        ),
+        (
+            lambda c: [each.update(id="x" * i) for i, each in enumerate(c["categories"])],
+            "annotation 1: has the category 10, which is not in the file",
+        ),
+        (
+            lambda c: first(c).update(
+                segmentation={"size": [24, 32], "counts": [2**62, 2**62, 2**62, 2**62 + 768]}
+            ),
+            "annotation 1: has run lengths of 18,446,744,073,709,552,384 pixels, but a mask of",
+        ),
         (lambda c: c.pop("categories"), "has no list 'categories' of objects"),
     ],
 )
@@ -135,6 +160,28 @@ def test_crowds_are_ignored_and_lie_below(coco, tmp_path):
         np.testing.assert_array_equal(label, np.array([0, value, 2])[label_map("a1")])
 
 
+def test_a_crowd_that_is_kept_covers_larger_shapes(coco, tmp_path):
+    """The car of a1, smaller than the road below it, is stored as a crowd, as CVAT does it."""
+
+    def change(content):
+        assert first(content)["category_id"] == 10
+        first(content)["iscrowd"] = 1
+
+    file = coco(change)
+    labels = {}
+    for ignore in (True, False):
+        out = tmp_path / f"out_{ignore}"
+        options = {"images": tmp_path / "in" / "images", "ignore_crowds": ignore}
+        import_labels(file, out, "coco", validation_share=0, progress=False, **options)
+        labels[ignore] = load_dataset("folder", "train", out).read(0)[1]
+    scene = label_map("a1")
+    assert (scene[12:] == 2).any()
+    np.testing.assert_array_equal(labels[False], scene)
+    below = np.where(scene == 2, 255, scene)
+    below[12:] = 1  # the road, which covers an ignored crowd
+    np.testing.assert_array_equal(labels[True], below)
+
+
 def test_order_of_overlapping_shapes(tmp_path):
     """LabelMe's later shapes cover earlier ones, unless larger ones shall be drawn first."""
     source = write_labelled(tmp_path / "in", "labelme")
@@ -158,6 +205,10 @@ def test_order_of_overlapping_shapes(tmp_path):
         ({"points": [[1, 2], [3, 4]]}, "shape 1: has 2 points"),
         ({"points": None}, "shape 1: "),
         (
+            {"shape_type": "mask", "points": [[1, 1], [8, 8]], "mask": MASK_2X2},
+            "shape 1: has a mask of 2 x 2 (height x width), whose points span 8 x 8",
+        ),
+        (
             {"shape_type": "mask", "points": [[0, 0], [1, 1]], "mask": "iVBORw0KGgo="},
             "shape 1: has a mask that cannot be read",
         ),
@@ -169,6 +220,21 @@ def test_bad_labelme_shapes(change, message, tmp_path):
     content["shapes"][0] |= change
     (source / "a1.json").write_text(json.dumps(content))
     assert f"{source / 'a1.json'}: {message}" in refused(tmp_path, source, "labelme")
+
+
+def test_images_inside_labelme_files_that_cannot_be_read(tmp_path):
+    """All of them are named, and they can be left out."""
+    source = write_labelled(tmp_path / "in", "labelme")
+    for scene in ("a1", "b1"):
+        content = json.loads((source / f"{scene}.json").read_text())
+        content["imageData"] = "bm90IGFuIGltYWdl"
+        (source / f"{scene}.json").write_text(json.dumps(content))
+    found = refused(tmp_path, source, "labelme")
+    assert str(source / "a1.json") in found
+    assert str(source / "b1.json") in found
+    report = import_labels(source, tmp_path / "out", "labelme", skip_bad=True, progress=False)
+    assert sum(report.images.values()) == 3
+    assert len(report.warnings) == 2
 
 
 def test_classes_that_are_not_expected(tmp_path):
@@ -184,6 +250,8 @@ def test_classes_that_are_not_expected(tmp_path):
         ("3 0 0 1 0 1 1", "a1.txt: line 1: has the class 3, there are 3 names"),
         ("0 0 0 1 0 1 1 1", "a1.txt: line 1: has 7 coordinates, an odd number"),
         ("road 0 0 1 0 1 1", "a1.txt: line 1: could not convert"),
+        ("0 4 10 13 10 15 17", "a1.txt: line 1: has coordinates that are not shares of the width"),
+        ("0 0 0 1 0 1 -3", "from 0 to 1: -3"),
     ],
 )
 def test_bad_yolo_lines(line, message, tmp_path):
@@ -211,10 +279,12 @@ def test_names_of_yolo(tmp_path):
         ("</annotations>", "", "is not XML: no element found"),
         ("<annotations>", "<annotations><version>1.1</version><image/>", "image 0|has no|states"),
         ('"4.00,10.00;', '"4.00;', "image a1.png, polygon 1: has 7 coordinates"),
-        ('rle="', 'rle="5, ', "run lengths of 149 pixels, but a height of 12 and a width of 12"),
+        ('rle="', 'rle="5, ', "run lengths of 149 pixels, but a mask of 12 x 12"),
         ("<polygon", '<polyline label="car"/><polygon', "polyline 1: is a polyline, which has no"),
         ("<box", '<box rotation="3"', "box 1: is a rotated box, which is not read"),
         ('xtl="18"', 'xtl="nan"', "box 1: has the coordinate nan"),
+        ('rle="', 'rle="1e300, ', "mask 2: has a value of another kind than expected"),
+        ('height="12"', 'height="25"', r"is a mask of 25 x 12 .* in an image of 24 x 32"),
     ],
 )
 def test_bad_cvat_files(former, new, message, tmp_path):
@@ -262,6 +332,7 @@ def test_bad_tables_of_colours(table, message, tmp_path):
         "# label:color_rgb:parts:actions\nbackground:0,0,0::\nroad:128,64,128::\ncar:0,0,142::\n"
         "tree:107,142,35::\n",
         "name,color\nbackground,#000000\nroad,#804080\ncar,#00008e\ntree,#6b8e23\n",
+        "# a comment\ncolor,name\n#000000,background\n#804080,road\n#00008e,car\n#6b8e23,tree\n",
     ],
 )
 def test_tables_of_other_tools(table, tmp_path):
@@ -300,6 +371,13 @@ def test_files_without_partner_and_two_annotations_of_one_image(tmp_path):
         ("cocos", {}, "did you mean 'coco'"),
         ("labelm", {}, "did you mean 'labelme'"),
         ("coco", {"color_table": "x"}, "'coco' does not take color_table; it takes images"),
+        ("coco", {"ignore_label": 0}, "'coco' does not take ignore_label"),
+        ("yolo", {"label_offset": 0}, "'yolo' does not take label_offset"),
+        ("masks", {"overlap": "file-order"}, "'masks' does not take overlap"),
+        ("binary", {"ignore_crowds": False}, "'binary' does not take ignore_crowds"),
+        ("pairs", {"unlabelled": "ignore"}, "'pairs' does not take unlabelled"),
+        ("voc", {"unlabelled": "ignore"}, "'voc' does not take unlabelled"),
+        ("colors", {"unlabelled": "ignore"}, "'colors' does not take unlabelled"),
         ("pairs", {}, "requires class_names"),
         ("colors", {}, "requires color_table"),
         ("binary", {"class_names": ["a", "b", "c"]}, "Received: 3 names"),

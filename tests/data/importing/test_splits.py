@@ -53,6 +53,22 @@ def test_lists_of_files(tmp_path):
     test.write_text("# a comment\nc\n")
     lists = {"train": train, "test": test}
     assert split_by_lists(names, lists) == ["train", "train", None, "test"]
+    lists = {"train": train}
+    train.write_text("frame.1\n/elsewhere/two/c.2.jpg\n")
+    names_with_dots = ["frame", "frame.1", "c", "two/c.2", "two/c"]
+    assert split_by_lists(names_with_dots, lists) == [None, "train", None, "train", None]
+    train.write_text("b\n")  # the whole name of one, the end of the other
+    assert split_by_lists(["one/b", "b"], lists) == [None, "train"]
+    train.write_text("seq2/001.png\n")
+    with pytest.raises(DataError, match=r"'seq2/001.png', which is the name of no image"):
+        split_by_lists(["seq1/001"], lists)
+
+
+def test_wrong_lists_of_files(tmp_path):
+    names = ["one/a.1", "one/b", "two/b", "two/c"]
+    train, test = tmp_path / "train.txt", tmp_path / "test.txt"
+    lists = {"train": train, "test": test}
+    train.write_text("a.1.jpg\n/data/images/one/b.png\n\n")
     test.write_text("b\nd\na.1\n")
     with pytest.raises(DataError) as error:
         split_by_lists(names, lists)
