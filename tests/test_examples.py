@@ -124,8 +124,8 @@ def test_demo(tmp_path):
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert len(re.findall("^== .* Look at ", done.stdout, re.MULTILINE)) == 4
-    for name in ("first_overlay.png", "overlay.png", "served_labels.png"):
+    assert len(re.findall("^== .* Look at ", done.stdout, re.MULTILINE)) == 5
+    for name in ("camvid_overlay.png", "first_overlay.png", "overlay.png", "served_labels.png"):
         assert read(tmp_path / "demo" / name).size
 
 

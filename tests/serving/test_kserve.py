@@ -126,4 +126,6 @@ def test_other_clients_may_ask_for_json(urls, tmp_path):
     assert outputs["label_map_bytes"]["data"] == [""]
     answer = requests.post(url, json={"inputs": [{**tensor, "name": "photo"}]})
     assert answer.status_code == 400
-    assert answer.json()["error"].startswith("expected one of the inputs image_bytes, images")
+    assert answer.json()["error"].startswith(
+        "expected one of the inputs image_bytes, image; received photo"
+    )

@@ -454,4 +454,4 @@ def test_bars_on_a_terminal_leave_only_lines(config, monkeypatch, capsys):
     assert "Epoch 1/1" in told.err
     assert "Evaluating" in told.err
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", told.err)  # no colours
-    assert told.out.count("\n") == 8
+    assert told.out.count("\n") == 9

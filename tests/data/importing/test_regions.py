@@ -65,6 +65,8 @@ def test_polygons_are_those_of_matplotlib(case):
     np.testing.assert_array_equal(whole(Polygon(points)), expected)
 
 
+# Of pycocotools with NumPy 2.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_pycocotools_itself(pycocotools):
     from pycocotools import mask
 
