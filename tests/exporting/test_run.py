@@ -13,11 +13,12 @@ import pdanet_tf
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.readers import resize_image
+from pdanet_tf.data.sources.synthetic import SyntheticDataset
 from pdanet_tf.exporting import segmentation
 from pdanet_tf.exporting.segmentation import build_segmentation
 from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
-from pdanet_tf.inference.settings import InferenceSettings
+from pdanet_tf.inference.settings import InferenceSettings, load_model
 from pdanet_tf.models.inspection import split_pixel_model
 from pdanet_tf.runtimes.litert import open_litert
 from pdanet_tf.runtimes.onnx import open_onnx
@@ -165,21 +166,23 @@ def test_litert(ai_edge_litert, tmp_path):
 
 @pytest.mark.parametrize("format", ["openvino", "litert"])
 def test_int8_is_smaller_and_nearly_the_same(format, openvino, nncf, ai_edge_litert, tmp_path):
+    """A trained model: the features of random weights have ranges that int8 does not have."""
+    scenes = SyntheticDataset("validation")
     photos = tmp_path / "photos"
     photos.mkdir()
-    for size in ((30, 42), (42, 30), (60, 84)):
-        Image.fromarray(random_image(*size)).save(photos / f"{size[0]}.png")
-    options = {"format": format, "size": (30, 42), "calibration": photos}
-    model, folder = export_small(tmp_path, Protocol(), **options)
+    for index in range(3):
+        Image.fromarray(scenes.read(index)[0].astype("uint8")).save(photos / f"{index}.png")
+    image = resize_image(scenes.read(3)[0].astype("uint8"), (96, 128))
+    options = {"format": format, "size": (96, 128), "protocol": Protocol()}
+    folder = pdanet_tf.export("camvid", tmp_path / "1", calibration=photos, **options)
     name = {"openvino": "model.bin", "litert": "model.tflite"}[format]
+    model, _ = load_model("camvid")
     # A weight takes one byte instead of four, and OpenVINO keeps some in float32.
     assert (folder / name).stat().st_size < 0.6 * 4 * model.count_params()
     run = {
         "openvino": lambda: open_openvino(folder / "model.xml"),
         "litert": lambda: open_litert((folder / name).read_bytes(), 1),
     }[format]()
-    image = random_image(30, 42)
-    found = run(image[None])
-    expected = Predictor(model, Protocol()).probabilities(image).max(-1)
-    assert found["labels"].shape == (1, 30, 42)
-    assert np.abs(found["confidence"][0] / 255 - expected).mean() < 0.1
+    labels = run(image[None])["labels"][0]
+    agreement = (labels == Predictor(model, Protocol()).label_map(image)).mean()
+    assert agreement > 0.85
