@@ -16,7 +16,7 @@ from pdanet_tf.base.processor import slow_precision
 from pdanet_tf.benchmark.cases import Case
 from pdanet_tf.benchmark.runner import run_benchmark
 from pdanet_tf.cli.errors import print_error
-from pdanet_tf.cli.images import Results, find_images
+from pdanet_tf.cli.images import Results, find_images, print_areas, print_summary
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.named_recipes import find_named_recipe
 from pdanet_tf.cli.outputs import check_outputs, open_console, show
@@ -236,12 +236,8 @@ def _predict(
             failed += 1
             print_error(result, debug)
             continue
-        areas = ", ".join(f"{name} {100 * area:.0f}%" for name, area in result.areas().items())
-        print(f"{file}: {areas}")
-    if failed < len(files):
-        print(f"The label maps and overlays are in {output}")
-    if failed:
-        print(f"pdanet-tf: not segmented: {failed} of {len(files)}", file=sys.stderr)
+        print_areas(file, result)
+    print_summary(len(files), failed, output)
     return 1 if failed or problems else 0
 
 

@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.sources.folder import IMAGE_ENDINGS
 from pdanet_tf.inference.marked_png import hash_pixels, read_mark, save_marked
+from pdanet_tf.inference.prediction import Prediction
 
 _KINDS = ("_labels", "_overlay")
 _SOURCE = "pdanet_tf source"  # key of the hashes in a result, see `_mark`
@@ -136,3 +138,17 @@ def _is_result(path: Path, image: Path) -> bool:
             return result.info.get(_SOURCE) == _mark(image, result)
     except Exception:  # Pillow raises errors of many kinds for files that are not images
         return False
+
+
+def print_areas(file: Path, prediction: Prediction) -> None:
+    """Prints the classes of an image with their shares of its area."""
+    areas = ", ".join(f"{name} {100 * area:.0f}%" for name, area in prediction.areas().items())
+    print(f"{file}: {areas}")
+
+
+def print_summary(images: int, failed: int, output: str) -> None:
+    """Prints where the results of all images are, and how many images failed."""
+    if failed < images:
+        print(f"The label maps and overlays are in {output}")
+    if failed:
+        print(f"pdanet-tf: not segmented: {failed} of {images}", file=sys.stderr)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pdanet_tf.cli.errors import print_error
-from pdanet_tf.cli.images import Results, find_images
+from pdanet_tf.cli.images import Results, find_images, print_areas, print_summary
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.readers import set_pixel_limit
@@ -59,10 +59,7 @@ def request(
             return 1
         results = Results(Path(output), files, ("labels", "overlay"))
         failed = _segment(client, files, results, batch_size, palette, debug)
-    if failed < len(files):
-        print(f"The label maps and overlays are in {output}")
-    if failed:
-        print(f"pdanet-tf: not segmented: {failed} of {len(files)}", file=sys.stderr)
+    print_summary(len(files), failed, output)
     return 1 if failed or problems else 0
 
 
@@ -96,6 +93,5 @@ def _segment(
             print_error(error, debug, spell_as_options(str(error), ["batch_size", "timeout"]))
             continue
         done += 1
-        areas = ", ".join(f"{name} {100 * area:.0f}%" for name, area in outcome.areas().items())
-        print(f"{file}: {areas}")
+        print_areas(file, outcome)
     return len(files) - done
