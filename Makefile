@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-all wheel-check format clean
+.PHONY: demo test test-all docs wheel-check format clean
 
 demo: .venv/base
 	$(BIN)/python examples/demo.py "demo/$$(date +%Y-%m-%d_%H-%M-%S)"
@@ -20,6 +20,14 @@ test: .venv/dev
 # compiled and requires a C++ compiler.
 test-all: test .venv/extras .venv/kserve
 	PDANET_TF_KSERVE_PYTHON=$(CURDIR)/.venv/kserve/bin/python $(PYTEST) -m 'slow or extra'
+
+# The documentation site, build/docs/site/index.html, which can be read without a server or a network.
+# Every warning is an error, and so is a link that leads nowhere.
+docs: .venv/docs
+	rm -rf build/docs
+	.venv/docs/bin/python -m docs.pages build/docs/pages
+	NO_MKDOCS_2_WARNING=1 .venv/docs/bin/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+	.venv/docs/bin/python -m docs.links build/docs/site
 
 # A wheel in a clean environment for each Python; downloads TensorFlow (600 MB) for each.
 wheel-check:
@@ -58,6 +66,12 @@ format: .venv/dev
 .venv/kserve: .venv/base
 	$(PYTHON) -m venv $@
 	$@/bin/pip --disable-pip-version-check install --quiet kserve==0.21.0 tensorflow-cpu==2.21.*
+	touch $@
+
+# The site is built without the package: the reference is read from its files.
+.venv/docs: docs/requirements.txt
+	$(PYTHON) -m venv $@
+	$@/bin/pip --disable-pip-version-check install --quiet --requirement docs/requirements.txt
 	touch $@
 
 clean:
