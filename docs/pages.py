@@ -28,6 +28,7 @@ PACKAGES = (
     "backbones",
     "convert",
     "data",
+    "diagnosis",
     "evaluation",
     "exporting",
     "inference",

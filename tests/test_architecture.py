@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "pdanet_tf"
 # From the ground up: a package may import from itself and from those of lower storeys.
 STOREYS = (
     ("pdanet_tf.base", "pdanet_tf.files", "pdanet_tf.version"),
-    ("pdanet_tf.charts", "pdanet_tf.ops"),
+    ("pdanet_tf.charts", "pdanet_tf.diagnosis", "pdanet_tf.ops"),
     ("pdanet_tf.data", "pdanet_tf.layers", "pdanet_tf.optimizers"),
     ("pdanet_tf.backbones", "pdanet_tf.losses"),
     ("pdanet_tf.metrics", "pdanet_tf.weights"),
@@ -34,6 +34,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.base.startup",  # in a function that imports it without its log
     "pdanet_tf.benchmark.flops",  # inside functions, on the TensorFlow backend
     "pdanet_tf.data.batches.pipeline",
+    "pdanet_tf.diagnosis.probe",
     "pdanet_tf.exporting.decoding",
     "pdanet_tf.exporting.gif",
     "pdanet_tf.exporting.label_maps",

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
+from pdanet_tf.cli.doctor import report_installation
 from pdanet_tf.cli.errors import print_error
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.named_recipes import print_recipes
@@ -21,6 +22,7 @@ def _import_labels(**options: Any) -> int:
 
 
 _WITHOUT_KERAS: dict[str, Callable[..., int | None]] = {
+    "doctor": report_installation,
     "import-labels": _import_labels,
     "models": print_models,
     "recipes": print_recipes,

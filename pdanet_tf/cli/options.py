@@ -302,6 +302,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_benchmark_options(add("benchmark", "time models, each in its own process"))
     add("models", "list the models")
 
+    doctor = add("doctor", "examine the installation and the machine", imports=False)
+    doctor.add_argument("--json", help="JSON file to write the report to")
+
     runs = add("runs", "compare the scores of runs that have ended", imports=False)
     runs.add_argument(
         "folders",
