@@ -9,6 +9,7 @@ differ, docs/paper.md says so.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,7 +20,7 @@ from matplotlib.patches import FancyBboxPatch
 SCALES = (1, 2, 3, 6)
 _BLUE, _GREEN, _RED, _GREY = "#cfe2f3", "#d9ead3", "#f4cccc", "#eeeeee"
 # Text stays text, and two runs write the same file.
-_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "pdanet_tf", "font.size": 9}
+_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "pdanet_tf", "font.size": 9}
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:

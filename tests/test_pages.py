@@ -8,6 +8,8 @@ from PIL import Image
 
 import pdanet_tf
 from pdanet_tf.cli.options import make_parser
+from pdanet_tf.diagnosis import devices
+from pdanet_tf.diagnosis.probe import probe
 from tests.support.folders import write_folder
 from tests.support.pages import ROOT, blocks, check_other, check_output, commands, run_page, shorten
 
@@ -44,6 +46,7 @@ def here(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     for name in ("street.jpg", "photo.jpg"):
         Image.fromarray(rng.integers(0, 256, (40, 56, 3), "uint8")).save(name)
+    monkeypatch.setattr(devices, "run_probe", probe)  # TensorFlow is imported here already
     train = pdanet_tf.train
     monkeypatch.setattr(
         pdanet_tf,

@@ -1,7 +1,7 @@
 """The installed packages, compared with what this package requires."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib import metadata
 
 from packaging.requirements import Requirement
@@ -51,7 +51,8 @@ def find_extras() -> dict[str, dict[str, str | None]]:
             needed += [
                 nested
                 for nested in requirements_of(requirement.name)
-                if nested.marker and nested.marker.evaluate({"extra": other})
+                if nested.marker
+                and nested.marker.evaluate({"extra": other})
                 and not nested.marker.evaluate({"extra": ""})
             ]
         found = extras.setdefault(name, {})
@@ -64,10 +65,10 @@ def _extra_of(requirement: Requirement) -> str | None:
     return text.partition("extra == '")[2].partition("'")[0] or None
 
 
-def check_python(version: Sequence[int] = sys.version_info) -> Iterator[Finding]:
+def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Iterator[Finding]:
     """Yields a finding if this version of Python is not supported."""
     first, last = _PYTHONS
-    if not first <= tuple(version[:2]) <= last:
+    if not first <= version <= last:
         yield Finding(
             "broken",
             f"Python {version[0]}.{version[1]} is not supported; {first[0]}.{first[1]} to "

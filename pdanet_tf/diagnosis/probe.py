@@ -1,6 +1,6 @@
 """Imports Keras and TensorFlow in a process of its own, and prints what they find as JSON.
 
-    python -m pdanet_tf.diagnosis.probe
+Run by `python -m pdanet_tf.diagnosis.probe`.
 """
 
 import json

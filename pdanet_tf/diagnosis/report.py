@@ -74,10 +74,10 @@ class Diagnosis:
         built = f"TensorFlow was built with CUDA {self.cuda}" if self.cuda else "no CUDA"
         yield f"GPUs: {_list([gpu['name'] for gpu in self.gpus])} ({built})"
         yield f"Memory: {self._describe_memory()}"
-        configured = f"configured by {_list(self.allocator)}" if self.allocator else "not configured"
-        yield f"Allocator: {configured}" + (
-            "" if self.allocator else ", so pdanet-tf and train keep freed memory"
-        )
+        if self.allocator:
+            yield f"Allocator: configured by {_list(self.allocator)}"
+        else:
+            yield "Allocator: not configured, so pdanet-tf and train keep freed memory"
         yield from self._describe_needs()
         yield ""
         yield from map(str, self.findings)
@@ -98,9 +98,9 @@ class Diagnosis:
         weights = 4 * (FAMILIES["pdanet"].parameters["resnet18"] or 0)
         step = _STEP_BYTES_PER_PIXEL * _CROP
         yield (
-            f"Training pdanet_resnet18 in float32: {3 * weights / machine.GIB:.1f} GiB for weights, "
-            f"gradients and momentum, and about {step / machine.GIB:.1f} GiB for each image of "
-            "512 x 512 in a batch (from a step that was measured with 304 x 400)"
+            f"Training pdanet_resnet18 in float32: {3 * weights / machine.GIB:.1f} GiB for "
+            f"weights, gradients and momentum, and about {step / machine.GIB:.1f} GiB for each "
+            "image of 512 x 512 in a batch (from a step that was measured with 304 x 400)"
         )
         usable = machine.usable_memory(self.memory)
         if usable is not None and not self.gpus:

@@ -40,6 +40,8 @@ _LABEL_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
 _SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val")}
 _NAMES_SHOWN = 5
 _CREATE_AGAIN = ", created again: lossy formats such as JPEG change the values of the classes"
+# Other names that the folder of annotations often has.
+_ANNOTATION_FOLDERS = ("annotation", "labels", "label", "masks", "mask", "gt", "segmentation")
 _SET_CHANNELS = "Set channels, the number of channels of the images, so that .npy files are read"
 _SET_FOLDER = "Set data_dir to the folder that contains images and annotations"
 
@@ -284,10 +286,13 @@ class FolderDataset(SegmentationDataset):
             spelled = spell_ignore_label(tuple(sorted({*ignored_values(self.ignore_label), 255})))
             advice = f"255 usually marks unlabelled pixels: if it does, set {spelled}"
         else:
+            more = int(values.max()) - self.label_offset + 1
             advice = (
                 f"If the classes begin at {start}, set label_offset={start}; if a value marks "
                 "unlabelled pixels, add it to ignore_label"
             )
+            if more <= 2 * self.num_classes:  # others are hardly classes
+                advice = f"If there are {more} classes, set num_classes={more}. {advice}"
         return Problem(
             str(path),
             "labels out of range",
@@ -404,7 +409,10 @@ def _pair_files(
     problems: list[Problem] = []
     images = _list_files(image_place, split, endings, problems)
     labels = _list_files(label_place, split, _LABEL_ENDINGS, problems)
-    if images.files and labels.files:
+    ending = _common_ending(images.files, labels.files)
+    if ending is not None:
+        problems.append(_other_names(label_place.parent, images, labels, ending))
+    elif images.files and labels.files:
         for name in sorted(images.files.keys() - labels.files.keys()):
             problems.append(_without_partner(images.files[name], labels, "image", "annotation"))
         for name in sorted(labels.files.keys() - images.files.keys()):
@@ -437,6 +445,29 @@ class _Listing:
             parts.insert(0, f"the sub-folder{'s' if len(self.folders) > 1 else ''} ")
             parts[0] += _shorten(self.folders)
         return ", ".join(parts)
+
+
+def _common_ending(images: dict[str, Path], labels: dict[str, Path]) -> str | None:
+    """Returns what every annotation's name has behind that of its image, such as "_mask"."""
+    if not images or not labels or images.keys() & labels.keys():
+        return None
+    first = min(labels)
+    start = max((name for name in images if first.startswith(name)), key=len, default=first)
+    ending = first.removeprefix(start)
+    return ending if ending and labels.keys() == {f"{name}{ending}" for name in images} else None
+
+
+def _other_names(parent: Path, images: _Listing, labels: _Listing, ending: str) -> Problem:
+    example = labels.files[min(labels.files)]
+    return Problem(
+        str(example.parent),
+        "annotations with other names",
+        f"the names of all annotations end in {ending!r}, as in {example.name}, and those of the "
+        f"images do not, as in {images.files[min(images.files)].name}",
+        f"Rename the annotations, or import them: pdanet-tf import-labels {parent.parent} --format "
+        f"pairs --image-pattern 'images/{{split}}/{{name}}.*' --annotation-pattern "
+        f"'{parent.name}/{{split}}/{{name}}{ending}{example.suffix}'",
+    )
 
 
 def _shorten(names: list[str]) -> str:
@@ -525,6 +556,16 @@ def _missing_split(parent: Path, split: str, advice: str) -> Problem:
         text += (
             f"; {nearest} contains the folder{'s' if len(folders) > 1 else ''} {_shorten(folders)}"
         )
+        likely = [name for name in folders if name.lower() in _ANNOTATION_FOLDERS]
+        if nearest != parent and parent.name == "annotations" and len(likely) == 1:
+            advice = f"If {likely[0]} contains the annotations, rename it to annotations"
+        elif split == "validation" and nearest == parent:
+            advice += ". Move some of the pairs there, which are then not trained on"
+    elif nearest == parent:
+        count = sum(not is_folder for _, is_folder in _list(parent))
+        if count:
+            text += f"; {quantity(count, 'file')} {'lies' if count == 1 else 'lie'} in {parent}"
+            advice += f". Move files to {parent / split}"
     return Problem(str(parent), "missing split", text, advice)
 
 
