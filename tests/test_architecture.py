@@ -34,7 +34,6 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.base.startup",  # in a function that imports it without its log
     "pdanet_tf.benchmark.flops",  # inside functions, on the TensorFlow backend
     "pdanet_tf.data.batches.pipeline",
-    "pdanet_tf.diagnosis.probe",
     "pdanet_tf.exporting.decoding",
     "pdanet_tf.exporting.gif",
     "pdanet_tf.exporting.label_maps",

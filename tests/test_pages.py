@@ -14,12 +14,13 @@ from tests.support.folders import write_folder
 from tests.support.pages import ROOT, blocks, check_other, check_output, commands, run_page, shorten
 
 DOCS = ROOT / "docs"
-# Pages that take less than a few seconds; those that train are slow.
-QUICK = ("start.md", "paper.md", "doctor.md")
+# Pages that take a few seconds; those that train, or load the trained model, are slow.
+QUICK = ("paper.md", "doctor.md")
 SLOW = (
     "ade20k.md",
     "fine_tune.md",
     "own_data.md",
+    "start.md",
     "training.md",
     "how_to/channels.md",
     "how_to/class_weights.md",
@@ -84,7 +85,7 @@ def prepare(name, here):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
-def test_pages_that_train_run(name, here):
+def test_slow_pages_run(name, here):
     prepare(name, here)
     run_page(DOCS / name)
 

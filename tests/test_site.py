@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import pdanet_tf
-from docs import links, pages
+from docs import figures, links, pages
 
 ROOT = Path(__file__).parents[1]
 MENU = (ROOT / "docs" / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
@@ -74,6 +74,18 @@ def test_faults_of_a_site_are_found(tmp_path):
         "index.html loads https://example.com/x.js from elsewhere",
         "b.css loads a style or font from elsewhere",
     ]
+
+
+def test_the_figures_are_those_of_the_program(tmp_path):
+    figures.draw_figures(tmp_path)
+    drawn = sorted(tmp_path.iterdir())
+    stored = sorted((ROOT / "docs" / "figures").iterdir())
+    assert [path.name for path in drawn] == [path.name for path in stored]
+    for new, old in zip(drawn, stored, strict=True):
+        assert old.stat().st_size < 40_000
+        words = [re.findall(r"<text[^>]*>(.*?)</text>", p.read_text("utf-8")) for p in (new, old)]
+        assert words[0] == words[1], old.name
+        assert words[0], old.name
 
 
 def test_the_reference_is_read_without_tensorflow():

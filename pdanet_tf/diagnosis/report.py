@@ -126,12 +126,6 @@ def diagnose() -> Diagnosis:
     """Examines the installation and the machine.
 
     Keras and TensorFlow are imported in a process of their own, which takes most of the time.
-
-    Example:
-        ```python
-        for finding in pdanet_tf.diagnosis.diagnose().findings:
-            print(finding)
-        ```
     """
     found = devices.run_probe()
     memory = machine.find_memory()

@@ -48,7 +48,7 @@ def test_versions_that_do_not_fit(install):
         ),
         (
             "broken",
-            "pdanet_tf requires rich>=13, which is not installed",
+            "pdanet_tf requires rich, which is not installed",
             "pip install 'rich>=13'",
         ),
         (
