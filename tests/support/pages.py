@@ -1,8 +1,9 @@
 """Runs the blocks of a page of the documentation, in the order in which they stand.
 
-Python blocks share their names. A line of a `sh` block that is a command of `pdanet-tf` runs in
-this process, on small data and for one step of training. A block `output` lists lines, in order, of
-what the block before it printed: "..." stands for any text, and a number for any number.
+Python blocks share their names; one that needs a package which is not installed is left out. A line
+of a `sh` block that is a command of `pdanet-tf` runs in this process, on small data and for one
+step of training. A block `output` lists lines, in order, of what the block before it printed: "..."
+stands for any text, and a number for any number.
 """
 
 import contextlib
@@ -47,16 +48,19 @@ def run_page(page: Path, names: dict[str, Any] | None = None) -> None:
         page: The page.
         names: Names that the Python blocks take for granted.
     """
-    names, printed = dict(names or {}), ""
+    names, printed, missing = dict(names or {}), "", set[str]()
     for language, text in blocks(page):
         if language == "output":
             check_output(text, printed)
         elif language == "python":
             packages = re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE)
-            if all(find_spec(package) for package in packages):
+            missing |= {package for package in packages if find_spec(package) is None}
+            if not any(re.search(rf"\b{package}\b", text) for package in missing):
                 with _printed() as stream:
                     exec(compile(text, str(page), "exec"), names)
                 printed = stream.getvalue()
+        elif language == "toml":
+            Path("run.toml").write_text(text, "utf-8")  # the name in the commands
         elif language == "sh":
             with _printed() as stream:
                 for command in commands(text):
