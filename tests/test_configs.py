@@ -46,6 +46,7 @@ ARGUMENTS = {
         "dropout": 0.3,
         "logits": True,
     },
+    layers.FeaturePyramid: {"filters": 4},
     layers.FullPrecisionConvBatchNorm: {
         "filters": 4,
         "kernel_size": 5,
@@ -70,6 +71,8 @@ ARGUMENTS = {
     },
     layers.PyramidFusion: {"filters": 4},
     layers.PyramidPooling: {"filters": 4, "pool_scales": (2, 5), "upsample": False},
+    layers.ResizedConvBatchNorm: {"filters": 4},
+    layers.ResizedPyramidPooling: {"filters": 4, "pool_scales": (2, 5)},
     layers.ScoreSum: {},
     losses.Dice: {**LOSS, "smooth": 0.5, "average": "all"},
     losses.Focal: {**LOSS, "gamma": 3.0},

@@ -54,6 +54,17 @@ FAMILIES: dict[str, Family] = {
             "resnet18_quarter": 811_504,
         },
     ),
+    "upernet": Family(
+        "UPerNet: a feature pyramid under a pyramid of pooled scales, without dilation",
+        {
+            "resnet18": 41_026_134,
+            "resnet34": 51_141_718,
+            "resnet50": 64_288_086,
+            "resnet101": 83_332_438,
+            "resnet18_half": 10_287_478,
+            "resnet18_quarter": 2_587_398,
+        },
+    ),
     "fcn": Family(
         "FCN: one convolution on dilated features, without dropout as in the reference",
         {

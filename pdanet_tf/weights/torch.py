@@ -47,6 +47,14 @@ _PYRAMID_HEAD = {
     "fusion/batch_norm": "conv_last.1",
     "classifier": "conv_last.4",
 }
+# Of UPerNet. A layer of its pyramids has an index in the place of the braces.
+_UPERNET_HEAD = {
+    "pyramid/level_{}": "ppm_conv.{}",
+    "pyramid_conv": "ppm_last_conv",
+    "feature_pyramid/lateral_{}": "fpn_in.{}",
+    "feature_pyramid/output_{}": "fpn_out.{}.0",
+    "fusion": "conv_last.0",
+}
 _VARIABLES = {
     "kernel": "weight",
     "bias": "bias",
@@ -376,10 +384,13 @@ def _known_names(model: keras.Model) -> dict[str, str]:
     """Returns the reference's names for the paths of the variables that the reference has."""
     paths = [variable.path for variable in model.weights]
     head = _PYRAMID_HEAD if any(path.startswith("pyramid/") for path in paths) else _HEAD
+    has_feature_pyramid = any(path.startswith("feature_pyramid/") for path in paths)
     names = {}
     for path in paths:
         layer, _, variable = path.rpartition("/")
-        module = _encoder_module(layer) or _decoder_module(layer, head)
+        module = _encoder_module(layer) or (
+            _upernet_module(layer) if has_feature_pyramid else _decoder_module(layer, head)
+        )
         if module is not None:
             names[path] = f"{module}.{_variable_name(layer, variable)}"
     return names
@@ -410,6 +421,17 @@ def _decoder_module(layer: str, head: Mapping[str, str]) -> str | None:
     if level and layer.endswith(("/conv", "/batch_norm")):
         return f"decoder.ppm.{level[1]}.{1 if layer.endswith('/conv') else 2}"
     return None
+
+
+def _upernet_module(layer: str) -> str | None:
+    if layer == "classifier":
+        return "decoder.conv_last.1"
+    conv, _, part = layer.rpartition("/")
+    index = re.search(r"\d+$", conv)
+    module = _UPERNET_HEAD.get(re.sub(r"\d+$", "{}", conv))
+    if module is None:
+        return None
+    return f"decoder.{module.format(index and index[0])}.{0 if part == 'conv' else 1}"
 
 
 def _variable_name(layer: str, variable: str) -> str:

@@ -80,6 +80,7 @@ def run_layer_test(layer, shape, expected_shape):
         (layers.ChannelAttention("similar"), (5, 7, 16), (5, 7, 16)),
         (layers.DualAttention(6), (5, 7, 16), (5, 7, 6)),
         (layers.PyramidPooling(8, (1, 2, 3)), (5, 7, 16), (5, 7, 40)),
+        (layers.ResizedPyramidPooling(8, (1, 2, 3)), (5, 7, 16), (5, 7, 40)),
         (layers.AuxiliaryHead(6), (5, 7, 16), (5, 7, 6)),
         (layers.Classifier(6, 1), (5, 7, 16), (5, 7, 6)),
         (layers.AtrousSpatialPyramidPooling(6, (1, 2)), (5, 7, 16), (5, 7, 6)),
