@@ -67,9 +67,13 @@ class FeaturePyramid(keras.layers.Layer):
                 f"Received: input_shape={input_shape}"
             )
         *stages, _ = input_shape
-        self.lateral_convs = [self._make_conv(1, f"lateral_{index}") for index in range(len(stages))]
+        self.lateral_convs = [
+            self._make_conv(1, f"lateral_{index}") for index in range(len(stages))
+        ]
         self.output_convs = [self._make_conv(3, f"output_{index}") for index in range(len(stages))]
-        for stage, lateral, output in zip(stages, self.lateral_convs, self.output_convs, strict=True):
+        for stage, lateral, output in zip(
+            stages, self.lateral_convs, self.output_convs, strict=True
+        ):
             lateral.build(stage)
             output.build(lateral.compute_output_shape(stage))
 

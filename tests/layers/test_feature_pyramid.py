@@ -82,7 +82,9 @@ def test_inputs_that_are_no_stages_are_refused(shapes):
 def test_a_convolution_before_resizing_is_that_behind_it(training):
     """The layer is defined as resizing, 1 x 1 convolution, batch norm and ReLU, in this order."""
     rng = np.random.default_rng(0)
-    features, like = (rng.standard_normal((2, *s)).astype("float32") for s in ((3, 2, 5), (7, 9, 1)))
+    features, like = (
+        rng.standard_normal((2, *s)).astype("float32") for s in ((3, 2, 5), (7, 9, 1))
+    )
     layer, plain = ResizedConvBatchNorm(4), ConvBatchNorm(4, 1)
     resized = tf.image.resize(features, (7, 9))
     layer([features, like]), plain(resized)

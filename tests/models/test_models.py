@@ -687,7 +687,8 @@ def test_stages_that_do_not_fit(name, strides, message):
 
 
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
-@pytest.mark.parametrize(("name", "stride"),
+@pytest.mark.parametrize(
+    ("name", "stride"),
     [("deeplabv3plus_resnet18", 4), ("fcn8s_vgg16", 8), ("upernet_resnet18", 4)],
 )
 def test_heads_that_join_stages_take_every_output_stride(name, stride, output_stride):
