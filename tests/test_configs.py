@@ -39,6 +39,15 @@ ARGUMENTS = {
         "beta_initializer": "ones",
     },
     layers.DenseMaxPooling: {"dilation_rate": 3},
+    layers.DepthwiseConvBatchNorm: {
+        "filters": 4,
+        "kernel_size": 5,
+        "strides": 2,
+        "dilation_rate": 1,
+        "activation": "relu6",
+        "kernel_initializer": "ones",
+        "beta_initializer": "ones",
+    },
     layers.DualAttention: {
         "filters": 4,
         "reduction": 2,

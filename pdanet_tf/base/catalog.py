@@ -43,6 +43,7 @@ FAMILIES: dict[str, Family] = {
             "resnet101": 65_885_526,
             "resnet18_half": 6_094_198,
             "resnet18_quarter": 1_537_286,
+            "mobilenetv2": 13_497_558,
         },
     ),
     "danet": Family(
@@ -76,6 +77,7 @@ FAMILIES: dict[str, Family] = {
             "resnet101": 52_245_846,
             "resnet18_half": 2_996_726,
             "resnet18_quarter": 754_502,
+            "mobilenetv2": 2_086_134,
         },
         {"torchvision": ("resnet50", "resnet101")},
     ),

@@ -6,6 +6,7 @@ from pdanet_tf.layers.attention import ChannelAttention, DualAttention, Position
 from pdanet_tf.layers.batch_norm import BatchNorm
 from pdanet_tf.layers.context import ContextModule, IdentityInitializer
 from pdanet_tf.layers.conv import ConvBatchNorm
+from pdanet_tf.layers.depthwise import DepthwiseConvBatchNorm
 from pdanet_tf.layers.feature_pyramid import FeaturePyramid
 from pdanet_tf.layers.fusion import PyramidFusion
 from pdanet_tf.layers.heads import AuxiliaryHead, Classifier, ScoreSum
@@ -28,6 +29,7 @@ __all__ = [
     "ContextModule",
     "ConvBatchNorm",
     "DenseMaxPooling",
+    "DepthwiseConvBatchNorm",
     "DualAttention",
     "FeaturePyramid",
     "FullPrecisionConvBatchNorm",

@@ -81,8 +81,8 @@ def build_model(
         backbone: A model that replaces the backbone in `name`. It takes normalised images and
             names its stages, see `pdanet_tf.backbones.as_backbone`.
         output_stride: Stride of the backbone's last stage: 8 (the default; 32 for UPerNet), 16 or
-            32, for ResNets and for DeepLab on VGG16. It is always 32 for FCN-32s, FCN-16s and FCN-8s, and always 8
-            for the dilated context networks. SegNet has no such option.
+            32, for ResNets, MobileNetV2 and DeepLab on VGG16. It is always 32 for FCN-32s, FCN-16s
+            and FCN-8s, and always 8 for the dilated context networks. SegNet has no such option.
         stem: Stem of a ResNet: `"deep"` (the default without ImageNet weights), `"7x7"` (the
             default with them), `"v1c"` or `"v1d"`, see `pdanet_tf.backbones.resnet18`.
         backbone_weights: `"imagenet"` downloads ImageNet weights for the backbone, see

@@ -198,6 +198,25 @@ PARAMETERS |= {
 }
 
 
+def mobilenetv2():
+    """Counts Sandler et al. 2018, table 2, without the convolution and the classifier behind it."""
+    groups = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
+    count, channels = conv_batch_norm(3, 3, 32), 32
+    for expansion, outputs, depth in groups:
+        for _ in range(depth):
+            wide = expansion * channels
+            count += conv_batch_norm(1, channels, wide) if expansion > 1 else 0
+            count += conv_batch_norm(3, 1, wide) + conv_batch_norm(1, wide, outputs)
+            channels = outputs
+    return count
+
+
+PARAMETERS |= {
+    f"{head}_mobilenetv2": (lambda n, count=HEADS[head]: mobilenetv2() + count(320, n), 160)
+    for head in ("fcn", "pspnet")
+}
+
+
 def families():
     """Returns the smallest model of each family, and of each set of options of a family."""
     smallest = {}
@@ -523,7 +542,7 @@ def test_preprocessing_is_the_only_difference_that_it_makes():
 @pytest.mark.parametrize("output_stride", [8, 16])
 @pytest.mark.parametrize(
     "backbone",
-    ["resnet18", "resnet50", "vgg16"]
+    ["resnet18", "resnet50", "vgg16", "mobilenetv2"]
     + [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet34", "resnet101")],
 )
 def test_dilated_features_subsampled_equal_those_of_the_strided_network(backbone, output_stride):

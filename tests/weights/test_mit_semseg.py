@@ -12,7 +12,7 @@ models = pytest.importorskip("mit_semseg.models", reason="needs the package mit-
 pytestmark = pytest.mark.extra
 
 CLASSES = 7
-CHANNELS = {"resnet18": 512, "resnet50": 2048, "resnet101": 2048}
+CHANNELS = {"mobilenetv2": 320, "resnet18": 512, "resnet50": 2048, "resnet101": 2048}
 FAMILIES = {"c1": "fcn", "ppm": "pspnet", "upernet": "upernet"}
 
 
@@ -24,7 +24,8 @@ def build(tmp_path):
         torch.manual_seed(0)
         # The builder downloads weights if it gets none.
         weights = tmp_path / "imagenet.pth"
-        torch.save(getattr(models.models.resnet, encoder)().state_dict(), weights)
+        module = models.models.mobilenet if encoder == "mobilenetv2" else models.models.resnet
+        torch.save(getattr(module, encoder)().state_dict(), weights)
         name = encoder if decoder == "upernet" else f"{encoder}dilated"
         network = models.SegmentationModule(
             models.ModelBuilder.build_encoder(name, weights=str(weights)),
@@ -89,6 +90,8 @@ def assert_same_outputs(model, network, tolerance=2e-5):
         ("resnet18", "c1_deepsup", False),
         ("resnet18", "ppm", False),
         ("resnet18", "ppm_deepsup", True),
+        ("mobilenetv2", "c1_deepsup", True),
+        ("mobilenetv2", "ppm_deepsup", True),
         ("resnet50", "c1", False),
         ("resnet50", "c1_deepsup", True),
         ("resnet50", "ppm", True),
