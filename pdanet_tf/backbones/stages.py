@@ -24,7 +24,6 @@ _PROBE = (8192, 32768)
 _UNPLACED = {
     "Conv2DTranspose",
     "Cropping2D",
-    "FeaturePyramid",  # stretches levels, as its authors do
     "GetItem",
     "Pad",
     "Permute",

@@ -129,6 +129,8 @@ def build_model(
         "stem": stem,
     }
     checkpoint = None
+    if weights in CHECKPOINTS and variant is None and CHECKPOINTS[str(weights)].model == name:
+        choices["variant"] = CHECKPOINTS[str(weights)].variant
     if str(weights).endswith(STATE_ENDINGS):
         checkpoint = read_checkpoint(str(weights))
         known = require_architecture(checkpoint).complete(
@@ -164,8 +166,13 @@ def build_model(
         _check_normalization(entry, normalization)
         source = weights_source(entry.backbone_name, entry.backbone, backbone_options.get("stem"))
     if weights in CHECKPOINTS:
-        facts = {"model": name, "num_classes": num_classes, "normalization": normalization}
-        check_published(str(weights), **facts)
+        check_published(
+            str(weights),
+            model=name,
+            variant=choices["variant"],
+            num_classes=num_classes,
+            normalization=normalization,
+        )
     given = {"mean": mean, "std": std}
     with dtype_policy(dtype):
         if backbone is None:

@@ -56,5 +56,11 @@ def _strided(backbones: Mapping[str, Backbone]) -> dict[str, Backbone]:
 def upernet(backbone: keras.Model, dropout: float = 0.0, **options: Any) -> keras.Model:
     """UPerNet: a feature pyramid under a pyramid of pooled scales, without dilation."""
     return segmentation_model(
-        "upernet", backbone, upernet_head, needed_stages=_STAGES, dropout=dropout, **options
+        "upernet",
+        backbone,
+        upernet_head,
+        needed_stages=_STAGES,
+        dropout=dropout,
+        upsampling="stretched",
+        **options,
     )
