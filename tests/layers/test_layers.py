@@ -67,6 +67,9 @@ def run_layer_test(layer, shape, expected_shape):
         (layers.ConvBatchNorm(6, 3, strides=2), (7, 10, 4), (4, 5, 6)),
         (layers.ConvBatchNorm(6, 1, strides=2, activation=None), (7, 10, 4), (4, 5, 6)),
         (layers.ConvBatchNorm(6, 3, dilation_rate=2), (7, 10, 4), (7, 10, 6)),
+        (layers.DepthwiseConvBatchNorm(4, 3), (7, 10, 4), (7, 10, 4)),
+        (layers.DepthwiseConvBatchNorm(4, 3, strides=2), (7, 10, 4), (4, 5, 4)),
+        (layers.DepthwiseConvBatchNorm(4, 3, dilation_rate=2), (7, 10, 4), (7, 10, 4)),
         (layers.BatchNorm(), (7, 10, 4), (7, 10, 4)),
         (layers.FullPrecisionConvBatchNorm(6, 3), (7, 10, 4), (7, 10, 6)),
         (layers.AdaptiveAveragePooling(3), (7, 10, 4), (3, 3, 4)),
@@ -80,6 +83,7 @@ def run_layer_test(layer, shape, expected_shape):
         (layers.ChannelAttention("similar"), (5, 7, 16), (5, 7, 16)),
         (layers.DualAttention(6), (5, 7, 16), (5, 7, 6)),
         (layers.PyramidPooling(8, (1, 2, 3)), (5, 7, 16), (5, 7, 40)),
+        (layers.ResizedPyramidPooling(8, (1, 2, 3)), (5, 7, 16), (5, 7, 40)),
         (layers.AuxiliaryHead(6), (5, 7, 16), (5, 7, 6)),
         (layers.Classifier(6, 1), (5, 7, 16), (5, 7, 6)),
         (layers.AtrousSpatialPyramidPooling(6, (1, 2)), (5, 7, 16), (5, 7, 6)),
@@ -109,7 +113,8 @@ def test_scores_are_precise_under_every_policy(policy, expected):
     scores = np.ones((2, 3, 5, 4), expected)
     total = layers.ScoreSum(dtype=policy)([scores, scores])
     resized = layers.BilinearResizeLike(dtype=policy)([total, np.ones((2, 7, 6, 1), "float16")])
-    assert total.dtype == resized.dtype == expected
+    marked = layers.Stretched(dtype=policy)(total)
+    assert total.dtype == resized.dtype == marked.dtype == expected
     symbols = [keras.KerasTensor(x.shape, x.dtype) for x in (total, total)]
     assert layers.BilinearResizeLike(dtype=policy)(symbols).dtype == expected
 

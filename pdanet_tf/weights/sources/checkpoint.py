@@ -7,12 +7,13 @@ import keras
 import numpy as np
 
 from pdanet_tf.weights.fitting import LoadedWeights, StoredWeights, load_stored, stem_of
+from pdanet_tf.weights.sources.danet import DANET
 from pdanet_tf.weights.sources.reference import REFERENCE
 from pdanet_tf.weights.sources.source import Architecture, Source, State
 from pdanet_tf.weights.sources.torchvision import TORCHVISION
 from pdanet_tf.weights.state import read_state
 
-SOURCES = (REFERENCE, TORCHVISION)
+SOURCES = (REFERENCE, TORCHVISION, DANET)
 _MOST_NAMES = 3  # in a message
 
 
