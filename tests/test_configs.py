@@ -25,7 +25,11 @@ ARGUMENTS = {
     },
     layers.AuxiliaryHead: {"num_classes": 3, "dropout": 0.3},
     BatchNorm: {"beta_initializer": "ones"},
-    layers.BilinearResizeLike: {"stride": 8, "first": 3.5},
+    layers.BilinearResizeLike: {
+        "stride": 8,
+        "first": 3.5,
+        "align_corners": False,  # the layer excludes the other one with a stride
+    },
     layers.ChannelAttention: {"energy": "similar"},
     layers.Classifier: {"filters": 3, "kernel_size": (5, 5)},
     layers.ContextModule: {"variant": "large", "noise": 0.5},
@@ -56,6 +60,7 @@ ARGUMENTS = {
         "beta_initializer": "ones",
     },
     layers.IdentityInitializer: {"num_classes": 3, "noise": 0.5, "seed": 7},
+    layers.ImagePooling: {"filters": 4},
     layers.MaxPoolingWithMask: {},
     layers.MaxUnpooling: {},
     layers.PixelNormalization: {"normalization": "caffe", "mean": (1.0, 2.0), "std": (3.0, 4.0)},

@@ -8,6 +8,7 @@ from pdanet_tf.layers.context import ContextModule, IdentityInitializer
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.fusion import PyramidFusion
 from pdanet_tf.layers.heads import AuxiliaryHead, Classifier, ScoreSum
+from pdanet_tf.layers.image_pooling import ImagePooling
 from pdanet_tf.layers.normalization import PixelNormalization, pixel_mean
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling, DenseMaxPooling
 from pdanet_tf.layers.pyramid import AttentionLevel, PyramidDualAttention, PyramidPooling
@@ -29,6 +30,7 @@ __all__ = [
     "DualAttention",
     "FullPrecisionConvBatchNorm",
     "IdentityInitializer",
+    "ImagePooling",
     "MaxPoolingWithMask",
     "MaxUnpooling",
     "PixelNormalization",
