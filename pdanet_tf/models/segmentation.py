@@ -39,6 +39,8 @@ def segmentation_model(
     dropout: float = 0.1,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    variant: str | None = None,
+    auxiliary: Mapping[str, Any] | None = None,
     **head_options: Any,
 ) -> keras.Model:
     """Joins a backbone and a head to a model from images to logits.
@@ -62,6 +64,9 @@ def segmentation_model(
         dropout: Rate of the dropout in the head, where it has one, and in the auxiliary head.
         mean: See `build_model`.
         std: See `build_model`.
+        variant: Name of the variant that the model is of, which ends its name; None if it is none.
+        auxiliary: Options of the auxiliary head, see `pdanet_tf.layers.AuxiliaryHead`; None for its
+            defaults, and `dropout`.
         **head_options: Options of the head.
 
     Returns:
@@ -104,16 +109,16 @@ def segmentation_model(
     )
     outputs = {"logits": logits}
     if aux_head:
-        outputs["aux_logits"] = AuxiliaryHead(num_classes, dropout, name="aux_head")(stages["C4"])
+        chosen = {"dropout": dropout, **(auxiliary or {})}
+        outputs["aux_logits"] = AuxiliaryHead(num_classes, **chosen, name="aux_head")(stages["C4"])
     if upsample:
         placements = output_placements(keras.Model(images, outputs))
         outputs = {
             key: resize_like(value, images, placements.get(key), name=key)
             for key, value in outputs.items()
         }
-    return keras.Model(
-        images, outputs if aux_head else outputs["logits"], name=f"{family}_{backbone.name}"
-    )
+    parts = (family, backbone.name) if variant is None else (family, backbone.name, variant)
+    return keras.Model(images, outputs if aux_head else outputs["logits"], name="_".join(parts))
 
 
 def _apply_head(
@@ -324,25 +329,33 @@ def hidden_conv(x: Tensor, filters: int, dropout: float, name: str, **conv: Any)
     return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
 
 
-def classify(features: Tensor, num_classes: int, dropout: float, kernel_size: int = 1) -> Tensor:
-    """Applies spatial dropout and a convolution to logits, which are float32 in half precision.
+def classify(
+    features: Tensor,
+    num_classes: int,
+    dropout: float,
+    kernel_size: int = 1,
+    spatial: bool = True,
+) -> Tensor:
+    """Applies dropout and a convolution to logits, which are float32 in half precision.
 
     Args:
         features: Features `(batch, height, width, channels)`.
         num_classes: Number of classes.
-        dropout: Rate of the spatial dropout.
+        dropout: Rate of the dropout.
         kernel_size: Side of the convolution's kernel.
+        spatial: Whether whole channels are dropped, or else single elements.
 
     Returns:
         Logits, `(batch, height, width, num_classes)`.
     """
-    x = keras.layers.SpatialDropout2D(dropout, data_format="channels_last", name="dropout")(
-        features
-    )
+    if spatial:
+        drop = keras.layers.SpatialDropout2D(dropout, data_format="channels_last", name="dropout")
+    else:
+        drop = keras.layers.Dropout(dropout, name="dropout")
     return Classifier(
         num_classes,
         kernel_size,
         padding="same",
         kernel_initializer=head_kernel(),
         name="classifier",
-    )(x)
+    )(drop(features))
