@@ -20,6 +20,8 @@ class Family:
     variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
+
 # A test compares the names with the registered models, and the numbers with the built ones.
 # `register_family` adds the families of other packages when they are imported.
 FAMILIES: dict[str, Family] = {
@@ -44,6 +46,7 @@ FAMILIES: dict[str, Family] = {
             "resnet18_half": 6_094_198,
             "resnet18_quarter": 1_537_286,
         },
+        {"smp": _RESNETS, "mmsegmentation": _RESNETS},
     ),
     "danet": Family(
         "DANet: dual attention over the whole image",
@@ -55,6 +58,7 @@ FAMILIES: dict[str, Family] = {
             "resnet18_half": 3_223_880,
             "resnet18_quarter": 811_504,
         },
+        {"mmsegmentation": _RESNETS},
     ),
     "fcn": Family(
         "FCN: one convolution on dilated features, without dropout as in the reference",
@@ -66,7 +70,7 @@ FAMILIES: dict[str, Family] = {
             "resnet18_half": 2_996_726,
             "resnet18_quarter": 754_502,
         },
-        {"torchvision": ("resnet50", "resnet101")},
+        {"torchvision": ("resnet50", "resnet101"), "mmsegmentation": _RESNETS},
     ),
     "deeplabv3plus": Family(
         "DeepLab v3+: DeepLab v3 with a decoder that sees the details of C2",
@@ -76,6 +80,7 @@ FAMILIES: dict[str, Family] = {
             "resnet50": 40_566_806,
             "resnet101": 59_611_158,
         },
+        {"smp": _RESNETS, "mmsegmentation": _RESNETS},
     ),
     "deeplabv3": Family(
         "DeepLab v3: atrous spatial pyramid pooling with the image's average",
@@ -85,7 +90,7 @@ FAMILIES: dict[str, Family] = {
             "resnet50": 39_852_886,
             "resnet101": 58_897_238,
         },
-        {"torchvision": ("resnet50", "resnet101")},
+        {"torchvision": ("resnet50", "resnet101"), "smp": _RESNETS, "mmsegmentation": _RESNETS},
     ),
     "deeplabv2": Family(
         "DeepLab v2: atrous spatial pyramid pooling, the scores of four rates summed",

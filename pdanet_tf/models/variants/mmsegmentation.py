@@ -26,7 +26,7 @@ from pdanet_tf.models.variants.atrous import atrous_branches, separable_conv
 
 # The second convolution of basic blocks is never dilated.
 _BACKBONES = {
-    name: backbone.with_defaults(stem="v1c").with_fixed(layout=Layout(dense_second=True))
+    name: backbone.with_defaults(stem="v1c").with_fixed(layout=Layout(plain_second=True))
     for name, backbone in RESNETS.items()
 }
 # Dilation rates of DeepLab at output stride 16. At 8 they are doubled.

@@ -22,6 +22,7 @@ sys.modules["mmcv.ops"] = mock.MagicMock()
 
 import mmseg.models  # noqa: E402
 from mmengine.config import Config  # noqa: E402
+from mmengine.registry import init_default_scope  # noqa: E402
 from mmseg.registry import MODELS  # noqa: E402
 
 FOLDER = Path(__file__).parent
@@ -102,5 +103,6 @@ def write(name, base, *changes):
 
 
 if __name__ == "__main__":
+    init_default_scope("mmseg")
     for case, arguments in CASES.items():
         write(case, *arguments)
