@@ -25,11 +25,7 @@ ARGUMENTS = {
     },
     layers.AuxiliaryHead: {"num_classes": 3, "dropout": 0.3},
     BatchNorm: {"beta_initializer": "ones"},
-    layers.BilinearResizeLike: {
-        "stride": 8,
-        "first": 3.5,
-        "align_corners": False,  # the layer excludes the other one with a stride
-    },
+    layers.BilinearResizeLike: {"stride": 8, "first": 3.5},
     layers.ChannelAttention: {"energy": "similar"},
     layers.Classifier: {"filters": 3, "kernel_size": (5, 5)},
     layers.ContextModule: {"variant": "large", "noise": 0.5},

@@ -25,9 +25,6 @@ class BilinearResizeLike(keras.layers.Layer):
             stretches the first input over the second.
         first: Centre of the first cell of the first input, in cells of the second; see
             `pdanet_tf.ops.grid.CellGrid`.
-        align_corners: Whether to stretch the first input so that the centres of its corner cells
-            lie on those of the second (PyTorch's `align_corners=True`). Otherwise the borders of
-            both coincide. `stride` must be None then.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
@@ -36,24 +33,11 @@ class BilinearResizeLike(keras.layers.Layer):
         `(batch, like_height, like_width, channels)`, in the dtype of the first input.
 
     Raises:
-        ValueError: If `stride` is below 1, or given together with `align_corners`, or if `first` is
-            not a finite number.
+        ValueError: If `stride` is below 1, or `first` is not a finite number.
     """
 
-    def __init__(
-        self,
-        stride: int | None = None,
-        first: float = 0.0,
-        align_corners: bool = False,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, stride: int | None = None, first: float = 0.0, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        if align_corners and stride is not None:
-            raise ValueError(
-                "stride places the cells of the first input, and align_corners stretches them: give "
-                f"one of both. Received: stride={stride}, align_corners={align_corners}"
-            )
-        self.align_corners = align_corners
         first = convert_field("first", first, float)
         self.grid = None if stride is None else CellGrid(check_positive("stride", stride), first)
 
@@ -61,7 +45,7 @@ class BilinearResizeLike(keras.layers.Layer):
         """Resizes the first input to the size of the second."""
         images, like = inputs
         _, height, width, _ = ops.shape(like)
-        return bilinear_resize(images, (height, width), self.grid, self.align_corners)
+        return bilinear_resize(images, (height, width), self.grid)
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         """Returns the shape that `call` produces."""
@@ -76,5 +60,4 @@ class BilinearResizeLike(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
-        place = dataclasses.asdict(self.grid) if self.grid else {}
-        return {**super().get_config(), **place, "align_corners": self.align_corners}
+        return {**super().get_config(), **(dataclasses.asdict(self.grid) if self.grid else {})}

@@ -122,8 +122,6 @@ def output_placements(model: keras.Model) -> dict[str, CellGrid]:
 def split_upsampling(model: keras.Model) -> tuple[keras.Model, CellGrid | None]:
     """Splits off the layer that upsamples a model's logits, if it ends in one.
 
-    Logits that are stretched from corner to corner stay as they are, at the size of the image.
-
     Args:
         model: A functional model, or a `Sequential`, from images to logits, or to a dict with
             "logits".
@@ -135,7 +133,7 @@ def split_upsampling(model: keras.Model) -> tuple[keras.Model, CellGrid | None]:
     if isinstance(model, keras.Sequential):
         model = keras.Model(model.inputs, model.outputs[0], name=model.name)
     last = next((layer for layer in model.layers if layer.name == "logits"), None)
-    if isinstance(last, BilinearResizeLike) and not last.align_corners:
+    if isinstance(last, BilinearResizeLike):
         return keras.Model(model.input, last.input[0]), last.grid
     placements = output_placements(keras.Model(model.input, {"logits": logits_of(model.output)}))
     return model, placements.get("logits")

@@ -8,7 +8,6 @@ from typing import Any
 import keras
 
 from pdanet_tf.backbones.stages import output_grids, stage_strides
-from pdanet_tf.base.choices import check_choice
 from pdanet_tf.base.pixel_format import check_statistics
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.base.wording import quantity
@@ -23,8 +22,6 @@ from pdanet_tf.layers import (
 from pdanet_tf.layers.initializers import head_beta, head_kernel
 from pdanet_tf.models.inspection import NORMALIZED_IMAGE, output_placements
 from pdanet_tf.ops.grid import CellGrid
-
-_PLACEMENTS = ("receptive_field", "stretched", "corners")  # of logits in the image
 
 
 def segmentation_model(
@@ -44,7 +41,6 @@ def segmentation_model(
     std: Sequence[float] | None = None,
     variant: str | None = None,
     auxiliary: Mapping[str, Any] | None = None,
-    placement: str = "receptive_field",
     **head_options: Any,
 ) -> keras.Model:
     """Joins a backbone and a head to a model from images to logits.
@@ -71,11 +67,6 @@ def segmentation_model(
         variant: Name of the variant that the model is of, which ends its name; None if it is none.
         auxiliary: Options of the auxiliary head, see `pdanet_tf.layers.AuxiliaryHead`; None for its
             defaults, and `dropout`.
-        placement: Where `upsample` places the logits in the image: `"receptive_field"` centres every
-            cell on its receptive field, except on the grid of the reference's networks, which are
-            stretched; `"stretched"` stretches the logits over the image (PyTorch's
-            `align_corners=False`); `"corners"` stretches them from the centre of one corner pixel
-            to that of the other (`align_corners=True`).
         **head_options: Options of the head.
 
     Returns:
@@ -105,7 +96,6 @@ def segmentation_model(
     _check_channels(backbone, input_shape[-1], include_preprocessing, mean, std)
     needed = {*needed_stages, "C4"} if aux_head else {*needed_stages}
     pixel_mean(normalization)  # raises if there is none
-    check_choice("placement", placement, _PLACEMENTS)
     used_strides(backbone, needed)  # raises if they do not fit
     # The name tells `split_pixel_model` whether the model takes pixels or normalised images.
     name = "image" if include_preprocessing else NORMALIZED_IMAGE
@@ -122,13 +112,9 @@ def segmentation_model(
         chosen = {"dropout": dropout, **(auxiliary or {})}
         outputs["aux_logits"] = AuxiliaryHead(num_classes, **chosen, name="aux_head")(stages["C4"])
     if upsample:
-        placements = {}
-        if placement == "receptive_field":
-            placements = output_placements(keras.Model(images, outputs))
+        placements = output_placements(keras.Model(images, outputs))
         outputs = {
-            key: resize_like(
-                value, images, placements.get(key), name=key, align_corners=placement == "corners"
-            )
+            key: resize_like(value, images, placements.get(key), name=key)
             for key, value in outputs.items()
         }
     parts = (family, backbone.name) if variant is None else (family, backbone.name, variant)
@@ -250,13 +236,7 @@ def relative_grid(backbone: keras.Model, stage: str, finer: str) -> CellGrid | N
     return grids[stage].relative_to(grids[finer])
 
 
-def resize_like(
-    features: Tensor,
-    like: Tensor,
-    grid: CellGrid | None,
-    name: str,
-    align_corners: bool = False,
-) -> Tensor:
+def resize_like(features: Tensor, like: Tensor, grid: CellGrid | None, name: str) -> Tensor:
     """Resizes features to the size of an image or of finer features.
 
     Args:
@@ -264,13 +244,12 @@ def resize_like(
         like: An image, or finer features, `(batch, like_height, like_width, any)`.
         grid: Where the cells of `features` lie among those of `like`; None stretches them.
         name: Name of the layer.
-        align_corners: Whether to stretch them from corner to corner, see `BilinearResizeLike`.
 
     Returns:
         Features `(batch, like_height, like_width, channels)`.
     """
     place = {} if grid is None else dataclasses.asdict(grid)
-    return BilinearResizeLike(**place, align_corners=align_corners, name=name)([features, like])
+    return BilinearResizeLike(**place, name=name)([features, like])
 
 
 def used_strides(backbone: keras.Model, names: Iterable[str]) -> dict[str, int]:

@@ -10,10 +10,7 @@ from pdanet_tf.ops.precision import full_precision
 
 
 def bilinear_resize(
-    images: Tensor,
-    size: tuple[int | Tensor, int | Tensor],
-    grid: CellGrid | None = None,
-    align_corners: bool = False,
+    images: Tensor, size: tuple[int | Tensor, int | Tensor], grid: CellGrid | None = None
 ) -> Tensor:
     """Resizes images bilinearly with half-pixel centres (PyTorch's `align_corners=False`).
 
@@ -25,8 +22,6 @@ def bilinear_resize(
         size: `(height, width)` of the result, as integers or as scalar tensors.
         grid: Position of the cells of `images` in the result; cells outside it are cropped. None
             stretches the images over the whole result.
-        align_corners: Whether to stretch the images so that the centres of their corner cells lie
-            on those of the result (PyTorch's `align_corners=True`). `grid` must be None then.
 
     Returns:
         The resized images, `(batch, *size, channels)`, in the dtype of `images`.
@@ -38,12 +33,8 @@ def bilinear_resize(
     # Half precision cannot represent all positions of a large image.
     precise = full_precision(images)
     batch, height, width, channels = ops.shape(images)
-    if align_corners:
-        vertical = corner_aligned_matrix(height, size[0], precise.dtype)
-        horizontal = corner_aligned_matrix(width, size[1], precise.dtype)
-    else:
-        vertical = interpolation_matrix(height, size[0], precise.dtype, grid)
-        horizontal = interpolation_matrix(width, size[1], precise.dtype, grid)
+    vertical = interpolation_matrix(height, size[0], precise.dtype, grid)
+    horizontal = interpolation_matrix(width, size[1], precise.dtype, grid)
     resized = ops.matmul(vertical, ops.reshape(precise, (batch, height, width * channels)))
     resized = ops.reshape(resized, (batch, size[0], width, channels))
     return ops.cast(ops.matmul(horizontal, resized), images.dtype)
@@ -71,24 +62,6 @@ def interpolation_matrix(
         length = new_size
     centres = (2 * ops.arange(new_size, dtype="int32") + 1) * length
     return sampling_matrix(centres, new_size, size, grid, dtype)
-
-
-def corner_aligned_matrix(size: int | Tensor, new_size: int | Tensor, dtype: Any) -> Tensor:
-    """Returns the (new_size, size) matrix that interpolates a line between its first and last cell.
-
-    The first output has the value of the first cell, and the last output that of the last cell. A
-    single output has the value of the first cell, as in PyTorch.
-
-    Args:
-        size: Number of cells.
-        new_size: Number of outputs.
-        dtype: Dtype of the matrix, by name or as the backend's object.
-    """
-    # In units of 1 / scale cells. They are integers, as in `sampling_matrix`.
-    scale = ops.maximum(new_size - 1, 1)
-    positions = ops.arange(new_size, dtype="int32") * (size - 1)
-    distances = ops.abs(positions[:, None] - ops.arange(size, dtype="int32")[None, :] * scale)
-    return ops.relu(1 - ops.cast(distances, dtype) / ops.cast(scale, dtype))
 
 
 def sampling_matrix(

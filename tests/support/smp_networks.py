@@ -56,7 +56,9 @@ def import_package() -> Any:
         return import_module("segmentation_models_pytorch")
     except RuntimeError:
         for operator in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{operator}", "(Tensor a, Tensor b, float c) -> Tensor")
+            torch.library.define(
+                f"torchvision::{operator}", "(Tensor a, Tensor b, float c) -> Tensor"
+            )
         return import_module("segmentation_models_pytorch")
 
 

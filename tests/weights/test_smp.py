@@ -4,77 +4,109 @@ import numpy as np
 import pytest
 
 import pdanet_tf
-from pdanet_tf.weights.files import load_weights
-from pdanet_tf.weights.sources.checkpoint import recognise, require_architecture
+from pdanet_tf.weights.sources.checkpoint import load_checkpoint, recognise, require_architecture
+from tests.support import smp_networks
+from tests.support.foreign_logits import differences, stored_case
 
-torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
-smp = pytest.importorskip(
-    "segmentation_models_pytorch", reason="needs segmentation_models_pytorch", exc_type=ImportError
-)
-pytestmark = pytest.mark.extra
-
-CLASSES = 3
 TOLERANCE = 1e-4
+QUICK = ("pspnet_resnet18", "deeplabv3_resnet18_os16", "deeplabv3plus_resnet18")
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow) for name in smp_networks.CASES if name not in QUICK
+]
 
 
-def network(kind, encoder, **options):
-    """Returns a network of the package with random weights and statistics."""
-    torch.manual_seed(0)
-    made = getattr(smp, kind)(encoder, encoder_weights=None, classes=CLASSES, **options).eval()
-    with torch.no_grad():
-        for module in made.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.weight.uniform_(0.5, 1.0)
-                module.bias.normal_(0, 0.1)
-                module.running_mean.normal_(0, 0.1)
-                module.running_var.uniform_(0.5, 1.5)
-    return made
+def build(state, name):
+    """Builds the model of a state dict, as `build_model` does from a file."""
+    checkpoint = recognise(state, "smp.pth")
+    known = require_architecture(checkpoint).complete("smp.pth", **smp_networks.CASES[name][3])
+    model = pdanet_tf.build_model(known.pop("model"), include_preprocessing=False, **known)
+    load_checkpoint(model, checkpoint, strict=True)
+    return model
 
 
-def images(*size):
-    return np.random.default_rng(0).standard_normal((2, *size, 3)).astype("float32")
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
+def test_stored_logits(name):
+    state, values = stored_case("smp", name)
+    found = differences(build(state, name), values)
+    print(name, found)
+    assert len(found) == 2
+    assert max(found.values()) < TOLERANCE
 
 
-def largest_difference(model, made, *size):
-    with torch.no_grad():
-        expected = made(torch.from_numpy(images(*size).transpose(0, 3, 1, 2).copy()))
-    expected = expected.permute(0, 2, 3, 1).numpy()
-    return np.abs(np.asarray(model(images(*size))) - expected).max(), np.abs(expected).max()
+@pytest.mark.extra
+@pytest.mark.parametrize("name", smp_networks.CASES)
+def test_logits_of_the_package(name):
+    try:
+        package = smp_networks.import_package()
+    except ImportError as error:
+        pytest.skip(f"segmentation_models_pytorch cannot be imported: {error}")
+    made = smp_networks.network(package, name)
+    model = build({key: value.numpy() for key, value in made.state_dict().items()}, name)
+    for size in ((32, 64), (80, 48)):
+        expected = smp_networks.logits_of(made, *size)
+        computed = np.asarray(model(smp_networks.images(*size)))
+        assert np.abs(computed - expected).max() < TOLERANCE
 
 
-@pytest.mark.parametrize(
-    ("kind", "encoder", "options", "chosen"),
-    [
-        ("PSPNet", "resnet18", {}, {}),
-        ("PSPNet", "resnet50", {"psp_out_channels": 64}, {}),
-        ("PSPNet", "resnet18", {"encoder_depth": 4, "upsampling": 16}, {}),
-        ("DeepLabV3", "resnet18", {}, {}),
-        ("DeepLabV3", "resnet50", {"decoder_channels": 32}, {}),
-        ("DeepLabV3", "resnet34", {"decoder_aspp_separable": True}, {}),
-        (
-            "DeepLabV3",
-            "resnet18",
-            {"encoder_output_stride": 16, "decoder_atrous_rates": (6, 12, 18)},
-            {"output_stride": 16, "dilation_rates": (6, 12, 18)},
-        ),
-        ("DeepLabV3Plus", "resnet18", {}, {}),
-        ("DeepLabV3Plus", "resnet101", {"decoder_channels": 32}, {}),
-        ("DeepLabV3Plus", "resnet34", {"encoder_output_stride": 8}, {"output_stride": 8}),
-        ("DeepLabV3Plus", "resnet18", {"decoder_aspp_separable": False}, {}),
-    ],
-)
-def test_logits(tmp_path, kind, encoder, options, chosen):
-    made = network(kind, encoder, **options)
-    torch.save(made.state_dict(), tmp_path / "smp.pth")
-    family = kind.lower().replace("plus", "plus")
-    model = pdanet_tf.build_model(
-        f"{family}_{encoder}",
-        CLASSES,
-        include_preprocessing=False,
-        weights=tmp_path / "smp.pth",
-        **chosen,
+class TestArchitecture:
+    def test_options_that_the_shapes_show(self):
+        state, _ = stored_case("smp", "pspnet_resnet34_depth4")
+        found = require_architecture(recognise(state, "smp.pth"))
+        assert (found.model, found.variant, found.num_classes) == ("pspnet_resnet34", "smp", 3)
+        assert found.options == {"encoder_depth": 4, "filters": 512}
+        state, _ = stored_case("smp", "deeplabv3_resnet34_separable")
+        found = require_architecture(recognise(state, "smp.pth"))
+        assert found.options == {"filters": 256, "separable": True}
+
+    def test_names_of_the_first_versions(self):
+        state, _ = stored_case("smp", "deeplabv3_resnet18")
+        old = {
+            "decoder.aspp.": "decoder.0.",
+            "decoder.conv.": "decoder.1.",
+            "decoder.bn.": "decoder.2.",
+        }
+
+        def rename(name):
+            for new, before in old.items():
+                name = name.replace(new, before)
+            return name
+
+        checkpoint = recognise({rename(name): array for name, array in state.items()}, "old.pth")
+        assert checkpoint.state.keys() == state.keys()
+        assert require_architecture(checkpoint).model == "deeplabv3_resnet18"
+
+    @pytest.mark.parametrize(
+        ("case", "change", "reason"),
+        [
+            (
+                "pspnet_resnet18",
+                lambda name: name.replace("psp.blocks", "blocks"),
+                "of its decoders only PSPNet, DeepLabV3 and DeepLabV3Plus",
+            ),
+            (
+                "pspnet_resnet18",
+                lambda name: name.replace("decoder.conv.1.", "decoder.other."),
+                "batch norm",
+            ),
+            (
+                "deeplabv3_resnet18",
+                lambda name: name.replace("encoder.layer4", "encoder.layer5"),
+                "must be ResNet18, 34, 50 or 101|encoder_depth=5",
+            ),
+        ],
     )
-    for size in ((64, 96), (48, 80)):
-        difference, largest = largest_difference(model, made, *size)
-        print(kind, encoder, options, size, difference, largest)
-        assert difference < TOLERANCE
+    def test_what_cannot_be_equal(self, case, change, reason):
+        state, _ = stored_case("smp", case)
+        changed = {change(name): array for name, array in state.items()}
+        with pytest.raises(ValueError, match=reason):
+            require_architecture(recognise(changed, "smp.pth"))
+
+
+def test_no_auxiliary_head():
+    with pytest.raises(ValueError, match="C1, C2, C3; the model also needs C4"):
+        pdanet_tf.build_model("pspnet_resnet18", 3, variant="smp", aux_head=True)
+
+
+def test_unknown_depth():
+    with pytest.raises(ValueError, match=r"one of \(3, 4, 5\). Received: encoder_depth=2"):
+        pdanet_tf.build_model("pspnet_resnet18", 3, variant="smp", encoder_depth=2)

@@ -198,7 +198,7 @@ def _build(
         dropout=dropout,
         variant="mmsegmentation",
         auxiliary=auxiliary,
-        placement="stretched",
+        upsampling="stretched",
         **options,
     )
 

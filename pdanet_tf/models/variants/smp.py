@@ -60,9 +60,7 @@ def pspnet_head(
     for scale in _POOL_SCALES:
         x = AdaptiveAveragePooling(scale, name=f"pool{scale}")(features)
         x = _level(narrow, scale)(x)
-        levels.append(
-            BilinearResizeLike(align_corners=True, name=f"resize{scale}")([x, features])
-        )
+        levels.append(BilinearResizeLike(align_corners=True, name=f"resize{scale}")([x, features]))
     x = keras.layers.Concatenate(name="pyramid")([*levels, features])
     x = ConvBatchNorm(filters, 1, beta_initializer=head_beta(), name="fusion")(x)
     return classify(x, num_classes, dropout, kernel_size=3)
@@ -159,7 +157,7 @@ def _build(
         head,
         dropout=dropout,
         variant="smp",
-        placement="corners",
+        upsampling="corners",
         **options,
     )
 

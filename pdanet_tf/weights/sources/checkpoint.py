@@ -1,7 +1,9 @@
 """Checkpoints of other packages: reading them, finding the model, loading the weights by name."""
 
+import dataclasses
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -49,7 +51,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         OSError: If it cannot be read.
         ValueError: If it is damaged, or no source recognises it.
     """
-    return recognise(read_state(path), str(path))
+    checkpoint = recognise(read_state(path), str(path))
+    if checkpoint.architecture is None:
+        return checkpoint
+    try:
+        completed = checkpoint.source.complete(checkpoint.architecture, Path(path))
+    except ValueError as error:
+        return dataclasses.replace(checkpoint, architecture=None, reason=str(error))
+    return dataclasses.replace(checkpoint, architecture=completed)
 
 
 def recognise(state: State, file: str) -> Checkpoint:

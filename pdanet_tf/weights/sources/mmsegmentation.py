@@ -1,17 +1,21 @@
 """mmsegmentation 0.x and 1.x: FCN, PSPNet, DANet, DeepLab v3 and v3+ on ResNets V1b, V1c and V1d.
 
-A state dict shows neither the strides and dilations of the backbone, nor the dilations of the head,
-nor `align_corners`. The published configurations "d8" are assumed: output stride 8,
-`contract_dilation=True`, dilations 1, 12, 24, 36, `align_corners=False`. Users of other ones say
-so: `build_model(..., output_stride=16)` for "d16", whose dilations are 1, 6, 12, 18.
+No weight shows the strides and dilations of the backbone, the dilations of the head, or
+`align_corners`. The package's own files say them in their configuration, see
+`pdanet_tf.weights.sources.mmsegmentation_config`. For a state dict alone, the published
+configurations "d8" are assumed: output stride 8, `contract_dilation=True`, dilations 1, 12, 24, 36,
+`align_corners=False`. Users of others say so: `build_model(..., output_stride=16)` for "d16", whose
+dilations are 1, 6, 12, 18.
 """
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pdanet_tf.weights.sources.mmsegmentation_config import apply_config
 from pdanet_tf.weights.sources.resnet import resnet_module, resnet_name, resnet_stem
 from pdanet_tf.weights.sources.source import (
     Architecture,
@@ -21,6 +25,7 @@ from pdanet_tf.weights.sources.source import (
     split_path,
     to_keras_layout,
 )
+from pdanet_tf.weights.torch import TORCH_ENDINGS, read_torch_entry
 
 _CLASSIFIER = "decode_head.conv_seg"
 # The three convolutions of the deep stem and their batch norms, in a sequence with activations.
@@ -106,13 +111,20 @@ def _architecture(state: State) -> Architecture:
     )
 
 
+def _complete(architecture: Architecture, path: Path) -> Architecture:
+    if path.suffix not in TORCH_ENDINGS:
+        return architecture
+    meta = read_torch_entry(path, "meta")
+    texts = [meta.get(key) for key in ("cfg", "config")] if isinstance(meta, Mapping) else []
+    text = next((text for text in texts if isinstance(text, str)), "")
+    return apply_config(architecture, text)
+
+
 def _family(state: State) -> str:
     parts = {name.split(".")[1] for name in state if name.startswith("decode_head.")}
     parts -= {"conv_seg", "loss_decode"}
-    for family, expected in _HEADS.items():
-        if parts == expected:
-            break
-    else:
+    family = next((name for name, expected in _HEADS.items() if parts == expected), None)
+    if family is None:
         raise ValueError(
             "of its decode heads only FCNHead (with concat_input), PSPHead, DAHead, ASPPHead and "
             "DepthwiseSeparableASPPHead are here. This one has the parts "
@@ -126,11 +138,13 @@ def _family(state: State) -> str:
 def _stem(state: State) -> str:
     if resnet_stem(state, "backbone.") == "7x7":
         return "7x7"
-    filters = tuple(np.shape(state.get(f"backbone.stem.{index}.weight", ()))[:1] for index in (0, 6))
+    filters = tuple(
+        np.shape(state.get(f"backbone.stem.{index}.weight", ()))[:1] for index in (0, 6)
+    )
     if filters != ((32,), (64,)):
         raise ValueError(
             "its stem must be that of ResNetV1b (7 x 7), or of ResNetV1c and V1d (3 x 3 "
-            f"convolutions of 32, 32 and 64 channels, stem_channels=64)"
+            "convolutions of 32, 32 and 64 channels, stem_channels=64)"
         )
     # The shortcuts of V1d begin with a pool, which has no weights.
     return "v1d" if "backbone.layer2.0.downsample.2.weight" in state else "v1c"
@@ -255,4 +269,5 @@ MMSEGMENTATION = Source(
         r"|\.loss_decode\."
     ),
     to_keras=_to_keras,
+    complete=_complete,
 )

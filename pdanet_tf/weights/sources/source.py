@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,8 @@ class Source:
         unused: Finds names without a counterpart that are known and not needed, such as counters.
         prepare: Changes a checkpoint before all else, such as the names of older versions.
         to_keras: Takes an array and its name, and returns it in the layout of Keras.
+        complete: Takes the model that the weights show, and the file, and adds what else the file
+            says about it. It raises as `architecture` does.
     """
 
     title: str
@@ -119,6 +122,7 @@ class Source:
     unused: re.Pattern[str] = COUNTERS
     prepare: Callable[[State], State] = dict
     to_keras: Callable[[np.ndarray, str], np.ndarray] = lambda array, name: to_keras_layout(array)
+    complete: Callable[[Architecture, Path], Architecture] = lambda found, path: found
 
 
 def to_keras_layout(array: np.ndarray) -> np.ndarray:
