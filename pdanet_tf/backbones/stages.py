@@ -30,6 +30,7 @@ _UNPLACED = {
     "Reshape",
     "Resize",
     "Resizing",
+    "Stretched",
     "Transpose",
     "UpSampling2D",
 }

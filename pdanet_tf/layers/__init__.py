@@ -12,7 +12,7 @@ from pdanet_tf.layers.image_pooling import ImagePooling
 from pdanet_tf.layers.normalization import PixelNormalization, pixel_mean
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling, DenseMaxPooling
 from pdanet_tf.layers.pyramid import AttentionLevel, PyramidDualAttention, PyramidPooling
-from pdanet_tf.layers.resize import BilinearResizeLike
+from pdanet_tf.layers.resize import BilinearResizeLike, Stretched
 from pdanet_tf.layers.unpooling import FullPrecisionConvBatchNorm, MaxPoolingWithMask, MaxUnpooling
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "PyramidFusion",
     "PyramidPooling",
     "ScoreSum",
+    "Stretched",
     "pixel_mean",
 ]
 
