@@ -91,7 +91,7 @@ class TestArchitecture:
             (
                 "deeplabv3_resnet18",
                 lambda name: name.replace("encoder.layer4", "encoder.layer5"),
-                "must be ResNet18, 34, 50 or 101|encoder_depth=5",
+                r"encoder\.layer4\.0\.conv2\.weight must be the kernel of a convolution",
             ),
         ],
     )

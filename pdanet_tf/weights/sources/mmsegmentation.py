@@ -22,6 +22,7 @@ from pdanet_tf.weights.sources.source import (
     Source,
     State,
     count_classes,
+    kernel_shape,
     split_path,
     to_keras_layout,
 )
@@ -159,8 +160,7 @@ def _options(state: State, family: str) -> dict[str, Any]:
         "deeplabv3": "image_pool.1.conv",
         "deeplabv3plus": "image_pool.1.conv",
     }[family]
-    kernel = state[f"decode_head.{head}.weight"]
-    filters, channels = map(int, kernel.shape[:2])
+    filters, channels, *_ = kernel_shape(state, f"decode_head.{head}.weight")
     is_default = filters == channels // 4
     if family == "danet":
         return _danet_options(state, filters, is_default)
@@ -172,13 +172,13 @@ def _options(state: State, family: str) -> dict[str, Any]:
     if family.startswith("deeplab"):
         _check_count(state, "aspp_modules", 4, "dilations, the first of which is 1")
     if family == "deeplabv3plus":
-        narrow, fine = map(int, state["decode_head.c1_bottleneck.conv.weight"].shape[:2])
+        narrow, fine, *_ = kernel_shape(state, "decode_head.c1_bottleneck.conv.weight")
         options |= {} if narrow == fine * 48 // 256 else {"detail_filters": narrow}
     return options
 
 
 def _danet_options(state: State, filters: int, is_default: bool) -> dict[str, Any]:
-    narrow = int(state["decode_head.pam.query_project.weight"].shape[0])
+    narrow = kernel_shape(state, "decode_head.pam.query_project.weight")[0]
     if not is_default or filters % narrow:
         raise ValueError(
             "DAHead must have channels=in_channels / 4, and pam_channels that divide them. This "
@@ -189,11 +189,11 @@ def _danet_options(state: State, filters: int, is_default: bool) -> dict[str, An
 
 def _check_fcn(state: State) -> None:
     convolutions = {name.split(".")[2] for name in state if name.startswith("decode_head.convs.")}
-    kernel = state["decode_head.convs.0.conv.weight"]
-    if convolutions != {"0", "1"} or kernel.shape[2:] != (3, 3):
+    size = kernel_shape(state, "decode_head.convs.0.conv.weight")[2:]
+    if convolutions != {"0", "1"} or size != (3, 3):
         raise ValueError(
             "FCNHead must have num_convs=2 and kernel_size=3. This one has "
-            f"num_convs={len(convolutions)} and kernel_size={kernel.shape[-1]}"
+            f"num_convs={len(convolutions)} and kernel_size={size[-1]}"
         )
 
 

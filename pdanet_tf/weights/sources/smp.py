@@ -17,6 +17,7 @@ from pdanet_tf.weights.sources.source import (
     Source,
     State,
     count_classes,
+    kernel_shape,
     split_path,
     to_keras_layout,
 )
@@ -102,30 +103,32 @@ def _architecture(state: State) -> Architecture:
 def _pspnet_options(state: State) -> dict[str, int]:
     if "decoder.conv.1.running_var" not in state:
         raise ValueError("its decoder must have batch norm (decoder_use_norm)")
-    channels = state["decoder.psp.blocks.0.pool.1.0.weight"].shape[1]
+    channels = kernel_shape(state, "decoder.psp.blocks.0.pool.1.0.weight")[1]
     stages = {stage: _stage_channels(state, stage) for stage in (3, 4, 5)}
     depth = next((stage for stage, found in stages.items() if found == channels), 3)
-    filters = state["decoder.conv.0.weight"].shape[0]
-    return {"encoder_depth": depth, "filters": int(filters)}
+    return {
+        "encoder_depth": depth,
+        "filters": kernel_shape(state, "decoder.conv.0.weight")[0],
+    }
 
 
 def _deeplab_options(state: State, pyramid: str) -> dict[str, int | bool]:
-    kernel = state[f"{pyramid}.convs.0.0.weight"]
-    if kernel.shape[1] != _stage_channels(state, 5):
+    filters, channels, *_ = kernel_shape(state, f"{pyramid}.convs.0.0.weight")
+    if channels != _stage_channels(state, 5):
         raise ValueError(
             "its decoder must read the last stage of the encoder (encoder_depth=5): "
-            f"{_stage_channels(state, 5)} channels, not {kernel.shape[1]}"
+            f"{_stage_channels(state, 5)} channels, not {channels}"
         )
     return {
-        "filters": int(kernel.shape[0]),
+        "filters": filters,
         "separable": f"{pyramid}.convs.1.0.0.weight" in state,
     }
 
 
 def _stage_channels(state: State, stage: int) -> int:
     """Returns the number of channels of C3, C4 or C5."""
-    convolutions = (f"encoder.layer{stage - 1}.0.conv{index}.weight" for index in (3, 2))
-    return next(int(state[name].shape[0]) for name in convolutions if name in state)
+    last = f"encoder.layer{stage - 1}.0.conv3.weight"  # of a bottleneck
+    return kernel_shape(state, last if last in state else last.replace("conv3", "conv2"))[0]
 
 
 def _names(paths: Iterable[str]) -> dict[str, str]:

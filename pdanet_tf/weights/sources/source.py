@@ -145,6 +145,18 @@ def split_path(path: str) -> tuple[str, str]:
     return layer, VARIABLES.get(variable, variable)
 
 
+def kernel_shape(state: State, name: str) -> tuple[int, ...]:
+    """Returns the shape of a convolution's kernel, `(out, in, height, width)`.
+
+    Raises:
+        ValueError: If the checkpoint has no such kernel.
+    """
+    shape = np.shape(state.get(name, ()))
+    if len(shape) != 4:
+        raise ValueError(f"{name} must be the kernel of a convolution, and it is not there")
+    return shape
+
+
 def count_classes(state: State, name: str) -> int:
     """Returns the number of classes: the filters of the convolution whose kernel has this name."""
     return int(state[name].shape[0])
