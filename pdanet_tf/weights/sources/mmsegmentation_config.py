@@ -73,7 +73,8 @@ def _value(node: ast.expr) -> Any:
             return {_value(key): _value(value) for key, value in pairs if key is not None}
         case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords):
             return {each.arg: _value(each.value) for each in keywords}
-    return None
+        case _:
+            return None
 
 
 def _output_stride(backbone: Mapping[str, Any]) -> int:
