@@ -40,6 +40,15 @@ ARGUMENTS = {
         "beta_initializer": "ones",
     },
     layers.DenseMaxPooling: {"dilation_rate": 3},
+    layers.DepthwiseConvBatchNorm: {
+        "filters": 4,
+        "kernel_size": 5,
+        "strides": 2,
+        "dilation_rate": 1,
+        "activation": "relu6",
+        "kernel_initializer": "ones",
+        "beta_initializer": "ones",
+    },
     layers.DualAttention: {
         "filters": 4,
         "reduction": 2,
@@ -47,6 +56,7 @@ ARGUMENTS = {
         "dropout": 0.3,
         "logits": True,
     },
+    layers.FeaturePyramid: {"filters": 4},
     layers.FullPrecisionConvBatchNorm: {
         "filters": 4,
         "kernel_size": 5,
@@ -72,6 +82,8 @@ ARGUMENTS = {
     },
     layers.PyramidFusion: {"filters": 4},
     layers.PyramidPooling: {"filters": 4, "pool_scales": (2, 5), "upsample": False},
+    layers.ResizedConvBatchNorm: {"filters": 4},
+    layers.ResizedPyramidPooling: {"filters": 4, "pool_scales": (2, 5)},
     layers.ScoreSum: {},
     layers.Stretched: {},
     losses.Dice: {**LOSS, "smooth": 0.5, "average": "all"},

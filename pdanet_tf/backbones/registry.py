@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from pdanet_tf.backbones.mobilenet import mobilenetv2
 from pdanet_tf.backbones.resnet import resnet18, resnet34, resnet50, resnet101
 from pdanet_tf.backbones.vgg import vgg16
 
@@ -126,6 +127,7 @@ def _narrow(word: str, width: float) -> dict[str, Backbone]:
 
 HALF_RESNETS = _narrow("half", 0.5)
 QUARTER_RESNETS = _narrow("quarter", 0.25)
+MOBILENETS = {"mobilenetv2": Backbone(mobilenetv2)}
 VGG16 = Backbone(vgg16, {None: WeightsSource("keras_applications", "VGG16")}, "caffe")
 # Backbones that have ImageNet weights.
 PRETRAINED: dict[str, Backbone] = {**RESNETS, "vgg16": VGG16}

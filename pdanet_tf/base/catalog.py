@@ -45,6 +45,7 @@ FAMILIES: dict[str, Family] = {
             "resnet101": 65_885_526,
             "resnet18_half": 6_094_198,
             "resnet18_quarter": 1_537_286,
+            "mobilenetv2": 13_497_558,
         },
         {"smp": _RESNETS, "mmsegmentation": _RESNETS},
     ),
@@ -60,6 +61,17 @@ FAMILIES: dict[str, Family] = {
         },
         {"mmsegmentation": _RESNETS},
     ),
+    "upernet": Family(
+        "UPerNet: a feature pyramid under a pyramid of pooled scales, without dilation",
+        {
+            "resnet18": 41_026_134,
+            "resnet34": 51_141_718,
+            "resnet50": 64_288_086,
+            "resnet101": 83_332_438,
+            "resnet18_half": 10_287_478,
+            "resnet18_quarter": 2_587_398,
+        },
+    ),
     "fcn": Family(
         "FCN: one convolution on dilated features, without dropout as in the reference",
         {
@@ -69,6 +81,7 @@ FAMILIES: dict[str, Family] = {
             "resnet101": 52_245_846,
             "resnet18_half": 2_996_726,
             "resnet18_quarter": 754_502,
+            "mobilenetv2": 2_086_134,
         },
         {"torchvision": ("resnet50", "resnet101"), "mmsegmentation": _RESNETS},
     ),

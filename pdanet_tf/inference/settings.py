@@ -63,8 +63,8 @@ class InferenceSettings:
         Args:
             model_file: A file of a model or of weights, whose settings are in the `inference.json`
                 of the same folder; the name of a model that comes with the package; or that of a
-                published checkpoint, which has the classes of its data set and the reference's
-                protocol.
+                published checkpoint, which has the classes of its data set and the protocol of
+                its publisher.
 
         Returns:
             The settings; None if there is no `inference.json`.
@@ -73,7 +73,9 @@ class InferenceSettings:
             ValueError: If `inference.json` does not hold such settings; the message names it.
         """
         if str(model_file) in CHECKPOINTS:
-            return cls(CHECKPOINTS[str(model_file)].classes, Protocol(short_edges=(450,)))
+            published = CHECKPOINTS[str(model_file)]
+            protocol = Protocol(short_edges=published.short_edges, max_size=published.max_size)
+            return cls(published.classes, protocol)
         path = Path(shipped_file(model_file)).parent / SETTINGS_FILE
         if not path.is_file():
             return None

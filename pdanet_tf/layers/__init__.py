@@ -6,6 +6,8 @@ from pdanet_tf.layers.attention import ChannelAttention, DualAttention, Position
 from pdanet_tf.layers.batch_norm import BatchNorm
 from pdanet_tf.layers.context import ContextModule, IdentityInitializer
 from pdanet_tf.layers.conv import ConvBatchNorm
+from pdanet_tf.layers.depthwise import DepthwiseConvBatchNorm
+from pdanet_tf.layers.feature_pyramid import FeaturePyramid
 from pdanet_tf.layers.fusion import PyramidFusion
 from pdanet_tf.layers.heads import AuxiliaryHead, Classifier, ScoreSum
 from pdanet_tf.layers.image_pooling import ImagePooling
@@ -13,6 +15,7 @@ from pdanet_tf.layers.normalization import PixelNormalization, pixel_mean
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling, DenseMaxPooling
 from pdanet_tf.layers.pyramid import AttentionLevel, PyramidDualAttention, PyramidPooling
 from pdanet_tf.layers.resize import BilinearResizeLike, Stretched
+from pdanet_tf.layers.resized_pyramid import ResizedConvBatchNorm, ResizedPyramidPooling
 from pdanet_tf.layers.unpooling import FullPrecisionConvBatchNorm, MaxPoolingWithMask, MaxUnpooling
 
 __all__ = [
@@ -27,7 +30,9 @@ __all__ = [
     "ContextModule",
     "ConvBatchNorm",
     "DenseMaxPooling",
+    "DepthwiseConvBatchNorm",
     "DualAttention",
+    "FeaturePyramid",
     "FullPrecisionConvBatchNorm",
     "IdentityInitializer",
     "ImagePooling",
@@ -38,6 +43,8 @@ __all__ = [
     "PyramidDualAttention",
     "PyramidFusion",
     "PyramidPooling",
+    "ResizedConvBatchNorm",
+    "ResizedPyramidPooling",
     "ScoreSum",
     "Stretched",
     "pixel_mean",

@@ -13,6 +13,7 @@ from pdanet_tf.models.pspnet import pspnet
 from pdanet_tf.models.registry import list_models
 from pdanet_tf.models.segnet import segnet
 from pdanet_tf.models.transforms import fold_batch_norm, with_dtype_policy
+from pdanet_tf.models.upernet import upernet
 
 __all__ = [
     "build_model",
@@ -33,6 +34,7 @@ __all__ = [
     "pdanet",
     "pspnet",
     "segnet",
+    "upernet",
     "variants",
     "with_dtype_policy",
 ]

@@ -80,9 +80,9 @@ def build_model(
             Keras. Energies, softmax and logits are float32 under every policy.
         backbone: A model that replaces the backbone in `name`. It takes normalised images and
             names its stages, see `pdanet_tf.backbones.as_backbone`.
-        output_stride: Stride of the backbone's last stage: 8 (the default), 16 or 32, for ResNets
-            and for DeepLab on VGG16. It is always 32 for FCN-32s, FCN-16s and FCN-8s, and always 8
-            for the dilated context networks. SegNet has no such option.
+        output_stride: Stride of the backbone's last stage: 8 (the default; 32 for UPerNet), 16 or
+            32, for ResNets, MobileNetV2 and DeepLab on VGG16. It is always 32 for FCN-32s, FCN-16s
+            and FCN-8s, and always 8 for the dilated context networks. SegNet has no such option.
         stem: Stem of a ResNet: `"deep"` (the default without ImageNet weights), `"7x7"` (the
             default with them), `"v1c"` or `"v1d"`, see `pdanet_tf.backbones.resnet18`.
         backbone_weights: `"imagenet"` downloads ImageNet weights for the backbone, see
@@ -129,6 +129,8 @@ def build_model(
         "stem": stem,
     }
     checkpoint = None
+    if weights in CHECKPOINTS and variant is None and CHECKPOINTS[str(weights)].model == name:
+        choices["variant"] = CHECKPOINTS[str(weights)].variant
     if str(weights).endswith(STATE_ENDINGS):
         checkpoint = read_checkpoint(str(weights))
         known = require_architecture(checkpoint).complete(
@@ -164,8 +166,13 @@ def build_model(
         _check_normalization(entry, normalization)
         source = weights_source(entry.backbone_name, entry.backbone, backbone_options.get("stem"))
     if weights in CHECKPOINTS:
-        facts = {"model": name, "num_classes": num_classes, "normalization": normalization}
-        check_published(str(weights), **facts)
+        check_published(
+            str(weights),
+            model=name,
+            variant=choices["variant"],
+            num_classes=num_classes,
+            normalization=normalization,
+        )
     given = {"mean": mean, "std": std}
     with dtype_policy(dtype):
         if backbone is None:

@@ -1,13 +1,12 @@
-"""Checkpoints that others have published: their addresses, and loading them by name.
+"""Loading the checkpoints that others have published, by name.
 
-A file's hash is given here if it is publicly recorded. The hashes of the other files are not known:
-they are downloaded with a warning that states their hash. Like all files of weights, they are read
+The hash of a file is checked if its publisher or another public record gives it. Other files are
+downloaded with a warning that states their hash. Like all files of weights, they are read
 without executing anything, and mapped strictly by name.
 """
 
 import hashlib
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,9 +16,14 @@ import keras
 from pdanet_tf.backbones.parts import find_backbone
 from pdanet_tf.backbones.registry import PRETRAINED
 from pdanet_tf.base.download import download, keras_home
-from pdanet_tf.data.classes import Classes
-from pdanet_tf.data.sources.ade20k import ADE20K_CLASSES
 from pdanet_tf.weights.fitting import LoadedWeights, all_loaded, load_stored
+from pdanet_tf.weights.published_table import (
+    CHECKPOINTS,
+    PublishedCheckpoint,
+    PublishedFile,
+    PublishedScores,
+)
+from pdanet_tf.weights.sources.checkpoint import load_checkpoint, recognise
 from pdanet_tf.weights.torch import (
     import_torch,
     load_torch_state_dict,
@@ -27,90 +31,15 @@ from pdanet_tf.weights.torch import (
     stored_torch_weights,
 )
 
-_CSAIL = "http://sceneparsing.csail.mit.edu/model/pytorch"
-_CSAIL_SCORES = "https://github.com/CSAILVision/semantic-segmentation-pytorch#performance"
-
-
-@dataclass(frozen=True)
-class PublishedFile:
-    """A file on the network.
-
-    Attributes:
-        url: Its address. The last two parts of the path are also its path below the cache folder.
-        sha256: Its hash in hexadecimal digits; None if it is not known.
-    """
-
-    url: str
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class PublishedScores:
-    """Scores that the makers of a checkpoint have published, for one scale.
-
-    Attributes:
-        mean_iou: Mean intersection over union of the validation split, from 0 to 1.
-        pixel_accuracy: Share of the correct pixels, from 0 to 1.
-        source: Where they are published.
-    """
-
-    mean_iou: float
-    pixel_accuracy: float
-    source: str
-
-
-@dataclass(frozen=True)
-class PublishedCheckpoint:
-    """A trained model, as the reference's PyTorch code stores it.
-
-    Attributes:
-        model: Name of the model in this package.
-        encoder: State dict of the backbone.
-        decoder: State dict of the heads.
-        num_classes: Number of classes.
-        normalization: How its pixels are normalised, see `pdanet_tf.layers.PixelNormalization`.
-        classes: Names and colours of its classes.
-        scores: Its published scores; None if there are none.
-    """
-
-    model: str
-    encoder: PublishedFile
-    decoder: PublishedFile
-    num_classes: int = 150
-    normalization: str = "torch"
-    classes: Classes = ADE20K_CLASSES
-    scores: PublishedScores | None = None
-
-
-def _csail(
-    model: str,
-    name: str,
-    epoch: int,
-    mean_iou: float,
-    pixel_accuracy: float,
-    encoder_sha256: str | None = None,
-) -> dict[str, PublishedCheckpoint]:
-    encoder = PublishedFile(f"{_CSAIL}/{name}/encoder_epoch_{epoch}.pth", encoder_sha256)
-    decoder = PublishedFile(f"{_CSAIL}/{name}/decoder_epoch_{epoch}.pth")
-    scores = PublishedScores(mean_iou, pixel_accuracy, _CSAIL_SCORES)
-    return {name: PublishedCheckpoint(model, encoder, decoder, scores=scores)}
-
-
-# CSAIL (`semantic-segmentation-pytorch`) trained them on ADE20K, all with deep supervision. The
-# scores are those on the validation split, without multi-scale inference.
-CHECKPOINTS = {
-    **_csail("fcn_resnet18", "ade20k-resnet18dilated-c1_deepsup", 20, 0.3382, 0.7605),
-    **_csail("pspnet_resnet18", "ade20k-resnet18dilated-ppm_deepsup", 20, 0.3800, 0.7864),
-    **_csail(
-        "pspnet_resnet50",
-        "ade20k-resnet50dilated-ppm_deepsup",
-        20,
-        0.4126,
-        0.7973,
-        "d7dcb0234a2c1fd23d490d48c2c2fc5c39dc2b0ce39085b2f6f7e867fdd5d304",
-    ),
-    **_csail("pspnet_resnet101", "ade20k-resnet101dilated-ppm_deepsup", 25, 0.4219, 0.8059),
-}
+__all__ = [
+    "CHECKPOINTS",
+    "PublishedCheckpoint",
+    "PublishedFile",
+    "PublishedScores",
+    "check_published",
+    "fetch",
+    "load_published",
+]
 
 
 def fetch(file: PublishedFile) -> Path:
@@ -159,8 +88,10 @@ def load_published(model: keras.Model, checkpoint: str, strict: bool = True) -> 
     _check_backbone(model, checkpoint)
     import_torch()  # before anything is downloaded
     encoder = read_torch_file(fetch(published.encoder))
-    decoder = read_torch_file(fetch(published.decoder))
     source = f"the checkpoint {checkpoint!r}"
+    if published.decoder is None:
+        return load_checkpoint(model, recognise(encoder, source), strict)
+    decoder = read_torch_file(fetch(published.decoder))
     if strict and model.inputs[0].shape[-1] == 3:
         load_torch_state_dict(model, encoder, decoder, source=source)
         return all_loaded(model, source, published.model)

@@ -58,11 +58,22 @@ _UNUSED = re.compile(
     r"|\.(num_batches_tracked|_tmp_running_mean|_tmp_running_var|_running_iter)$"
     r"|^((encoder|decoder)\.)?(fc|crit)\."
 )
+# Of UPerNet. A layer of its pyramids has an index in the place of the braces.
+_UPERNET_HEAD = {
+    "pyramid/level_{}": "ppm_conv.{}",
+    "pyramid_conv": "ppm_last_conv",
+    "feature_pyramid/lateral_{}": "fpn_in.{}",
+    "feature_pyramid/output_{}": "fpn_out.{}.0",
+    "fusion": "conv_last.0",
+}
+# The convolutions of a block of MobileNetV2, each with batch norm and ReLU.
+_INVERTED_RESIDUAL = ("expansion", "depthwise", "projection")
 # A family by the beginning of a name that only it has, and the name of its classifier's kernel.
 _FAMILIES = (
     ("decoder.dam.", "danet", "decoder.dam.0.conv8.1.weight"),
     ("decoder.ppm.0.1.conv5a.", "pdanet", "decoder.conv_last.4.weight"),
     ("decoder.ppm.0.1.weight", "pspnet", "decoder.conv_last.4.weight"),
+    ("decoder.ppm_conv.", "upernet", "decoder.conv_last.1.weight"),
     ("decoder.cbr.", "fcn", "decoder.conv_last.weight"),
 )
 
@@ -77,29 +88,60 @@ def _architecture(state: State) -> Architecture:
     for beginning, family, classifier in _FAMILIES:
         if any(name.startswith(beginning) for name in state) and classifier in state:
             return Architecture(
-                f"{family}_{resnet_name(state, 'encoder.')}",
+                f"{family}_{_backbone_name(state)}",
                 count_classes(state, classifier),
                 stem=resnet_stem(state, "encoder."),
                 aux_head=any(REFERENCE.auxiliary.match(name) for name in state),
             )
     raise ValueError(
-        "of its decoders only c1, ppm, dam and pdam (with and without deep supervision) are here"
+        "of its decoders only c1, ppm, upernet, dam and pdam (with and without deep supervision) "
+        "are here"
     )
+
+
+def _backbone_name(state: State) -> str:
+    if "encoder.features.0.0.weight" not in state:
+        return resnet_name(state, "encoder.")
+    blocks = {name.split(".")[2] for name in state if name.startswith("encoder.features.")}
+    first = np.shape(state["encoder.features.0.0.weight"])
+    if len(blocks) != 18 or first[0] != 32:
+        raise ValueError(
+            "its MobileNetV2 must have 17 blocks behind a convolution of 32 channels, not "
+            f"{len(blocks) - 1} behind {first[0]}"
+        )
+    return "mobilenetv2"
 
 
 def _names(paths: Iterable[str]) -> dict[str, str]:
     paths = list(paths)
     head = _PYRAMID_HEAD if any(path.startswith("pyramid/") for path in paths) else _HEAD
+    is_resnet = any(path.startswith("c2_block1_") for path in paths)
+    is_upernet = any(path.startswith("feature_pyramid/") for path in paths)
     names = {}
     for path in paths:
         layer, variable = split_path(path)
         # The scale of attention, and that of batch norm, are both called gamma here.
         ending = "gamma" if layer.endswith("attention") else variable
-        if module := resnet_module(layer):
+        if module := resnet_module(layer) if is_resnet else _mobilenet_module(layer):
             names[path] = f"encoder.{module}.{ending}"
-        elif module := _decoder_module(layer, head):
+        elif module := _upernet_module(layer) if is_upernet else _decoder_module(layer, head):
             names[path] = f"decoder.{module}.{ending}"
     return names
+
+
+def _mobilenet_module(layer: str) -> str | None:
+    """Returns CSAIL's name of a layer of MobileNetV2, in which the layers of a block have places.
+
+    ReLU has a place of its own, and the first block has no expansion.
+    """
+    part = 0 if layer.endswith("/conv") else 1
+    if layer.startswith("stem_conv1/"):
+        return f"features.0.{part}"
+    match = re.fullmatch(r"block(\d+)_(expansion|depthwise|projection)/(conv|batch_norm)", layer)
+    if match is None:
+        return None
+    branches = ("depthwise", "projection") if match[1] == "1" else _INVERTED_RESIDUAL
+    return f"features.{match[1]}.conv.{3 * branches.index(match[2]) + part}"
 
 
 def _decoder_module(layer: str, head: Mapping[str, str]) -> str | None:
@@ -115,8 +157,26 @@ def _decoder_module(layer: str, head: Mapping[str, str]) -> str | None:
     return None
 
 
+def _upernet_module(layer: str) -> str | None:
+    if layer == "classifier":
+        return "conv_last.1"
+    conv, _, part = layer.rpartition("/")
+    index = re.search(r"\d+$", conv)
+    module = _UPERNET_HEAD.get(re.sub(r"\d+$", "{}", conv))
+    if module is None:
+        return None
+    return f"{module.format(index and index[0])}.{0 if part == 'conv' else 1}"
+
+
 def _to_keras(array: np.ndarray, name: str) -> np.ndarray:
+    if _is_depthwise(array, name):
+        return array.transpose(2, 3, 0, 1)
     return array.reshape(()) if name.endswith(".gamma") else to_keras_layout(array)
+
+
+def _is_depthwise(array: np.ndarray, name: str) -> bool:
+    """Returns whether a kernel has one channel per group; only MobileNetV2 has such kernels."""
+    return name.startswith("encoder.features.") and array.ndim == 4 and array.shape[1] == 1
 
 
 REFERENCE = Source(
