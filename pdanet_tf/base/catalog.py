@@ -71,6 +71,7 @@ FAMILIES: dict[str, Family] = {
             "resnet18_half": 10_287_478,
             "resnet18_quarter": 2_587_398,
         },
+        {"mmsegmentation": _RESNETS},
     ),
     "fcn": Family(
         "FCN: one convolution on dilated features, without dropout as in the reference",

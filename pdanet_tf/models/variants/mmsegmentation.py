@@ -1,6 +1,7 @@
-"""mmsegmentation's FCN, PSPNet, DANet, DeepLab v3 and v3+ on ResNets V1c, V1d and V1b.
+"""mmsegmentation's FCN, PSPNet, DANet and UPerNet on ResNets V1c, V1d and V1b.
 
-The heads are a quarter as wide as C5, as in all published configurations of ResNet18, 50 and 101.
+Heads are a quarter as wide as C5, as in the published configurations of ResNet18, 50 and 101; that
+of UPerNet always has 512 channels.
 Logits and context are stretched over the image (`align_corners=False`).
 """
 
@@ -13,24 +14,24 @@ from pdanet_tf.backbones.registry import RESNETS
 from pdanet_tf.backbones.resnet import Layout
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import (
-    BilinearResizeLike,
     ConvBatchNorm,
     DualAttention,
+    FeaturePyramid,
     PyramidFusion,
     PyramidPooling,
 )
 from pdanet_tf.layers.initializers import head_beta
 from pdanet_tf.models.registry import register_variant
-from pdanet_tf.models.segmentation import classify, head_conv, segmentation_model, used_strides
-from pdanet_tf.models.variants.atrous import atrous_branches, separable_conv
+from pdanet_tf.models.segmentation import classify, head_conv, segmentation_model
 
 # The second convolution of basic blocks is never dilated.
-_BACKBONES = {
+BACKBONES = {
     name: backbone.with_defaults(stem="v1c").with_fixed(layout=Layout(plain_second=True))
     for name, backbone in RESNETS.items()
 }
-# Dilation rates of DeepLab at output stride 16. At 8 they are doubled.
-_RATES = (6, 12, 18)
+# UPerNet is not dilated.
+_STRIDED = {name: backbone.with_defaults(output_stride=32) for name, backbone in BACKBONES.items()}
+_STAGES = ("C2", "C3", "C4", "C5")
 _QUERY_FILTERS = 64  # of DANet's position attention, whatever the width of the head
 
 
@@ -54,7 +55,7 @@ def fcn_head(
         Logits, `(batch, height, width, num_classes)`.
     """
     features = stages["C5"]
-    width = _width(features, filters)
+    width = head_width(features, filters)
     x = features
     for name in ("head_conv1", "head_conv2"):
         x = ConvBatchNorm(
@@ -84,7 +85,7 @@ def pspnet_head(
         Logits, `(batch, height, width, num_classes)`.
     """
     features = stages["C5"]
-    width = _width(features, filters)
+    width = head_width(features, filters)
     levels = PyramidPooling(width, pool_scales, upsample=False, name="pyramid")(features)
     x = PyramidFusion(width, name="fusion")([features, *levels])
     return classify(x, num_classes, dropout)
@@ -106,148 +107,99 @@ def danet_head(
     """
     features = stages["C5"]
     if reduction is None:
-        reduction = max(1, _width(features, None) // _QUERY_FILTERS)
+        reduction = max(1, head_width(features, None) // _QUERY_FILTERS)
     layer = DualAttention(
         num_classes, reduction, dropout=dropout, logits=True, name="dual_attention"
     )
     return layer(features)
 
 
-def deeplabv3_head(
+def upernet_head(
     stages: Mapping[str, Tensor],
     num_classes: int,
     dropout: float,
-    dilation_rates: Sequence[int],
-    filters: int | None = None,
+    pool_scales: Sequence[int] = (1, 2, 3, 6),
+    filters: int = 512,
 ) -> Tensor:
-    """Applies atrous spatial pyramid pooling, fused by a 3 x 3 convolution, and a classifier.
+    """Applies a pyramid of pooled scales, a feature pyramid, a fusion and a classifier.
 
     Args:
-        stages: The stages of the backbone. The head uses C5, `(batch, height, width, channels)`.
-        num_classes: Number of classes.
-        dropout: Rate of the spatial dropout.
-        dilation_rates: Rates of the 3 x 3 convolutions.
-        filters: Number of channels of each branch and of the fusion; None for a quarter of C5's.
-
-    Returns:
-        Logits, `(batch, height, width, num_classes)`.
-    """
-    features = stages["C5"]
-    x = _pyramid(features, _width(features, filters), dilation_rates, separable=False)
-    return classify(x, num_classes, dropout)
-
-
-def deeplabv3plus_head(
-    stages: Mapping[str, Tensor],
-    num_classes: int,
-    dropout: float,
-    dilation_rates: Sequence[int],
-    filters: int | None = None,
-    detail_filters: int | None = None,
-) -> Tensor:
-    """Stretches a separable pyramid over C2, and refines both by two separable convolutions.
-
-    Args:
-        stages: The stages of the backbone. The head uses C5 and C2, each
+        stages: The stages of the backbone. The head uses C2 to C5, each
             `(batch, height, width, channels)`.
         num_classes: Number of classes.
         dropout: Rate of the spatial dropout.
-        dilation_rates: Rates of the 3 x 3 convolutions.
-        filters: Number of channels of all other convolutions; None for a quarter of C5's.
-        detail_filters: Number of channels that C2 is reduced to; None for 48 of 256.
+        pool_scales: Bins per side of each level of the pyramid of pooled scales.
+        filters: Number of channels of each level of both pyramids, and of the fusion.
 
     Returns:
         Logits at the size of C2, `(batch, height, width, num_classes)`.
     """
-    features, fine = stages["C5"], stages["C2"]
-    width = _width(features, filters)
-    narrow = max(1, fine.shape[-1] * 48 // 256) if detail_filters is None else detail_filters
-    context = _pyramid(features, width, dilation_rates, separable=True)
-    detail = ConvBatchNorm(narrow, 1, beta_initializer=head_beta(), name="detail")(fine)
-    context = BilinearResizeLike(name="context")([context, detail])
-    x = keras.layers.Concatenate(name="decoder_input")([context, detail])
-    for name in ("decoder_conv1", "decoder_conv2"):
-        x = separable_conv(x, width, name, normalize_between=True)
+    *fine, coarse = (stages[name] for name in _STAGES)
+    levels = PyramidPooling(filters, pool_scales, upsample=False, name="pyramid")(coarse)
+    top = PyramidFusion(filters, name="pyramid_conv")([coarse, *levels])
+    levels = FeaturePyramid(filters, name="feature_pyramid")([*fine, top])
+    x = PyramidFusion(filters, name="fusion")(levels)
     return classify(x, num_classes, dropout)
 
 
-def _width(features: Tensor, filters: int | None) -> int:
+def head_width(features: Tensor, filters: int | None) -> int:
+    """Returns the width of a head: a given one, or a quarter of the channels of C5."""
     return max(1, features.shape[-1] // 4) if filters is None else filters
 
 
-def _pyramid(
-    features: Tensor, filters: int, dilation_rates: Sequence[int], separable: bool
-) -> Tensor:
-    """Applies branches to features, and fuses them, the average over the image first."""
-    *branches, image = atrous_branches(
-        features, filters, dilation_rates, separable, normalize_between=True
-    )
-    x = keras.layers.Concatenate(name="aspp_branches")([image, *branches])
-    return head_conv(filters, "aspp_fusion")(x)
-
-
-def _build(
-    family: str, backbone: keras.Model, head: Any, dropout: float = 0.1, **options: Any
+def build(
+    family: str,
+    backbone: keras.Model,
+    head: Any,
+    dropout: float = 0.1,
+    aux_filters: int | None = None,
+    **options: Any,
 ) -> keras.Model:
-    inner = backbone.output.get("C4")
-    auxiliary = {} if inner is None else {"filters": max(1, inner.shape[-1] // 4), "dropout": 0.1}
+    """Builds a network of the package.
+
+    Args:
+        family: Name of the family.
+        backbone: The backbone.
+        head: The head.
+        dropout: Rate of the spatial dropout in the head.
+        aux_filters: Width of the auxiliary head; None for a quarter of the channels of C4.
+        **options: Options of `segmentation_model`.
+    """
+    if aux_filters is None and "C4" in backbone.output:
+        aux_filters = max(1, backbone.output["C4"].shape[-1] // 4)
     return segmentation_model(
         family,
         backbone,
         head,
         dropout=dropout,
         variant="mmsegmentation",
-        auxiliary=auxiliary,
+        auxiliary={"filters": aux_filters, "dropout": 0.1},
         upsampling="stretched",
         **options,
     )
 
 
-def _rates(backbone: keras.Model, given: Sequence[int] | None) -> Sequence[int]:
-    if given is not None:
-        return given
-    stride = used_strides(backbone, ("C5",))["C5"]
-    return tuple(max(1, rate * 16 // stride) for rate in _RATES)
-
-
-@register_variant("fcn", "mmsegmentation", _BACKBONES, fcn_head)
+@register_variant("fcn", "mmsegmentation", BACKBONES, fcn_head)
 def fcn(backbone: keras.Model, **options: Any) -> keras.Model:
     """Builds mmsegmentation's FCN."""
-    return _build("fcn", backbone, fcn_head, **options)
+    return build("fcn", backbone, fcn_head, **options)
 
 
-@register_variant("pspnet", "mmsegmentation", _BACKBONES, pspnet_head)
+@register_variant("pspnet", "mmsegmentation", BACKBONES, pspnet_head)
 def pspnet(backbone: keras.Model, **options: Any) -> keras.Model:
     """Builds mmsegmentation's PSPNet."""
-    return _build("pspnet", backbone, pspnet_head, **options)
+    return build("pspnet", backbone, pspnet_head, **options)
 
 
-@register_variant("danet", "mmsegmentation", _BACKBONES, danet_head)
+@register_variant("danet", "mmsegmentation", BACKBONES, danet_head)
 def danet(backbone: keras.Model, **options: Any) -> keras.Model:
     """Builds mmsegmentation's DANet, without the scores of each attention that it trains with."""
-    return _build("danet", backbone, danet_head, **options)
+    return build("danet", backbone, danet_head, **options)
 
 
-@register_variant("deeplabv3", "mmsegmentation", _BACKBONES, deeplabv3_head)
-def deeplabv3(
-    backbone: keras.Model, dilation_rates: Sequence[int] | None = None, **options: Any
-) -> keras.Model:
-    """Builds mmsegmentation's DeepLab v3; rates of 12, 24, 36 at output stride 8."""
-    rates = _rates(backbone, dilation_rates)
-    return _build("deeplabv3", backbone, deeplabv3_head, dilation_rates=rates, **options)
-
-
-@register_variant("deeplabv3plus", "mmsegmentation", _BACKBONES, deeplabv3plus_head)
-def deeplabv3plus(
-    backbone: keras.Model, dilation_rates: Sequence[int] | None = None, **options: Any
-) -> keras.Model:
-    """Builds mmsegmentation's DeepLab v3+; rates of 12, 24, 36 at output stride 8."""
-    rates = _rates(backbone, dilation_rates)
-    return _build(
-        "deeplabv3plus",
-        backbone,
-        deeplabv3plus_head,
-        needed_stages=("C2", "C5"),
-        dilation_rates=rates,
-        **options,
+@register_variant("upernet", "mmsegmentation", _STRIDED, upernet_head)
+def upernet(backbone: keras.Model, **options: Any) -> keras.Model:
+    """Builds mmsegmentation's UPerNet."""
+    return build(
+        "upernet", backbone, upernet_head, aux_filters=256, needed_stages=_STAGES, **options
     )

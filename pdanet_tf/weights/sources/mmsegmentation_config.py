@@ -100,8 +100,9 @@ def _output_stride(backbone: Mapping[str, Any]) -> int:
 def _check_head(head: Mapping[str, Any]) -> None:
     if head.get("align_corners", False):
         raise ValueError("its decode head must have align_corners=False, not True")
-    if head.get("in_index", 3) not in (3, -1):
-        raise ValueError(f"its decode head must have in_index=3, not {head['in_index']!r}")
+    expected = (0, 1, 2, 3) if head.get("type") == "UPerHead" else 3
+    if head.get("in_index", expected) not in (expected, -1):
+        raise ValueError(f"its decode head must have in_index={expected}, not {head['in_index']!r}")
     activation = head.get("act_cfg", {"type": "ReLU"})
     if not isinstance(activation, Mapping) or activation.get("type") != "ReLU":
         raise ValueError(f"its decode head must have ReLUs, not act_cfg={activation!r}")
@@ -113,7 +114,7 @@ def _head_options(model: str, head: Mapping[str, Any]) -> dict[str, Any]:
     if family == "fcn":
         dilation = head.get("dilation", 1)
         return {} if dilation == 1 else {"dilation_rate": dilation}
-    if family == "pspnet":
+    if family in ("pspnet", "upernet"):
         return {"pool_scales": head["pool_scales"]} if "pool_scales" in head else {}
     if family.startswith("deeplab"):
         dilations = head.get("dilations", (1, 6, 12, 18))

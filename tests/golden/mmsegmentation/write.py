@@ -1,5 +1,6 @@
 """Writes the golden values of mmsegmentation: `python -m tests.golden.mmsegmentation.write`.
 
+Arguments are names of cases; by default it writes all.
 It requires mmsegmentation 1.2.2, mmengine 0.10.7, mmcv-lite 2.2.0, ftfy and PyTorch, in an
 environment of their own. The networks are built from the configurations that the package contains.
 """
@@ -42,6 +43,10 @@ D16 = {
     "decode_head": {"dilations": (1, 6, 12, 18)},
 }
 DETAIL18 = {"decode_head": {"c1_in_channels": 64, "c1_channels": 12}}
+UPERNET18 = {
+    "decode_head": {"in_channels": [64, 128, 256, 512]},
+    "auxiliary_head": {"in_channels": 256},
+}
 CASES = {
     "fcn_resnet18_v1c": ("fcn_r50-d8", RESNET18),
     "fcn_resnet50_v1d": ("fcn_r50-d8", V1D),
@@ -55,6 +60,8 @@ CASES = {
     "deeplabv3plus_resnet18_v1c": ("deeplabv3plus_r50-d8", RESNET18, DETAIL18),
     "deeplabv3plus_resnet50_v1c": ("deeplabv3plus_r50-d8",),
     "deeplabv3plus_resnet50_v1d_d16": ("deeplabv3plus_r50-d8", D16, V1D),
+    "upernet_resnet18_v1c": ("upernet_r50", {"backbone": {"depth": 18}}, UPERNET18),
+    "upernet_resnet50_v1d": ("upernet_r50", V1D),
 }
 
 
@@ -104,5 +111,5 @@ def write(name, base, *changes):
 
 if __name__ == "__main__":
     init_default_scope("mmseg")
-    for case, arguments in CASES.items():
-        write(case, *arguments)
+    for case in sys.argv[1:] or CASES:
+        write(case, *CASES[case])
