@@ -78,6 +78,7 @@ def _build(
         return build_model(
             config.model,
             num_classes=num_classes,
+            variant=config.variant,
             upsample=upsample,
             aux_head=aux_head,
             input_shape=(None, None, 3 if config.mean is None else len(config.mean)),
@@ -105,7 +106,7 @@ def head_options(config: TrainConfig) -> dict[str, Any]:
             the nearest.
     """
     options = dict(config.head_options or {})
-    known = find_model(config.model).option_names
+    known = find_model(config.model, config.variant).option_names
     unknown = [name for name in options if name not in known]
     if unknown:
         raise ValueError(
@@ -126,21 +127,22 @@ def backbone_options(config: TrainConfig) -> dict[str, Any]:
         output_stride=config.output_stride,
         stem=config.stem,
         backbone_weights=config.backbone_weights,
+        variant=config.variant,
     )
 
 
-def check_batch_norm(model: keras.Model, config: TrainConfig, replicas: int) -> None:
+def check_batch_norm(model: keras.Model, config: TrainConfig) -> None:
     """Checks that batch norm never normalises over a single value.
 
     Raises:
-        ValueError: If it would, with `config.batch_size` images on `replicas` devices.
+        ValueError: If it would, with `config.batch_size` images, those of all devices.
     """
     single = any(getattr(layer, "normalizes_single_values", False) for layer in model.layers)
-    if config.batch_size // replicas < 2 and single:
+    if config.batch_size < 2 and single:
         raise ValueError(
-            f"{config.model} requires at least 2 images per device: the batch norm after global "
+            f"{config.model} requires batches of at least 2 images: the batch norm after global "
             "average pooling would normalise over a single value and return a constant. Received: "
-            f"batch_size={config.batch_size} on {replicas} device(s)"
+            f"batch_size={config.batch_size}"
         )
 
 
