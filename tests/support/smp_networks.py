@@ -1,6 +1,5 @@
 """Networks of segmentation_models.pytorch with drawn weights, to compare ours with."""
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -42,29 +41,10 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def import_package() -> Any:
-    """Imports the package.
-
-    It imports torchvision, whose wheels register their compiled operators only with some builds of
-    PyTorch. The networks use none of them, but torchvision must find two.
-
-    Raises:
-        ImportError: If the package, torchvision, timm or PyTorch is not installed.
-    """
-    torch = import_module("torch")
-    try:
-        return import_module("segmentation_models_pytorch")
-    except RuntimeError:
-        for operator in ("nms", "qnms"):
-            torch.library.define(
-                f"torchvision::{operator}", "(Tensor a, Tensor b, float c) -> Tensor"
-            )
-        return import_module("segmentation_models_pytorch")
-
-
 def network(package: Any, name: str) -> Any:
     """Returns a network of `CASES` with weights and statistics drawn from their names."""
-    torch = import_module("torch")
+    import torch
+
     kind, encoder, options, _ = CASES[name]
     made = getattr(package, kind)(encoder, encoder_weights=None, classes=CLASSES, **options)
     shapes = shapes_of(made)
@@ -86,11 +66,3 @@ def images(height: int, width: int) -> np.ndarray:
     """Returns normalised images `(1, height, width, 3)`."""
     drawn = np.random.default_rng(height).standard_normal((1, height, width, 3))
     return drawn.astype("float32")
-
-
-def logits_of(made: Any, height: int, width: int) -> np.ndarray:
-    """Returns a network's logits of `images`, `(1, height, width, classes)`."""
-    torch = import_module("torch")
-    pixels = images(height, width).transpose(0, 3, 1, 2).copy()
-    with torch.no_grad():
-        return made(torch.from_numpy(pixels)).permute(0, 2, 3, 1).numpy()

@@ -6,6 +6,7 @@ import pytest
 import pdanet_tf
 from pdanet_tf.weights.sources.checkpoint import load_checkpoint, recognise, require_architecture
 from tests.support import smp_networks
+from tests.support.foreign import import_torchvision, run
 from tests.support.foreign_logits import differences, stored_case
 
 TOLERANCE = 1e-4
@@ -36,14 +37,11 @@ def test_stored_logits(name):
 @pytest.mark.extra
 @pytest.mark.parametrize("name", smp_networks.CASES)
 def test_logits_of_the_package(name):
-    try:
-        package = smp_networks.import_package()
-    except ImportError as error:
-        pytest.skip(f"segmentation_models_pytorch cannot be imported: {error}")
+    package = import_torchvision("segmentation_models_pytorch")
     made = smp_networks.network(package, name)
     model = build({key: value.numpy() for key, value in made.state_dict().items()}, name)
     for size in ((32, 64), (80, 48)):
-        expected = smp_networks.logits_of(made, *size)
+        expected = run(made, smp_networks.images(*size))
         computed = np.asarray(model(smp_networks.images(*size)))
         assert np.abs(computed - expected).max() < TOLERANCE
 

@@ -8,15 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.smp_networks import (
-    CASES,
-    SIZES,
-    STEP,
-    import_package,
-    logits_of,
-    network,
-    shapes_of,
-)
+from tests.support.foreign import import_torchvision, run
+from tests.support.smp_networks import CASES, SIZES, STEP, images, network, shapes_of
 
 FOLDER = Path(__file__).parent
 
@@ -26,13 +19,13 @@ def write(package, name):
     made = network(package, name)
     arrays = {}
     for height, width in SIZES:
-        stored = logits_of(made, height, width)[:, ::STEP, ::STEP]
+        stored = run(made, images(height, width))[:, ::STEP, ::STEP]
         arrays[f"logits_{height}x{width}"] = stored
         print(name, height, width, f"largest {np.abs(stored).max():.1f}")
     np.savez_compressed(FOLDER / f"{name}.npz", shapes=json.dumps(shapes_of(made)), **arrays)
 
 
 if __name__ == "__main__":
-    smp = import_package()
+    smp = import_torchvision("segmentation_models_pytorch")
     for case in CASES:
         write(smp, case)
