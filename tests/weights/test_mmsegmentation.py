@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 import pdanet_tf
+from pdanet_tf import cli
+from pdanet_tf.backbones.stages import stage_strides
+from pdanet_tf.weights.files import load_keras_file
 from pdanet_tf.weights.sources.checkpoint import (
     load_checkpoint,
     read_checkpoint,
@@ -174,6 +177,21 @@ class TestFiles:
         torch.save(content, tmp_path / "iter.pth")
         found = require_architecture(read_checkpoint(tmp_path / "iter.pth"))
         assert (found.model, found.stem, found.output_stride) == ("deeplabv3_resnet18", "7x7", 16)
+
+    def test_convert_takes_the_stride_of_the_configuration(self, torch, tmp_path, capsys):
+        state, _ = stored_case("mmsegmentation", "fcn_resnet18_v1c")
+        tensors = {name: torch.tensor(array) for name, array in state.items()}
+        torch.save({"state_dict": tensors, "meta": {"cfg": CONFIG}}, tmp_path / "d16.pth")
+        file = tmp_path / "d16.keras"
+        assert cli.main(["convert", str(tmp_path / "d16.pth"), "--output", str(file)]) == 0
+        printed = capsys.readouterr().out
+        assert "model fcn_resnet18, 3 classes, variant mmsegmentation, stem v1c" in printed
+        assert "Assumed" not in printed
+        model = load_keras_file(file)
+        assert stage_strides(model.get_layer("resnet18"))["C5"] == 16
+        kernel = model.get_layer("classifier").kernel
+        expected = state["decode_head.conv_seg.weight"].transpose(2, 3, 1, 0)
+        np.testing.assert_array_equal(kernel, expected)
 
     def test_a_configuration_without_an_equal_network(self, torch, tmp_path):
         state, _ = stored_case("mmsegmentation", "deeplabv3_resnet18_7x7")

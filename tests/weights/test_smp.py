@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import pdanet_tf
+from pdanet_tf import cli
+from pdanet_tf.weights.files import load_keras_file
 from pdanet_tf.weights.sources.checkpoint import load_checkpoint, recognise, require_architecture
 from tests.support import smp_networks
 from tests.support.foreign import import_torchvision, run
@@ -98,6 +100,20 @@ class TestArchitecture:
         changed = {change(name): array for name, array in state.items()}
         with pytest.raises(ValueError, match=reason):
             require_architecture(recognise(changed, "smp.pth"))
+
+
+def test_convert(tmp_path, capsys):
+    torch = pytest.importorskip("torch", reason="writes a .pth file")
+    state, _ = stored_case("smp", "pspnet_resnet18")
+    file = tmp_path / "smp.pth"
+    torch.save({f"model.{name}": torch.tensor(array) for name, array in state.items()}, file)
+    assert cli.main(["convert", str(file), "--output", str(tmp_path / "smp.keras")]) == 0
+    printed = capsys.readouterr().out
+    assert "model pspnet_resnet18, 3 classes, variant smp" in printed
+    assert "Assumed" not in printed  # PSPNet is not dilated
+    assert "encoder.layer3.0.conv1.weight" in printed.partition("Not used")[2]
+    stages = load_keras_file(tmp_path / "smp.keras").get_layer("resnet18").output
+    assert sorted(stages) == ["C1", "C2", "C3"]
 
 
 def test_no_auxiliary_head():

@@ -63,6 +63,7 @@ def _architecture(state: State) -> Architecture:
         aux_head=_has_auxiliary_head(state),
         normalization="torch",
         options=_options(state, family),
+        assumed=("a published configuration with contract_dilation=True, align_corners=False",),
     )
 
 

@@ -43,7 +43,7 @@ def apply_config(architecture: Architecture, text: str) -> Architecture:
     stride = _output_stride(backbone)
     _check_head(head)
     options = {**architecture.options, **_head_options(architecture.model, head)}
-    return dataclasses.replace(architecture, output_stride=stride, options=options)
+    return dataclasses.replace(architecture, output_stride=stride, options=options, assumed=())
 
 
 def _read_model(text: str) -> Mapping[str, Any]:

@@ -97,6 +97,7 @@ def _architecture(state: State) -> Architecture:
         variant="smp",
         normalization="torch",
         options=options,
+        assumed=() if family == "pspnet" else ("dilation rates 12, 24 and 36",),
     )
 
 

@@ -39,6 +39,7 @@ class Architecture:
         aux_head: Whether it has an auxiliary head.
         normalization: How its pixels are normalised.
         options: Options of the head that differ from the defaults.
+        assumed: What no weight shows besides the output stride and the normalisation, in words.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Architecture:
     aux_head: bool = False
     normalization: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """Returns the model and the arguments that build it, without its auxiliary head."""
