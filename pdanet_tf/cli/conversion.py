@@ -23,6 +23,8 @@ from pdanet_tf.weights.sources.source import Architecture
 from pdanet_tf.weights.state import read_state
 from pdanet_tf.weights.torch import torch_parts
 
+_MOST_NAMES = 10  # unused ones that are printed
+
 
 def convert(
     files: list[str],
@@ -91,8 +93,13 @@ def _assumed(model: keras.Model, found: Architecture) -> list[str]:
 
 
 def _summary(names: Sequence[str]) -> str:
-    """Lists names of a state dict, with a count in place of the names that every batch norm has."""
+    """Lists names of a state dict, with a count in place of the names that every batch norm has.
+
+    Of more than ten names it lists the first ten.
+    """
     kinds = Counter(
         name if name.endswith(("weight", "bias")) else name.rpartition(".")[2] for name in names
     )
-    return ", ".join(f"{kind} ({count})" if count > 1 else kind for kind, count in kinds.items())
+    words = [f"{kind} ({count})" if count > 1 else kind for kind, count in kinds.items()]
+    more = len(words) - _MOST_NAMES
+    return ", ".join([*words[:_MOST_NAMES], *([f"{more} more"] if more > 0 else [])])
