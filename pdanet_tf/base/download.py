@@ -42,7 +42,8 @@ def download(url: str, path: Path, known_hash: str | None = None, advice: str = 
 
     beginning = None
     if known_hash is not None and len(known_hash) < _FULL_HASH:
-        known_hash, beginning = None, known_hash.removeprefix(_SHA256)
+        beginning = known_hash.removeprefix(_SHA256)
+        known_hash = None
         if path.is_file() and not _begins_with(path, beginning):
             path.unlink()
     cache = pooch.create(

@@ -1,7 +1,7 @@
 """The list of models. Printing it imports neither Keras nor TensorFlow."""
 
 from pdanet_tf.base.catalog import FAMILIES, model_names
-from pdanet_tf.weights.published_table import CHECKPOINTS
+from pdanet_tf.weights.published import CHECKPOINTS
 
 
 def print_models() -> None:
@@ -19,16 +19,16 @@ def print_models() -> None:
             variants = [each for each, having in family.variants.items() if backbone in having]
             also = f"  variant {', '.join(variants)}" if variants else ""
             print(f"  {model:{width}}  {size}{also}".rstrip())
-    print(
-        "\nPublished checkpoints (--model NAME), with their published mean IoU and pixel accuracy"
-    )
+    _print_checkpoints()
+
+
+def _print_checkpoints() -> None:
+    print("\nPublished checkpoints (--model NAME): published mean IoU and pixel accuracy, licence")
     width = max(map(len, CHECKPOINTS))
-    for name, checkpoint in CHECKPOINTS.items():
-        scores, variant = checkpoint.scores, checkpoint.variant
-        score = (
-            ""
-            if scores is None
-            else f"{scores.mean_iou:.4f}  {scores.pixel_accuracy:.4f}  {scores.images}"
-        )
-        model = checkpoint.model if variant is None else f"{checkpoint.model}, variant {variant}"
-        print(f"  {name:{width}}  {score}  ({model}; {checkpoint.licence})")
+    for name, each in CHECKPOINTS.items():
+        score = "no published score"
+        if each.scores is not None:
+            values = f"{each.scores.mean_iou:.4f}  {each.scores.pixel_accuracy:.4f}"
+            score = f"{values}  {each.scores.images}"
+        model = each.model if each.variant is None else f"{each.model}, variant {each.variant}"
+        print(f"  {name:{width}}  {score}  ({model}; {each.licence})")

@@ -83,5 +83,9 @@ class Stretched(keras.layers.Identity):
     """Marks features that are stretched over the image, wherever their receptive fields are.
 
     It changes nothing. The networks of other packages stretch their logits; where the model itself
-    does not resize them, the layer tells the loss, and who resizes them, to do the same.
+    does not resize them, the layer tells the loss, and who resizes them, to do the same. Float32
+    logits stay float32 in models of half precision.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)

@@ -17,7 +17,8 @@ from pdanet_tf.base.catalog import model_names
 from pdanet_tf.weights.assign import check_numbers
 from pdanet_tf.weights.fitting import LoadedWeights, StoredWeights, all_loaded, load_stored
 from pdanet_tf.weights.h5 import read_weights_h5
-from pdanet_tf.weights.published import CHECKPOINTS, load_published
+from pdanet_tf.weights.published import CHECKPOINTS
+from pdanet_tf.weights.published_files import load_published
 from pdanet_tf.weights.shipped import SHIPPED
 from pdanet_tf.weights.sources.checkpoint import load_checkpoint, read_checkpoint
 from pdanet_tf.weights.state import STATE_ENDINGS

@@ -1,123 +1,148 @@
-"""Loading the checkpoints that others have published, by name.
+"""The checkpoints that others have published, as a table. Importing it does not import Keras."""
 
-The hash of a file is checked if its publisher or another public record gives it. Other files are
-downloaded with a warning that states their hash. Like all files of weights, they are read
-without executing anything, and mapped strictly by name.
-"""
-
-import hashlib
-import warnings
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-import keras
+from pdanet_tf.data.classes import Classes
+from pdanet_tf.data.sources.ade20k import ADE20K_CLASSES
+from pdanet_tf.data.sources.voc import VOC_CLASSES
 
-from pdanet_tf.backbones.parts import find_backbone
-from pdanet_tf.backbones.registry import PRETRAINED
-from pdanet_tf.base.download import download, keras_home
-from pdanet_tf.weights.fitting import LoadedWeights, all_loaded, load_stored
-from pdanet_tf.weights.published_table import (
-    CHECKPOINTS,
-    PublishedCheckpoint,
-    PublishedFile,
-    PublishedScores,
-)
-from pdanet_tf.weights.sources.checkpoint import load_checkpoint, recognise
-from pdanet_tf.weights.torch import (
-    import_torch,
-    load_torch_state_dict,
-    read_torch_file,
-    stored_torch_weights,
-)
-
-__all__ = [
-    "CHECKPOINTS",
-    "PublishedCheckpoint",
-    "PublishedFile",
-    "PublishedScores",
-    "check_published",
-    "fetch",
-    "load_published",
-]
+_CSAIL = "http://sceneparsing.csail.mit.edu/model/pytorch"
+_CSAIL_SCORES = "https://github.com/CSAILVision/semantic-segmentation-pytorch#performance"
+_TORCHVISION = "https://download.pytorch.org/models"
+_TORCHVISION_SCORES = "https://pytorch.org/vision/stable/models.html#semantic-segmentation"
+_BSD = "BSD-3-Clause"
+_NO_LIMIT = 65_535  # pixels, the largest side of a JPEG
 
 
-def fetch(file: PublishedFile) -> Path:
-    """Downloads a file to the cache, `~/.keras/pdanet_tf`, unless it is already there.
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file on the network.
 
-    Returns:
-        Its path in the cache.
-
-    Raises:
-        OSError: If it cannot be downloaded or stored.
-        ValueError: If the downloaded file has another hash than the published one; it is not kept.
+    Attributes:
+        url: Its address. The last two parts of the path are also its path below the cache folder.
+        sha256: Its hash in hexadecimal digits, or the first of them, at least 8, if the publisher
+            gives no more; None if it is not known.
     """
-    *_, folder, name = urlsplit(file.url).path.split("/")
-    path = keras_home() / "pdanet_tf" / folder / name
-    known_hash = None if file.sha256 is None else f"sha256:{file.sha256}"
-    advice = f"Check the network, or download the file by hand to {path}, and try again"
-    download(file.url, path, known_hash, advice)
-    if file.sha256 is None:
-        with open(path, "rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        warnings.warn(
-            f"The published hash of {file.url} is not known, so it was not checked. The SHA-256 "
-            f"of {path} is {digest}",
-            stacklevel=2,
-        )
-    return path
+
+    url: str
+    sha256: str | None = None
 
 
-def load_published(model: keras.Model, checkpoint: str, strict: bool = True) -> LoadedWeights:
-    """Loads a published checkpoint into a model. Files that are not cached are downloaded.
+@dataclass(frozen=True)
+class PublishedScores:
+    """Scores that the makers of a checkpoint have published, for one scale.
 
-    A checkpoint with deep supervision also fits a model without it.
-
-    Args:
-        model: A model; with `strict` one of the kind that `check_published` accepts.
-        checkpoint: A name in `CHECKPOINTS`.
-        strict: Whether all weights must fit; otherwise, as `pdanet_tf.weights.files.load_weights`
-            describes, the backbone must, and of the head those are loaded that do.
-
-    Raises:
-        ImportError: If PyTorch, which reads the files, is not installed (extra `torch`).
-        OSError: If a file cannot be downloaded.
-        ValueError: If a file has another hash than the published one, or does not fit.
+    Attributes:
+        mean_iou: Mean intersection over union of the validation split, from 0 to 1.
+        pixel_accuracy: Share of the correct pixels, from 0 to 1.
+        source: Where they are published.
+        images: The images that were scored.
     """
-    published = CHECKPOINTS[checkpoint]
-    _check_backbone(model, checkpoint)
-    import_torch()  # before anything is downloaded
-    encoder = read_torch_file(fetch(published.encoder))
-    source = f"the checkpoint {checkpoint!r}"
-    if published.decoder is None:
-        return load_checkpoint(model, recognise(encoder, source), strict)
-    decoder = read_torch_file(fetch(published.decoder))
-    if strict and model.inputs[0].shape[-1] == 3:
-        load_torch_state_dict(model, encoder, decoder, source=source)
-        return all_loaded(model, source, published.model)
-    stored = stored_torch_weights(
-        model,
-        encoder,
-        decoder,
-        source=source,
-        model_name=published.model,
-        normalization=published.normalization,
+
+    mean_iou: float
+    pixel_accuracy: float
+    source: str
+    images: str = "ADE20K validation"
+
+
+@dataclass(frozen=True)
+class PublishedCheckpoint:
+    """A trained model of another package.
+
+    The score belongs to the protocol, up to the sizes of images: here both sides are rounded up to
+    multiples of 8. CSAIL does the same, but rounds up to multiples of 32 for UPerNet. torchvision
+    does not round.
+
+    Attributes:
+        model: Name of the model in this package.
+        encoder: State dict of the backbone, or of the whole network if there is no `decoder`.
+        decoder: State dict of the heads; None if `encoder` has them.
+        num_classes: Number of classes.
+        normalization: How its pixels are normalised, see `pdanet_tf.layers.PixelNormalization`.
+        classes: Names and colours of its classes.
+        scores: Its published scores; None if there are none.
+        variant: Variant of the model, see `pdanet_tf.build_model`.
+        licence: Licence of the project that publishes it, as an SPDX identifier. The images that it
+            was trained with have terms of their own.
+        short_edges: The protocol: short edges that images are resized to, in pixels.
+        max_size: The protocol: upper limit of the long edge, in pixels.
+    """
+
+    model: str
+    encoder: PublishedFile
+    decoder: PublishedFile | None = None
+    num_classes: int = 150
+    normalization: str = "torch"
+    classes: Classes = ADE20K_CLASSES
+    scores: PublishedScores | None = None
+    variant: str | None = None
+    licence: str = _BSD
+    short_edges: tuple[int, ...] = (450,)
+    max_size: int = 1000
+
+
+def _csail(
+    model: str,
+    name: str,
+    epoch: int,
+    mean_iou: float,
+    pixel_accuracy: float,
+    encoder_sha256: str | None = None,
+) -> dict[str, PublishedCheckpoint]:
+    encoder = PublishedFile(f"{_CSAIL}/{name}/encoder_epoch_{epoch}.pth", encoder_sha256)
+    decoder = PublishedFile(f"{_CSAIL}/{name}/decoder_epoch_{epoch}.pth")
+    scores = PublishedScores(mean_iou, pixel_accuracy, _CSAIL_SCORES)
+    return {name: PublishedCheckpoint(model, encoder, decoder, scores=scores)}
+
+
+def _torchvision(
+    model: str, digits: str, mean_iou: float, pixel_accuracy: float
+) -> dict[str, PublishedCheckpoint]:
+    """Returns a checkpoint of torchvision, whose file name ends in the first digits of its hash."""
+    scores = PublishedScores(
+        mean_iou, pixel_accuracy, _TORCHVISION_SCORES, "COCO val2017, the classes of Pascal VOC"
     )
-    return load_stored(model, stored, strict)
+    checkpoint = PublishedCheckpoint(
+        model,
+        PublishedFile(f"{_TORCHVISION}/{model}_coco-{digits}.pth", digits),
+        num_classes=21,
+        classes=VOC_CLASSES,
+        scores=scores,
+        variant="torchvision",
+        short_edges=(520,),
+        max_size=_NO_LIMIT,
+    )
+    return {f"{model}_coco": checkpoint}
 
 
-def _check_backbone(model: keras.Model, checkpoint: str) -> None:
-    """Raises if a model has another backbone of `PRETRAINED` than a checkpoint."""
-    backbone = find_backbone(model)
-    stored = CHECKPOINTS[checkpoint].model
-    if backbone is None or backbone.name not in PRETRAINED:
-        return
-    if not stored.endswith(f"_{backbone.name}"):
-        raise ValueError(
-            f"The checkpoint {checkpoint!r} holds {stored}, whose backbone does not fit: "
-            f"{model.name!r} needs the backbone {backbone.name}; nothing was downloaded. Choose a "
-            "model or a checkpoint with the same backbone"
-        )
+# CSAIL (`semantic-segmentation-pytorch`) trained its models on ADE20K, those with dilated backbones
+# with deep supervision. The scores are those on the validation split, without multi-scale
+# inference. The mean IoU of MobileNetV2 with c1_deepsup is that of the table's first version, whose
+# mean with the pixel accuracy is the printed "overall score", 54.07; that of the present table,
+# 34.84, is not consistent with it.
+#
+# torchvision trained its models on the images of COCO train2017 that show a class of Pascal VOC.
+CHECKPOINTS = {
+    **_csail("fcn_mobilenetv2", "ade20k-mobilenetv2dilated-c1_deepsup", 20, 0.3239, 0.7575),
+    **_csail("fcn_resnet18", "ade20k-resnet18dilated-c1_deepsup", 20, 0.3382, 0.7605),
+    **_csail("pspnet_resnet18", "ade20k-resnet18dilated-ppm_deepsup", 20, 0.3800, 0.7864),
+    **_csail(
+        "pspnet_resnet50",
+        "ade20k-resnet50dilated-ppm_deepsup",
+        20,
+        0.4126,
+        0.7973,
+        "d7dcb0234a2c1fd23d490d48c2c2fc5c39dc2b0ce39085b2f6f7e867fdd5d304",
+    ),
+    **_csail("pspnet_resnet101", "ade20k-resnet101dilated-ppm_deepsup", 25, 0.4219, 0.8059),
+    **_csail("upernet_resnet50", "ade20k-resnet50-upernet", 30, 0.4044, 0.7980),
+    **_csail("upernet_resnet101", "ade20k-resnet101-upernet", 50, 0.4200, 0.8079),
+    **_torchvision("fcn_resnet50", "1167a1af", 0.605, 0.914),
+    **_torchvision("fcn_resnet101", "7ecb50ca", 0.637, 0.919),
+    **_torchvision("deeplabv3_resnet50", "cd0a2569", 0.664, 0.924),
+    **_torchvision("deeplabv3_resnet101", "586e9e4e", 0.674, 0.924),
+}
 
 
 def check_published(checkpoint: str, **arguments: Any) -> None:

@@ -113,7 +113,8 @@ def test_scores_are_precise_under_every_policy(policy, expected):
     scores = np.ones((2, 3, 5, 4), expected)
     total = layers.ScoreSum(dtype=policy)([scores, scores])
     resized = layers.BilinearResizeLike(dtype=policy)([total, np.ones((2, 7, 6, 1), "float16")])
-    assert total.dtype == resized.dtype == expected
+    marked = layers.Stretched(dtype=policy)(total)
+    assert total.dtype == resized.dtype == marked.dtype == expected
     symbols = [keras.KerasTensor(x.shape, x.dtype) for x in (total, total)]
     assert layers.BilinearResizeLike(dtype=policy)(symbols).dtype == expected
 

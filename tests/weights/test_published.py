@@ -17,7 +17,8 @@ from pdanet_tf.inference.settings import InferenceSettings, load_model
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.weights import imagenet
 from pdanet_tf.weights.files import load_weights
-from pdanet_tf.weights.published import CHECKPOINTS, PublishedCheckpoint, PublishedFile, fetch
+from pdanet_tf.weights.published import CHECKPOINTS, PublishedCheckpoint, PublishedFile
+from pdanet_tf.weights.published_files import fetch
 from tests.support import golden_models as golden
 from tests.support.models import blank
 
@@ -262,6 +263,20 @@ class TestPyTorchCheckpoints:
         wanted = {weight.path: weight for weight in model.weights}
         for weight in without.weights:
             np.testing.assert_array_equal(weight, wanted[weight.path])
+
+    def test_a_checkpoint_of_one_file(self, offer_state, monkeypatch):
+        layout = golden.layout("fcn")
+        state = {
+            f"{part}.{key}": array
+            for part, shapes in layout.items()
+            for key, array in golden.draw(shapes).items()
+        }
+        file = offer_state("fcn.pth", state)
+        monkeypatch.setitem(CHECKPOINTS, "one", PublishedCheckpoint("fcn_resnet18", file))
+        model = pdanet_tf.build_model("fcn_resnet18", weights="one")
+        expected = golden.reference_model("fcn").get_weights()
+        for found, wanted in zip(model.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
 
     @pytest.mark.usefixtures("offer_checkpoint")
     def test_fine_tuning_from_a_name(self):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from pdanet_tf.weights.fitting import LoadedWeights, StoredWeights, load_stored, stem_of
+from pdanet_tf.weights.sources.danet import DANET
 from pdanet_tf.weights.sources.mmsegmentation import MMSEGMENTATION
 from pdanet_tf.weights.sources.reference import REFERENCE
 from pdanet_tf.weights.sources.smp import SMP
@@ -16,7 +17,7 @@ from pdanet_tf.weights.sources.source import Architecture, Source, State
 from pdanet_tf.weights.sources.torchvision import TORCHVISION
 from pdanet_tf.weights.state import read_state
 
-SOURCES = (REFERENCE, TORCHVISION, SMP, MMSEGMENTATION)
+SOURCES = (REFERENCE, TORCHVISION, DANET, SMP, MMSEGMENTATION)
 _MOST_NAMES = 3  # in a message
 
 
