@@ -8,9 +8,9 @@ import keras
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import BilinearResizeLike, ConvBatchNorm
 from pdanet_tf.layers.initializers import head_beta
+from pdanet_tf.models.atrous import atrous_branches, separable_conv
 from pdanet_tf.models.registry import register_variant
 from pdanet_tf.models.segmentation import classify, head_conv, used_strides
-from pdanet_tf.models.variants.atrous import atrous_branches, separable_conv
 from pdanet_tf.models.variants.mmsegmentation import BACKBONES, build, head_width
 
 # Dilation rates of DeepLab at output stride 16. At 8 they are doubled.

@@ -19,9 +19,9 @@ from pdanet_tf.layers import (
     ConvBatchNorm,
 )
 from pdanet_tf.layers.initializers import head_beta, head_kernel
+from pdanet_tf.models.atrous import atrous_branches, separable_conv
 from pdanet_tf.models.registry import register_variant
 from pdanet_tf.models.segmentation import classify, head_conv, segmentation_model
-from pdanet_tf.models.variants.atrous import atrous_branches, separable_conv
 
 _BACKBONES = {
     name: backbone.with_fixed(stem="7x7", layout=Layout(full_dilation=True))
