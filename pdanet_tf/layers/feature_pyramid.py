@@ -37,7 +37,8 @@ class FeaturePyramid(keras.layers.Layer):
 
     Example:
         ```python
-        levels = FeaturePyramid(512)([stages["C2"], stages["C3"], stages["C4"], top])
+        top = np.zeros((1, 4, 5, 512), "float32")
+        levels = FeaturePyramid(512)([features, top])
         ```
     """
 
