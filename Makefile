@@ -51,8 +51,8 @@ format: .venv/dev
 	$(PIP) --no-deps tensorflow-serving-api==2.21.0
 	# Checkpoints of its models, which need nothing but torch and no compiled operators.
 	$(PIP) --no-deps torchvision==0.28.0
-	# Ours are compared with its losses, which need nothing but torch.
-	$(PIP) --no-deps segmentation-models-pytorch==0.6.0
+	# Ours are compared with its losses and models, which need nothing but these and torch.
+	$(PIP) --no-deps segmentation-models-pytorch==0.6.0 timm==1.0.31
 	touch $@
 
 # A server for tests. It requires an older protobuf than the packages above would install, so it has

@@ -67,6 +67,7 @@ ARGUMENTS = {
         "beta_initializer": "ones",
     },
     layers.IdentityInitializer: {"num_classes": 3, "noise": 0.5, "seed": 7},
+    layers.ImagePooling: {"filters": 4},
     layers.MaxPoolingWithMask: {},
     layers.MaxUnpooling: {},
     layers.PixelNormalization: {"normalization": "caffe", "mean": (1.0, 2.0), "std": (3.0, 4.0)},

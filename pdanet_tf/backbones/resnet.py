@@ -34,6 +34,8 @@ class Layout:
         full_dilation: Whether all convolutions of a dilated stage have its dilation. By default
             the one that would halve the resolution has half of it, as in the reference, in
             torchvision, and in mmsegmentation (`contract_dilation=True`).
+        plain_second: Whether the second convolution of a basic block is never dilated, as in
+            mmsegmentation. By default it has the dilation of its stage.
         stride_first: Whether the first 1 x 1 convolution of a bottleneck has the stride, as in He
             et al. 2015 and in networks trained with Caffe. By default the 3 x 3 convolution has it.
         ceil_pool: Whether the pool of the stem also has a window that starts at the last row or
@@ -42,6 +44,7 @@ class Layout:
     """
 
     full_dilation: bool = False
+    plain_second: bool = False
     stride_first: bool = False
     ceil_pool: bool = False
 
@@ -169,7 +172,7 @@ def _resnet(
                 # The convolution that would halve the resolution at a larger output stride takes
                 # the features of the stage before, so it has the dilation of that stage.
                 first_dilation=max(1, dilation // 2) if is_first and halves else dilation,
-                dilation=dilation,
+                dilation=1 if layout.plain_second else dilation,
                 name=f"c{level}_block{index + 1}",
                 **options,
             )

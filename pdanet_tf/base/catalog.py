@@ -20,6 +20,8 @@ class Family:
     variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
+
 # A test compares the names with the registered models, and the numbers with the built ones.
 # `register_family` adds the families of other packages when they are imported.
 FAMILIES: dict[str, Family] = {
@@ -45,6 +47,7 @@ FAMILIES: dict[str, Family] = {
             "resnet18_quarter": 1_537_286,
             "mobilenetv2": 13_497_558,
         },
+        {"smp": _RESNETS, "mmsegmentation": _RESNETS},
     ),
     "danet": Family(
         "DANet: dual attention over the whole image",
@@ -56,6 +59,7 @@ FAMILIES: dict[str, Family] = {
             "resnet18_half": 3_223_880,
             "resnet18_quarter": 811_504,
         },
+        {"mmsegmentation": _RESNETS},
     ),
     "upernet": Family(
         "UPerNet: a feature pyramid under a pyramid of pooled scales, without dilation",
@@ -67,6 +71,7 @@ FAMILIES: dict[str, Family] = {
             "resnet18_half": 10_287_478,
             "resnet18_quarter": 2_587_398,
         },
+        {"mmsegmentation": _RESNETS},
     ),
     "fcn": Family(
         "FCN: one convolution on dilated features, without dropout as in the reference",
@@ -79,7 +84,7 @@ FAMILIES: dict[str, Family] = {
             "resnet18_quarter": 754_502,
             "mobilenetv2": 2_086_134,
         },
-        {"torchvision": ("resnet50", "resnet101")},
+        {"torchvision": ("resnet50", "resnet101"), "mmsegmentation": _RESNETS},
     ),
     "deeplabv3plus": Family(
         "DeepLab v3+: DeepLab v3 with a decoder that sees the details of C2",
@@ -89,6 +94,7 @@ FAMILIES: dict[str, Family] = {
             "resnet50": 40_566_806,
             "resnet101": 59_611_158,
         },
+        {"smp": _RESNETS, "mmsegmentation": _RESNETS},
     ),
     "deeplabv3": Family(
         "DeepLab v3: atrous spatial pyramid pooling with the image's average",
@@ -98,7 +104,7 @@ FAMILIES: dict[str, Family] = {
             "resnet50": 39_852_886,
             "resnet101": 58_897_238,
         },
-        {"torchvision": ("resnet50", "resnet101")},
+        {"torchvision": ("resnet50", "resnet101"), "smp": _RESNETS, "mmsegmentation": _RESNETS},
     ),
     "deeplabv2": Family(
         "DeepLab v2: atrous spatial pyramid pooling, the scores of four rates summed",

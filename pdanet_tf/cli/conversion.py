@@ -13,10 +13,17 @@ from pdanet_tf.base.wording import quantity
 from pdanet_tf.files import whole_file
 from pdanet_tf.models.foreign import build_from_checkpoint
 from pdanet_tf.weights.fitting import normalization_of
-from pdanet_tf.weights.sources.checkpoint import recognise, require_architecture, unused_names
+from pdanet_tf.weights.sources.checkpoint import (
+    read_checkpoint,
+    recognise,
+    require_architecture,
+    unused_names,
+)
 from pdanet_tf.weights.sources.source import Architecture
 from pdanet_tf.weights.state import read_state
 from pdanet_tf.weights.torch import torch_parts
+
+_MOST_NAMES = 10  # unused ones that are printed
 
 
 def convert(
@@ -46,9 +53,10 @@ def convert(
         raise ValueError(f"--output must end in .keras. Received: {output}")
     if Path(output).exists():
         raise FileExistsError(f"{output} already exists; choose another file to convert to.")
-    states = [read_state(file) for file in files]
-    state = states[0] if len(states) == 1 else torch_parts(*states)
-    checkpoint = recognise(state, " and ".join(files))
+    if len(files) == 1:
+        checkpoint = read_checkpoint(files[0])
+    else:
+        checkpoint = recognise(torch_parts(*map(read_state, files)), " and ".join(files))
     found = require_architecture(checkpoint)
     model = build_from_checkpoint(checkpoint, **given, aux_head=found.aux_head)
     with whole_file(Path(output)) as temporary:
@@ -75,16 +83,23 @@ def _assumed(model: keras.Model, found: Architecture) -> list[str]:
     """Returns what a model has that its checkpoint does not show, in words."""
     backbone = find_backbone(model)
     assumed = []
-    if found.output_stride is None and backbone is not None:
-        assumed.append(f"output stride {stage_strides(backbone)['C5']}")
+    strides = {} if backbone is None else stage_strides(backbone)
+    # A backbone that ends before C5 is not dilated, so nothing is assumed.
+    if found.output_stride is None and "C5" in strides:
+        assumed.append(f"output stride {strides['C5']}")
     if found.normalization is None:
         assumed.append(f"normalization {normalization_of(model)}")
-    return assumed
+    return [*assumed, *found.assumed]
 
 
 def _summary(names: Sequence[str]) -> str:
-    """Lists names of a state dict, with a count in place of the names that every batch norm has."""
+    """Lists names of a state dict, with a count in place of the names that every batch norm has.
+
+    Of more than ten names it lists the first ten.
+    """
     kinds = Counter(
         name if name.endswith(("weight", "bias")) else name.rpartition(".")[2] for name in names
     )
-    return ", ".join(f"{kind} ({count})" if count > 1 else kind for kind, count in kinds.items())
+    words = [f"{kind} ({count})" if count > 1 else kind for kind, count in kinds.items()]
+    more = len(words) - _MOST_NAMES
+    return ", ".join([*words[:_MOST_NAMES], *([f"{more} more"] if more > 0 else [])])

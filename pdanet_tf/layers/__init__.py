@@ -10,6 +10,7 @@ from pdanet_tf.layers.depthwise import DepthwiseConvBatchNorm
 from pdanet_tf.layers.feature_pyramid import FeaturePyramid
 from pdanet_tf.layers.fusion import PyramidFusion
 from pdanet_tf.layers.heads import AuxiliaryHead, Classifier, ScoreSum
+from pdanet_tf.layers.image_pooling import ImagePooling
 from pdanet_tf.layers.normalization import PixelNormalization, pixel_mean
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling, DenseMaxPooling
 from pdanet_tf.layers.pyramid import AttentionLevel, PyramidDualAttention, PyramidPooling
@@ -34,6 +35,7 @@ __all__ = [
     "FeaturePyramid",
     "FullPrecisionConvBatchNorm",
     "IdentityInitializer",
+    "ImagePooling",
     "MaxPoolingWithMask",
     "MaxUnpooling",
     "PixelNormalization",

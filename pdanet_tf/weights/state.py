@@ -9,7 +9,7 @@ import numpy as np
 
 from pdanet_tf.base.fields import shorten
 from pdanet_tf.weights.assign import check_numbers
-from pdanet_tf.weights.torch import WRAPPER, read_torch_file
+from pdanet_tf.weights.torch import TORCH_ENDINGS, WRAPPER, read_torch_file
 
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -76,9 +76,7 @@ def _checked(path: Path, load: Callable[[Path], dict[str, Any]]) -> dict[str, np
 
 
 _READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
-    ".pth": read_torch_file,
-    ".pt": read_torch_file,
-    ".bin": read_torch_file,
+    **dict.fromkeys(TORCH_ENDINGS, read_torch_file),
     ".safetensors": _read_safetensors,
     ".npz": _read_npz,
 }

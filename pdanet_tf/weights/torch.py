@@ -22,6 +22,7 @@ from pdanet_tf.weights.sources.resnet import resnet_stem
 # The prefixes that PyTorch's wrappers of modules (DataParallel, compile) add to every name.
 WRAPPER = re.compile(r"(?<![^.])(module|_orig_mod)\.")
 _PARTS = ("encoder", "decoder")
+TORCH_ENDINGS = (".pth", ".pt", ".bin")  # of files that PyTorch saved
 # The keys of the weights in files of training scripts that also hold other things.
 _STATE_DICTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network")
 
@@ -153,7 +154,8 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Nothing in the file is executed. If the file of a training script holds the state dict among
     other things, as in `{"state_dict": ..., "epoch": 20}` or `{"encoder": ..., "decoder": ...}`,
-    the state dict is extracted.
+    the state dict is extracted. The other things may be numbers and arrays of NumPy, and the
+    history of losses that mmengine keeps, which is ignored.
 
     Args:
         path: The `.pth` file.
@@ -170,21 +172,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             that are not finite real numbers; the message names the file.
     """
     torch = import_torch()
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no checkpoint at {path}")
-    with open(path, "rb"):
-        pass  # PyTorch reports an unreadable file as a damaged one
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about file formats and sparse tensors
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can lead PyTorch to raise anything
-        raise ValueError(
-            f"{path}: not a state dict of PyTorch, or a damaged one{_reason(error)}. A file that "
-            "holds more than tensors, such as a whole model, is refused, since reading it would "
-            "execute code: save model.state_dict() alone"
-        ) from error
-    state = _unwrap(content)
+    state = _unwrap(_load_content(path))
     unexpected = (
         [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
         if isinstance(state, Mapping)
@@ -202,6 +190,79 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     used = ((name, array) for name, array in arrays.items() if not REFERENCE.unused.search(name))
     check_numbers(used, str(path))
     return arrays
+
+
+def read_torch_entry(path: str | os.PathLike[str], *keys: str) -> Any:
+    """Reads an entry of nested dicts in a file that PyTorch saved, such as `("meta", "config")`.
+
+    Args:
+        path: The file.
+        *keys: The key of each dict, the outermost first.
+
+    Returns:
+        The entry; None if the file has none.
+
+    Raises:
+        ValueError: See `read_torch_file`, which also raises the other errors of this function.
+    """
+    content = _load_content(path)
+    for key in keys:
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content
+
+
+def _load_content(path: str | os.PathLike[str]) -> Any:
+    """Returns what a file of PyTorch holds, without executing anything in it."""
+    torch = import_torch()
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no checkpoint at {path}")
+    with open(path, "rb"):
+        pass  # PyTorch reports an unreadable file as a damaged one
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()):
+            warnings.simplefilter("ignore")  # about file formats and sparse tensors
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can lead PyTorch to raise anything
+        raise ValueError(
+            f"{path}: not a state dict of PyTorch, or a damaged one{_reason(error)}. A file that "
+            "holds more than tensors, such as a whole model, is refused, since reading it would "
+            "execute code: save model.state_dict() alone"
+        ) from error
+
+
+class _Ignored:
+    """Stands for an object of another package, and keeps nothing of it."""
+
+    def __new__(cls, *_: Any) -> "_Ignored":
+        """Takes any arguments."""
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        """Takes any state."""
+
+
+def _harmless() -> list[Any]:
+    """Returns what files may hold besides tensors: NumPy's numbers and arrays, mmengine's history.
+
+    These are the names that PyTorch's documentation lists for NumPy. mmengine's history refers to
+    `getattr`; what stands for both here does nothing.
+    """
+    dtypes = {np.dtype, *(type(np.dtype(code)) for code in "?bBhHiIlLqQefdU")}
+    makers = {
+        "scalar": np.float64(0).__reduce__()[0],
+        "_reconstruct": np.empty(0).__reduce__()[0],
+    }
+    return [
+        np.ndarray,
+        *dtypes,
+        *(
+            (function, f"numpy.{core}.multiarray.{name}")
+            for name, function in makers.items()
+            for core in ("core", "_core")
+        ),
+        (_Ignored, "mmengine.logging.history_buffer.HistoryBuffer"),
+        (_Ignored, "builtins.getattr"),
+    ]
 
 
 def _unwrap(content: Any) -> Any:

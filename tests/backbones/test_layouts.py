@@ -30,6 +30,12 @@ def test_dilation_of_the_first_convolution_of_a_stage(full, expected):
     assert tuple(layer(backbone, name).dilation_rate for name in names) == expected
 
 
+def test_the_second_convolution_of_a_block_without_dilation():
+    backbone = resnet18(width=1 / 32, layout=Layout(plain_second=True))
+    names = ("c4_block1_conv2", "c5_block2_conv1", "c5_block2_conv2")
+    assert tuple(layer(backbone, name).dilation_rate for name in names) == (1, 4, 1)
+
+
 @pytest.mark.parametrize(("first", "expected"), [(False, (1, 2)), (True, (2, 1))])
 def test_the_convolution_that_has_the_stride(first, expected):
     backbone = resnet50(width=1 / 32, layout=Layout(stride_first=first))

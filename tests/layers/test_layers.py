@@ -87,6 +87,7 @@ def run_layer_test(layer, shape, expected_shape):
         (layers.AuxiliaryHead(6), (5, 7, 16), (5, 7, 6)),
         (layers.Classifier(6, 1), (5, 7, 16), (5, 7, 6)),
         (layers.AtrousSpatialPyramidPooling(6, (1, 2)), (5, 7, 16), (5, 7, 6)),
+        (layers.ImagePooling(6), (5, 7, 16), (5, 7, 6)),
         (layers.ContextModule("basic"), (9, 7, 3), (9, 7, 3)),
         (layers.ContextModule("large"), (9, 7, 3), (9, 7, 3)),
         (layers.AttentionLevel(8), (3, 3, 16), (3, 3, 8)),

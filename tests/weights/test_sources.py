@@ -194,7 +194,9 @@ def test_variants_are_listed_and_checked():
     assert find_model("fcn_resnet50", "torchvision").output_stride == 8
     with pytest.raises(ValueError, match=r"fcn_resnet50 has the variants .*variant='tv'$"):
         pdanet_tf.build_model("fcn_resnet50", variant="tv")
-    with pytest.raises(ValueError, match=r"danet_resnet18 has no variants.*these models have: fcn"):
-        pdanet_tf.build_model("danet_resnet18", variant="torchvision")
+    with pytest.raises(
+        ValueError, match=r"pdanet_resnet18 has no variants.*these models have: fcn"
+    ):
+        pdanet_tf.build_model("pdanet_resnet18", variant="torchvision")
     with pytest.raises(ValueError, match="fcn_resnet50 has no choice of stem"):
         pdanet_tf.build_model("fcn_resnet50", variant="torchvision", stem="7x7")

@@ -1,5 +1,5 @@
-"""Networks of other packages that differ from ours: one file for each package."""
+"""Networks of other packages that differ from ours, in files that begin with the package's name."""
 
-from pdanet_tf.models.variants import torchvision
+from pdanet_tf.models.variants import mmsegmentation, mmsegmentation_deeplab, smp, torchvision
 
-__all__ = ["torchvision"]
+__all__ = ["mmsegmentation", "mmsegmentation_deeplab", "smp", "torchvision"]

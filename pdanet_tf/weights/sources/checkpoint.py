@@ -1,19 +1,23 @@
 """Checkpoints of other packages: reading them, finding the model, loading the weights by name."""
 
+import dataclasses
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from pdanet_tf.weights.fitting import LoadedWeights, StoredWeights, load_stored, stem_of
 from pdanet_tf.weights.sources.danet import DANET
+from pdanet_tf.weights.sources.mmsegmentation import MMSEGMENTATION
 from pdanet_tf.weights.sources.reference import REFERENCE
+from pdanet_tf.weights.sources.smp import SMP
 from pdanet_tf.weights.sources.source import Architecture, Source, State
 from pdanet_tf.weights.sources.torchvision import TORCHVISION
 from pdanet_tf.weights.state import read_state
 
-SOURCES = (REFERENCE, TORCHVISION, DANET)
+SOURCES = (REFERENCE, TORCHVISION, DANET, SMP, MMSEGMENTATION)
 _MOST_NAMES = 3  # in a message
 
 
@@ -48,7 +52,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         OSError: If it cannot be read.
         ValueError: If it is damaged, or no source recognises it.
     """
-    return recognise(read_state(path), str(path))
+    checkpoint = recognise(read_state(path), str(path))
+    if checkpoint.architecture is None:
+        return checkpoint
+    try:
+        completed = checkpoint.source.complete(checkpoint.architecture, Path(path))
+    except ValueError as error:
+        return dataclasses.replace(checkpoint, architecture=None, reason=str(error))
+    return dataclasses.replace(checkpoint, architecture=completed)
 
 
 def recognise(state: State, file: str) -> Checkpoint:

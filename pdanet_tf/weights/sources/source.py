@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class Architecture:
         aux_head: Whether it has an auxiliary head.
         normalization: How its pixels are normalised.
         options: Options of the head that differ from the defaults.
+        assumed: What no weight shows besides the output stride and the normalisation, in words.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Architecture:
     aux_head: bool = False
     normalization: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """Returns the model and the arguments that build it, without its auxiliary head."""
@@ -107,6 +110,8 @@ class Source:
         unused: Finds names without a counterpart that are known and not needed, such as counters.
         prepare: Changes a checkpoint before all else, such as the names of older versions.
         to_keras: Takes an array and its name, and returns it in the layout of Keras.
+        complete: Takes the model that the weights show, and the file, and adds what else the file
+            says about it. It raises as `architecture` does.
     """
 
     title: str
@@ -118,6 +123,7 @@ class Source:
     unused: re.Pattern[str] = COUNTERS
     prepare: Callable[[State], State] = dict
     to_keras: Callable[[np.ndarray, str], np.ndarray] = lambda array, name: to_keras_layout(array)
+    complete: Callable[[Architecture, Path], Architecture] = lambda found, path: found
 
 
 def to_keras_layout(array: np.ndarray) -> np.ndarray:
@@ -138,6 +144,18 @@ def split_path(path: str) -> tuple[str, str]:
     """
     layer, _, variable = path.rpartition("/")
     return layer, VARIABLES.get(variable, variable)
+
+
+def kernel_shape(state: State, name: str) -> tuple[int, ...]:
+    """Returns the shape of a convolution's kernel, `(out, in, height, width)`.
+
+    Raises:
+        ValueError: If the checkpoint has no such kernel.
+    """
+    shape = np.shape(state.get(name, ()))
+    if len(shape) != 4:
+        raise ValueError(f"{name} must be the kernel of a convolution, and it is not there")
+    return shape
 
 
 def count_classes(state: State, name: str) -> int:
