@@ -4,6 +4,14 @@ from pdanet_tf.base.lazy import lazy_attributes
 from pdanet_tf.layers.aspp import AtrousSpatialPyramidPooling
 from pdanet_tf.layers.attention import ChannelAttention, DualAttention, PositionAttention
 from pdanet_tf.layers.batch_norm import BatchNorm
+from pdanet_tf.layers.caffe import (
+    BilinearDeconvolution,
+    BilinearRescale,
+    DeconvolutionSum,
+    LocalResponseNormalization,
+    ReflectionPadding,
+    ScoreMaximum,
+)
 from pdanet_tf.layers.context import ContextModule, IdentityInitializer
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.fusion import PyramidFusion
@@ -20,15 +28,19 @@ __all__ = [
     "AttentionLevel",
     "AuxiliaryHead",
     "BatchNorm",
+    "BilinearDeconvolution",
+    "BilinearRescale",
     "BilinearResizeLike",
     "ChannelAttention",
     "Classifier",
     "ContextModule",
     "ConvBatchNorm",
+    "DeconvolutionSum",
     "DenseMaxPooling",
     "DualAttention",
     "FullPrecisionConvBatchNorm",
     "IdentityInitializer",
+    "LocalResponseNormalization",
     "MaxPoolingWithMask",
     "MaxUnpooling",
     "PixelNormalization",
@@ -36,6 +48,8 @@ __all__ = [
     "PyramidDualAttention",
     "PyramidFusion",
     "PyramidPooling",
+    "ReflectionPadding",
+    "ScoreMaximum",
     "ScoreSum",
     "pixel_mean",
 ]

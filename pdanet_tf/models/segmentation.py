@@ -299,7 +299,9 @@ def head_conv(filters: int, name: str) -> ConvBatchNorm:
     return ConvBatchNorm(filters, 3, beta_initializer=head_beta(), name=name)
 
 
-def hidden_conv(x: Tensor, filters: int, dropout: float, name: str, **conv: Any) -> Tensor:
+def hidden_conv(
+    x: Tensor, filters: int, dropout: float, name: str, padding: str = "same", **conv: Any
+) -> Tensor:
     """Applies a convolution with bias and ReLU, then dropout, in place of a fully connected layer.
 
     Args:
@@ -307,6 +309,7 @@ def hidden_conv(x: Tensor, filters: int, dropout: float, name: str, **conv: Any)
         filters: Number of output channels.
         dropout: Rate of the dropout.
         name: Name of the convolution.
+        padding: `"same"` or `"valid"`, see `keras.layers.Conv2D`.
         **conv: Other arguments of `keras.layers.Conv2D`.
 
     Returns:
@@ -315,7 +318,7 @@ def hidden_conv(x: Tensor, filters: int, dropout: float, name: str, **conv: Any)
     x = keras.layers.Conv2D(
         filters,
         **conv,
-        padding="same",
+        padding=padding,
         data_format="channels_last",
         activation="relu",
         kernel_initializer=head_kernel(),
