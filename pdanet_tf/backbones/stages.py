@@ -32,6 +32,7 @@ _UNPLACED = {
     "Reshape",
     "Resize",
     "Resizing",
+    "Stretched",
     "Transpose",
     "UpSampling2D",
 }

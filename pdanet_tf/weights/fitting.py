@@ -19,6 +19,7 @@ _MOST_LISTED = 6  # parts in a sentence
 # norm belong together.
 _INSIDE_A_PART = re.compile(r"(/(conv|batch_norm))?/[^/]+$")
 _STEM_KERNEL = "stem_conv1/conv/kernel"
+_BLOCK_KERNEL = "c2_block1_conv1/conv/kernel"
 
 _Shapes = Mapping[str, tuple[int, ...]]
 
@@ -178,13 +179,22 @@ def all_loaded(model: keras.Model, source: str, stored_model: str | None = None)
 
 
 def stem_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Returns the stem of a ResNet of this package, `"deep"` or `"7x7"`; None if it is none.
+    """Returns the stem of a ResNet of this package, see `pdanet_tf.backbones.resnet18`.
 
     Args:
         shapes: Shapes of its variables, by path.
+
+    Returns:
+        One of `pdanet_tf.base.choices.STEMS`; None if it is no ResNet.
     """
-    kernel = shapes.get(_STEM_KERNEL)
-    return None if kernel is None else "7x7" if kernel[:2] == (7, 7) else "deep"
+    kernel, block = shapes.get(_STEM_KERNEL), shapes.get(_BLOCK_KERNEL)
+    if kernel is None or block is None:
+        return None
+    if kernel[:2] == (7, 7):
+        return "7x7"
+    if kernel[-1] == block[-1]:
+        return "deep"
+    return "v1d" if any("_average_shortcut/" in path for path in shapes) else "v1c"
 
 
 def _normalization(model: keras.Model) -> str | None:
