@@ -151,9 +151,7 @@ class BilinearRescale(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns the shape that `call` produces."""
         batch, *sides, channels = input_shape
-        scaled = (
-            None if side is None else int(side * self._fraction) for side in sides
-        )
+        scaled = (None if side is None else int(side * self._fraction) for side in sides)
         return (batch, *scaled, channels)
 
     def get_config(self) -> dict[str, Any]:

@@ -71,9 +71,7 @@ def bilinear_rescale(images: Tensor, scale: Fraction) -> Tensor:
     for side in ops.shape(images)[1:3]:
         new_sides.append(side * scale.numerator // scale.denominator)
         centres = (2 * ops.arange(new_sides[-1], dtype="int32") + 1) * scale.denominator
-        matrices.append(
-            sampling_matrix(centres, scale.numerator, side, CellGrid(), precise.dtype)
-        )
+        matrices.append(sampling_matrix(centres, scale.numerator, side, CellGrid(), precise.dtype))
     return _resample(precise, *matrices, new_sides[0], images.dtype)
 
 
