@@ -19,6 +19,7 @@ from pdanet_tf.weights.files import load_weights
 from pdanet_tf.weights.imagenet import load_imagenet_weights, weights_source
 from pdanet_tf.weights.published import CHECKPOINTS, check_published
 from pdanet_tf.weights.sources.checkpoint import (
+    Checkpoint,
     load_checkpoint,
     read_checkpoint,
     require_architecture,
@@ -33,7 +34,7 @@ def build_model(
     include_preprocessing: bool = True,
     upsample: bool = True,
     aux_head: bool = False,
-    weights: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | Checkpoint | None = None,
     *,
     variant: str | None = None,
     normalization: str | None = None,
@@ -61,11 +62,12 @@ def build_model(
             The weights are the same.
         aux_head: Whether the model has an auxiliary head on stage C4, for deep supervision.
         weights: A `.weights.h5` or `.keras` file of a model of the same kind; a `.pth`, `.pt`,
-            `.safetensors` or `.npz` file of another package, see
-            `pdanet_tf.weights.sources`, whose variant and stem the model then has; the name of a
-            published checkpoint, one of `pdanet_tf.weights.published.CHECKPOINTS` (extra `torch`),
-            or of a model that comes with the package, one of `pdanet_tf.weights.shipped.SHIPPED`;
-            or None for random initial weights. All weights must fit. For a model with other classes
+            `.safetensors` or `.npz` file of another package, or what
+            `pdanet_tf.weights.sources.checkpoint.read_checkpoint` has read from it, whose variant
+            and stem the model then has; the name of a published checkpoint, one of
+            `pdanet_tf.weights.published.CHECKPOINTS` (extra `torch`), or of a model that comes with
+            the package, one of `pdanet_tf.weights.shipped.SHIPPED`; or None for random initial
+            weights. All weights must fit. For a model with other classes
             or another head, build it without weights and call
             `pdanet_tf.weights.files.load_weights` with `strict=False`. The first kernel of weights
             for RGB images is adapted to other channels, with a warning that says how, except from
@@ -119,7 +121,12 @@ def build_model(
     include_preprocessing = convert_field("include_preprocessing", include_preprocessing, bool)
     upsample = convert_field("upsample", upsample, bool)
     aux_head = convert_field("aux_head", aux_head, bool)
+    checkpoint = None
+    if isinstance(weights, Checkpoint):
+        checkpoint, weights = weights, None
     weights = convert_field("weights", weights, str | None)
+    if weights is not None and str(weights).endswith(STATE_ENDINGS):
+        checkpoint, weights = read_checkpoint(str(weights)), None
     variant = convert_field("variant", variant, str | None)
     normalization = convert_field("normalization", normalization, str | None)
     choices: dict[str, Any] = {
@@ -128,17 +135,13 @@ def build_model(
         "output_stride": output_stride,
         "stem": stem,
     }
-    checkpoint = None
-    if str(weights).endswith(STATE_ENDINGS):
-        checkpoint = read_checkpoint(str(weights))
-        known = require_architecture(checkpoint).complete(
-            checkpoint.file, **{"model": name, "num_classes": num_classes, **choices, **options}
-        )
-        options = {
-            key: known[key] for key in known if key not in ("model", "num_classes", *choices)
-        }
-        choices = {key: known.get(key) for key in choices}
-        if backbone is not None:
+    if checkpoint is not None:
+        found = {"model": name, "num_classes": num_classes, **choices, **options}
+        found = require_architecture(checkpoint).complete(checkpoint.file, **found)
+        del found["model"], found["num_classes"]
+        choices = {key: found.pop(key, None) for key in choices}
+        options = found
+        if backbone is not None:  # it has the stem and the stride that it has
             choices |= {"output_stride": output_stride, "stem": stem}
     entry = find_model(name, choices["variant"])
     normalization = str(choices["normalization"] or entry.normalization)
@@ -192,7 +195,7 @@ def build_model(
     if checkpoint is not None:
         load_checkpoint(model, checkpoint, strict=True)
     elif weights is not None:
-        load_weights(model, weights)
+        load_weights(model, str(weights))
     return model
 
 

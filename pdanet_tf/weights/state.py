@@ -59,7 +59,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     def load(path: Path) -> dict[str, np.ndarray]:
-        with np.load(path, allow_pickle=False) as file:
+        with np.lib.npyio.NpzFile(path, allow_pickle=False) as file:
             return dict(file)
 
     return _checked(path, load)

@@ -72,14 +72,15 @@ def recognise(state: State, file: str) -> Checkpoint:
     Raises:
         ValueError: If no source recognises the names.
     """
-    for source in SOURCES:
-        prepared = source.prepare(state)
-        if not source.recognises(prepared):
-            continue
-        try:
-            return Checkpoint(file, source, prepared, source.architecture(prepared))
-        except ValueError as error:
-            return Checkpoint(file, source, prepared, None, str(error))
+    for named in (state, _without_first_part(state)):
+        for source in SOURCES:
+            prepared = source.prepare(named)
+            if not source.recognises(prepared):
+                continue
+            try:
+                return Checkpoint(file, source, prepared, source.architecture(prepared))
+            except ValueError as error:
+                return Checkpoint(file, source, prepared, None, str(error))
     names = [repr(name) for name in list(state)[:_MOST_NAMES]]
     more = len(state) - len(names)
     raise ValueError(
@@ -87,6 +88,17 @@ def recognise(state: State, file: str) -> Checkpoint:
         + (f" and {more} more" if more > 0 else "")
         + f". Known are {'; '.join(source.title for source in SOURCES)}"
     )
+
+
+def _without_first_part(state: State) -> State:
+    """Returns a state dict without the first part of all names, if they share it.
+
+    It is the attribute in which a training framework keeps the network, such as "model".
+    """
+    first = next(iter(state), "").partition(".")[0] + "."
+    if not all(name.startswith(first) for name in state):
+        return state
+    return {name.removeprefix(first): array for name, array in state.items()}
 
 
 def require_architecture(checkpoint: Checkpoint) -> Architecture:
@@ -120,7 +132,7 @@ def load_checkpoint(model: keras.Model, checkpoint: Checkpoint, strict: bool) ->
         require_architecture(checkpoint)
     _check_stem(model, checkpoint)
     known = checkpoint.architecture
-    advice = "" if known is None else f"\nThe checkpoint fits {known.describe()}"
+    advice = "" if known is None else f"\nThe nearest model is {known.describe()}"
     try:
         return load_stored(model, _stored(model, checkpoint), strict)
     except ValueError as error:
@@ -159,6 +171,7 @@ def _stored(model: keras.Model, checkpoint: Checkpoint) -> StoredWeights:
         None if known is None else known.model,
         inside & arrays.keys(),
         None if known is None else known.normalization,
+        names,
     )
 
 

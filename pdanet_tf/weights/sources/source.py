@@ -50,11 +50,18 @@ class Architecture:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def describe(self) -> str:
-        """Returns the call of `build_model` that builds it, without its auxiliary head."""
-        shown = ("num_classes", "variant", "stem", "output_stride", "normalization")
-        given = {name: getattr(self, name) for name in shown if getattr(self, name) is not None}
-        words = [f"{name}={value!r}" for name, value in {**given, **self.options}.items()]
-        return f"build_model({', '.join([repr(self.model), *words])})"
+        """Returns the model and the arguments that build it, without its auxiliary head."""
+        known = self._arguments()
+        words = [f"{name}={value!r}" for name, value in known.items() if name != "model"]
+        return f"{self.model} with {', '.join(words)}"
+
+    def _arguments(self) -> dict[str, Any]:
+        """Returns the known arguments of `build_model`, except `aux_head`."""
+        names = ("model", "num_classes", "variant", "stem", "output_stride", "normalization")
+        found = {name: getattr(self, name) for name in names}
+        return {
+            name: value for name, value in {**found, **self.options}.items() if value is not None
+        }
 
     def complete(self, file: str, **given: Any) -> dict[str, Any]:
         """Returns arguments of `build_model`: the given ones, and those of the checkpoint.
@@ -66,28 +73,20 @@ class Architecture:
         Raises:
             ValueError: If a given argument contradicts the checkpoint.
         """
-        known = {
-            "model": self.model,
-            "num_classes": self.num_classes,
-            "variant": self.variant,
-            "stem": self.stem,
-            "output_stride": self.output_stride,
-            "normalization": self.normalization,
-            **self.options,
-        }
-        # A checkpoint for the model of this package fits no variant of it.
+        known = self._arguments()
+        chosen = {name: value for name, value in given.items() if value is not None}
         wrong = {
-            name: given[name]
-            for name, value in known.items()
-            if given.get(name) not in (None, value) and (value is not None or name == "variant")
+            name: value
+            for name, value in chosen.items()
+            # A checkpoint of the model of this package fits no variant of it.
+            if name in (*known, "variant") and value != known.get(name)
         }
         if wrong:
             listed = ", ".join(f"{name}={value!r}" for name, value in wrong.items())
             raise ValueError(
                 f"The checkpoint {file} belongs to {self.describe()}. Received: {listed}"
             )
-        chosen = {name: value for name, value in given.items() if value is not None}
-        return {**{name: value for name, value in known.items() if value is not None}, **chosen}
+        return {**known, **chosen}
 
 
 @dataclass(frozen=True)

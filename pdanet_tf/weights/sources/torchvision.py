@@ -3,8 +3,15 @@
 import re
 from collections.abc import Iterable
 
-from pdanet_tf.weights.sources.resnet import resnet_module, resnet_name
-from pdanet_tf.weights.sources.source import Architecture, Source, State, count_classes, split_path
+from pdanet_tf.weights.sources.resnet import resnet_module, resnet_name, resnet_stem
+from pdanet_tf.weights.sources.source import (
+    COUNTERS,
+    Architecture,
+    Source,
+    State,
+    count_classes,
+    split_path,
+)
 
 _FCN = {"head_conv/conv": "0", "head_conv/batch_norm": "1", "classifier": "4"}
 _DEEPLAB = {
@@ -31,13 +38,32 @@ _AUXILIARY = {
 }
 
 
+_PARTS = {"backbone", "classifier", "aux_classifier"}
+_FIRST_BLOCK = "layer1.0.conv1.weight"
+
+
+def _prepare(state: State) -> State:
+    """Returns the checkpoint of a ResNet alone under the names that it has inside a model."""
+    if _FIRST_BLOCK not in state:
+        return state
+    return {f"backbone.{name}": array for name, array in state.items()}
+
+
 def _recognises(state: State) -> bool:
-    return any(name.startswith("backbone.") for name in state) and any(
-        name.startswith("classifier.") for name in state
-    )
+    beginnings = {name.partition(".")[0] for name in state}
+    is_known = "classifier" in beginnings or f"backbone.{_FIRST_BLOCK}" in state
+    return is_known and "backbone" in beginnings and beginnings <= _PARTS
 
 
 def _architecture(state: State) -> Architecture:
+    if all(name.startswith("backbone.") for name in state):
+        stem = resnet_stem(state, "backbone.")
+        raise ValueError(
+            f"it holds the backbone {resnet_name(state, 'backbone.')} (stem={stem!r}) alone. Build "
+            "the model without weights, and load them with "
+            "pdanet_tf.weights.files.load_weights(model, file, strict=False). If the rest is in "
+            "another file, as that of the reference's models is, convert both files together"
+        )
     classifier = "classifier.4.weight"
     if classifier not in state:
         raise ValueError(
@@ -77,4 +103,6 @@ TORCHVISION = Source(
     _names,
     backbone=re.compile(r"backbone\."),
     auxiliary=re.compile(r"aux_classifier\."),
+    unused=re.compile(rf"{COUNTERS.pattern}|^backbone\.fc\."),
+    prepare=_prepare,
 )
