@@ -72,7 +72,8 @@ def bilinear_rescale(images: Tensor, scale: Fraction) -> Tensor:
         new_sides.append(side * scale.numerator // scale.denominator)
         centres = (2 * ops.arange(new_sides[-1], dtype="int32") + 1) * scale.denominator
         matrices.append(sampling_matrix(centres, scale.numerator, side, CellGrid(), precise.dtype))
-    return _resample(precise, *matrices, new_sides[0], images.dtype)
+    vertical, horizontal = matrices
+    return _resample(precise, vertical, horizontal, new_sides[0], images.dtype)
 
 
 def _resample(

@@ -5,16 +5,28 @@ dict with Caffe's names of the layers. Images are `(batch, 3, height, width)`, b
 minus the mean; the results are logits in the same layout.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 from torch.nn import functional as F
 
-WIDTHS = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: (512,) * 3}
+State = Mapping[str, Any]  # tensors by name
+Shapes = dict[str, tuple[int, ...]]
+
+WIDTHS: dict[int, tuple[int, ...]] = {
+    1: (64, 64),
+    2: (128, 128),
+    3: (256,) * 3,
+    4: (512,) * 3,
+    5: (512,) * 3,
+}
 DECODER_WIDTHS = {5: (512, 512, 512), 4: (256, 512, 512), 3: (128, 256, 256), 2: (64, 128)}
 
 
-def layers(shapes, bias=True):
+def layers(shapes: Mapping[str, tuple[int, int, int]], bias: bool = True) -> Shapes:
     """Returns the shapes of the weights and biases of convolutions: {name: (out, in, side)}."""
-    found = {}
+    found: Shapes = {}
     for name, (filters, channels, side) in shapes.items():
         found[f"{name}.weight"] = (filters, channels, side, side)
         if bias:
@@ -22,8 +34,9 @@ def layers(shapes, bias=True):
     return found
 
 
-def vgg_shapes():
-    shapes, channels = {}, 3
+def vgg_shapes() -> dict[str, tuple[int, int, int]]:
+    shapes: dict[str, tuple[int, int, int]] = {}
+    channels = 3
     for block, widths in WIDTHS.items():
         for index, width in enumerate(widths, start=1):
             shapes[f"conv{block}_{index}"] = (width, channels, 3)
@@ -31,24 +44,24 @@ def vgg_shapes():
     return shapes
 
 
-def conv(state, name, x, **options):
+def conv(state: State, name: str, x: Any, **options: Any) -> Any:
     return F.conv2d(x, state[f"{name}.weight"], state.get(f"{name}.bias"), **options)
 
 
-def conv_relu(state, name, x, **options):
+def conv_relu(state: State, name: str, x: Any, **options: Any) -> Any:
     return F.relu(conv(state, name, x, **options))
 
 
 # Long et al.: voc-fcn32s, voc-fcn16s, voc-fcn8s and voc-fcn8s-atonce, net.py
 
 
-def fcn_shapes(num_classes, skips):
+def fcn_shapes(num_classes: int, skips: Sequence[int]) -> Shapes:
     heads = {"fc6": (4096, 512, 7), "fc7": (4096, 4096, 1), "score_fr": (num_classes, 4096, 1)}
     heads |= {f"score_pool{skip}": (num_classes, WIDTHS[skip][0], 1) for skip in skips}
     return layers({**vgg_shapes(), **heads})
 
 
-def upsample(x, stride):
+def upsample(x: Any, stride: int) -> Any:
     """Returns a transposed convolution with Caffe's bilinear filler."""
     side = 2 * stride
     taps = 1 - (torch.arange(side) / stride - (2 * stride - 1) / (2 * stride)).abs()
@@ -56,12 +69,12 @@ def upsample(x, stride):
     return F.conv_transpose2d(x, kernel, stride=stride, groups=x.shape[1])
 
 
-def crop(x, like, offset):
+def crop(x: Any, like: Any, offset: int) -> Any:
     return x[:, :, offset : offset + like.shape[2], offset : offset + like.shape[3]]
 
 
-def fcn(state, image, skips, at_once=False):
-    x, pools = image, {}
+def fcn(state: State, image: Any, skips: Sequence[int], at_once: bool = False) -> Any:
+    x, pools = image, dict[int, Any]()
     for block, widths in WIDTHS.items():
         for index in range(1, len(widths) + 1):
             padding = 100 if (block, index) == (1, 1) else 1
@@ -79,10 +92,15 @@ def fcn(state, image, skips, at_once=False):
 
 # Yu and Koltun: dilation7_kitti, dilation8_camvid, dilation8_pascal_voc, dilation10_cityscapes
 
-CONTEXTS = {None: (), 7: (2, 4, 8), 8: (2, 4, 8, 16), 10: (2, 4, 8, 16, 32, 64)}
+CONTEXTS: dict[int | None, tuple[int, ...]] = {
+    None: (),
+    7: (2, 4, 8),
+    8: (2, 4, 8, 16),
+    10: (2, 4, 8, 16, 32, 64),
+}
 
 
-def dilation_shapes(num_classes, context, large=False):
+def dilation_shapes(num_classes: int, context: int | None, large: bool = False) -> Shapes:
     heads = {"fc6": (4096, 512, 7), "fc7": (4096, 4096, 1), "final": (num_classes, 4096, 1)}
     if context is not None:
         channels = num_classes
@@ -96,7 +114,7 @@ def dilation_shapes(num_classes, context, large=False):
     return layers({**vgg_shapes(), **heads})
 
 
-def dilation(state, tile, context, large=False):
+def dilation(state: State, tile: Any, context: int | None, large: bool = False) -> Any:
     """Applies the network to an image with its margin of 186 pixels; returns scores at 1/8."""
     x = tile
     for block, widths in WIDTHS.items():
@@ -122,7 +140,7 @@ def dilation(state, tile, context, large=False):
 # Chen et al.: DeepLab-LargeFOV, and DeepLab v2 on VGG16
 
 
-def deeplab_shapes(num_classes, branches):
+def deeplab_shapes(num_classes: int, branches: Sequence[str]) -> Shapes:
     """`branches` are the endings of the names: ("",) for LargeFOV."""
     heads = {}
     for branch in branches:
@@ -132,7 +150,7 @@ def deeplab_shapes(num_classes, branches):
     return layers({**vgg_shapes(), **heads})
 
 
-def deeplab(state, image, branches):
+def deeplab(state: State, image: Any, branches: Mapping[str, int]) -> Any:
     """Returns logits at the size 8 n + 1 of the image; `branches` maps endings to rates."""
     x = image
     for block, widths in WIDTHS.items():
@@ -152,7 +170,7 @@ def deeplab(state, image, branches):
 # Chen et al.: DeepLab v2 on ResNet101, as in kazuto1011/deeplab-pytorch
 
 
-def resnet_shapes(num_classes):
+def resnet_shapes(num_classes: int) -> Shapes:
     convs = {"layer1.conv1": (64, 3, 7)}
     channels = 64
     for level, (depth, width) in enumerate(((3, 64), (4, 128), (23, 256), (3, 512)), start=2):
@@ -164,7 +182,7 @@ def resnet_shapes(num_classes):
             if block == 1:
                 convs[f"{name}.shortcut"] = (4 * width, channels, 1)
             channels = 4 * width
-    shapes = {}
+    shapes: Shapes = {}
     for name, (filters, inputs, side) in convs.items():
         shapes[f"base.{name}.conv.weight"] = (filters, inputs, side, side)
         for variable in ("weight", "bias", "running_mean", "running_var"):
@@ -173,12 +191,12 @@ def resnet_shapes(num_classes):
     return {**shapes, **aspp}
 
 
-def deeplabv2_base(state, x):
-    def unit(name, x, **options):
+def deeplabv2_base(state: State, x: Any) -> Any:
+    def unit(name: str, x: Any, **options: Any) -> Any:
         x = conv(state, f"base.{name}.conv", x, **options)
         norm = [state[f"base.{name}.bn.{each}"] for each in ("running_mean", "running_var")]
         affine = [state[f"base.{name}.bn.{each}"] for each in ("weight", "bias")]
-        return F.batch_norm(x, *norm, *affine, eps=1e-5)
+        return F.batch_norm(x, norm[0], norm[1], affine[0], affine[1], eps=1e-5)
 
     x = F.relu(unit("layer1.conv1", x, stride=2, padding=3))
     x = F.max_pool2d(x, 3, 2, 1, ceil_mode=True)
@@ -197,7 +215,7 @@ def deeplabv2_base(state, x):
     )
 
 
-def deeplabv2(state, image, scales=(0.5, 0.75)):
+def deeplabv2(state: State, image: Any, scales: Sequence[float] = (0.5, 0.75)) -> Any:
     scores = deeplabv2_base(state, image)
     for scale in scales:
         smaller = F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
@@ -211,7 +229,7 @@ def deeplabv2(state, image, scales=(0.5, 0.75)):
 # Badrinarayanan et al.: segnet_train.prototxt and segnet_basic_train.prototxt
 
 
-def segnet_shapes(num_classes):
+def segnet_shapes(num_classes: int) -> Shapes:
     convs = vgg_shapes()
     channels = 512
     for block, widths in DECODER_WIDTHS.items():
@@ -222,28 +240,30 @@ def segnet_shapes(num_classes):
     return _with_norms(convs, {"conv1_1_D": (num_classes, 64, 3)})
 
 
-def segnet_basic_shapes(num_classes):
+def segnet_basic_shapes(num_classes: int) -> Shapes:
     convs = {f"conv{block}": (64, 64 if block > 1 else 3, 7) for block in range(1, 5)}
     convs |= {f"conv_decode{block}": (64, 64, 7) for block in range(4, 0, -1)}
     return _with_norms(convs, {"conv_classifier": (num_classes, 64, 1)})
 
 
-def _with_norms(convs, classifier):
-    shapes = {**layers(convs), **layers(classifier)}
+def _with_norms(
+    convs: Mapping[str, tuple[int, int, int]], classifier: Mapping[str, tuple[int, int, int]]
+) -> Shapes:
+    shapes: Shapes = {**layers(convs), **layers(classifier)}
     for name, (filters, _, _) in convs.items():
         for variable in ("weight", "bias", "running_mean", "running_var"):
             shapes[f"{name}_bn.{variable}"] = (filters,)
     return shapes
 
 
-def _norm(state, name, x):
+def _norm(state: State, name: str, x: Any) -> Any:
     averages = [state[f"{name}_bn.{each}"] for each in ("running_mean", "running_var")]
     affine = [state[f"{name}_bn.{each}"] for each in ("weight", "bias")]
-    return F.batch_norm(x, *averages, *affine, eps=1e-5)
+    return F.batch_norm(x, averages[0], averages[1], affine[0], affine[1], eps=1e-5)
 
 
-def segnet(state, image):
-    x, unpooling = image, {}
+def segnet(state: State, image: Any) -> Any:
+    x, unpooling = image, dict[int, Any]()
     for block, widths in WIDTHS.items():
         for index in range(1, len(widths) + 1):
             name = f"conv{block}_{index}"
@@ -262,9 +282,9 @@ def segnet(state, image):
     return x
 
 
-def segnet_basic(state, image):
+def segnet_basic(state: State, image: Any) -> Any:
     x = F.local_response_norm(image, 5, alpha=1e-4, beta=0.75, k=1.0)
-    unpooling = {}
+    unpooling: dict[int, Any] = {}
     for block in range(1, 5):
         x = F.relu(_norm(state, f"conv{block}", conv(state, f"conv{block}", x, padding=3)))
         size = x.shape[2:]

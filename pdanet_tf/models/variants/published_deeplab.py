@@ -139,7 +139,7 @@ def _vgg_model(
     )
 
 
-_published = {"output_stride": 8, "normalization": "caffe"}
+_published: dict[str, Any] = {"output_stride": 8, "normalization": "caffe"}
 
 
 @register_variant("deeplab_largefov", "published", _LARGEFOV, published_vgg_head, **_published)

@@ -48,7 +48,7 @@ def published_dilation_head(
         trained with the labels of these pixels. The network with 10 layers was trained with
         upsampled scores; there a deconvolution upsamples them.
     """
-    options = {"padding": "valid", "dilation_rate": 4}
+    options: dict[str, Any] = {"padding": "valid", "dilation_rate": 4}
     x = hidden_conv(stages["C5"], 4096, dropout, "fc6", kernel_size=7, **options)
     x = hidden_conv(x, 4096, dropout, "fc7", kernel_size=1)
     scores = Classifier(
@@ -82,7 +82,7 @@ def _dilation(
     )
 
 
-_published = {"output_stride": 8, "normalization": "caffe"}
+_published: dict[str, Any] = {"output_stride": 8, "normalization": "caffe"}
 
 
 @register_variant(

@@ -88,7 +88,7 @@ def _fcn(
     )
 
 
-_published = {"output_stride": 32, "normalization": "caffe"}
+_published: dict[str, Any] = {"output_stride": 32, "normalization": "caffe"}
 
 
 @register_variant("fcn32s", "published", _BACKBONE, published_fcn_head, **_published)

@@ -20,7 +20,7 @@ from pdanet_tf.models.variants.published import with_mean
 _MEAN = (0.0, 0.0, 0.0)
 _VGG16 = {"vgg16": Backbone(segnet_vgg16_encoder)}
 _BASIC = {"basic": Backbone(segnet_basic_published)}
-_published = {"normalization": "caffe"}
+_published: dict[str, Any] = {"normalization": "caffe"}
 
 
 @register_variant(
