@@ -105,7 +105,7 @@ _DATA_OPTIONS = (
 )
 _MODEL_HELP = (
     "a .keras file, camvid (the trained model that comes with the package), a published "
-    "checkpoint, or with --weights an architecture"
+    "checkpoint, a checkpoint of another package, or with --weights an architecture"
 )
 _METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
     ("crop_size", 2): ("HEIGHT", "WIDTH"),
@@ -534,7 +534,8 @@ def _add_weights_option(parser: argparse.ArgumentParser) -> None:
         "--weights",
         metavar="CHECKPOINT",
         help="weights for the architecture that --model names: a published checkpoint, a .keras "
-        "file, or a .weights.h5 file of a model that build_model built with its default options",
+        "file, a checkpoint of another package, or a .weights.h5 file of a model that build_model "
+        "built with its default options",
     )
 
 

@@ -1,7 +1,6 @@
 """Reads the state dicts of other packages from files of several formats."""
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,7 @@ import numpy as np
 
 from pdanet_tf.base.fields import shorten
 from pdanet_tf.weights.assign import check_numbers
-from pdanet_tf.weights.torch import read_torch_file
-
-# The prefixes that PyTorch's wrappers of modules (DataParallel, compile) add to every name.
-_WRAPPER = re.compile(r"(?<![^.])(module|_orig_mod)\.")
+from pdanet_tf.weights.torch import WRAPPER, read_torch_file
 
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -39,8 +35,10 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             f"A checkpoint of another package must be a {', '.join(STATE_ENDINGS)} file. "
             f"Received: {path}"
         )
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint at {path}")
     state = _READERS[path.suffix](path)
-    arrays = {_WRAPPER.sub("", name): array for name, array in state.items()}
+    arrays = {WRAPPER.sub("", name): array for name, array in state.items()}
     if len(arrays) < len(state):
         raise ValueError(f"{path} holds the same names with and without 'module.'")
     return arrays
@@ -68,7 +66,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 def _checked(path: Path, load: Callable[[Path], dict[str, Any]]) -> dict[str, np.ndarray]:
     """Returns what a function loads from a file; any error names the file."""
     with open(path, "rb"):
-        pass  # raises the error of a missing or unreadable file
+        pass  # raises the error of an unreadable file
     try:
         arrays = load(path)
     except Exception as error:  # a damaged file can lead a reader to raise anything

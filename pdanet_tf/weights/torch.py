@@ -20,7 +20,7 @@ from pdanet_tf.weights.sources.reference import REFERENCE
 from pdanet_tf.weights.sources.resnet import resnet_stem
 
 # The prefixes that PyTorch's wrappers of modules (DataParallel, compile) add to every name.
-_WRAPPER = re.compile(r"(?<![^.])(module|_orig_mod)\.")
+WRAPPER = re.compile(r"(?<![^.])(module|_orig_mod)\.")
 _PARTS = ("encoder", "decoder")
 # The keys of the weights in files of training scripts that also hold other things.
 _STATE_DICTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network")
@@ -134,7 +134,7 @@ def torch_parts(
 
 def _part(state: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Returns the arrays of the encoder or of the decoder, under the reference's own names."""
-    arrays = {_WRAPPER.sub("", name): array for name, array in state.items()}
+    arrays = {WRAPPER.sub("", name): array for name, array in state.items()}
     if len(arrays) < len(state):
         raise ValueError("The state dict holds the same names with and without 'module.'")
     if not any(name.startswith(("encoder.", "decoder.")) for name in arrays):

@@ -16,7 +16,6 @@ from pdanet_tf.weights.sources.checkpoint import SOURCES, recognise
 from tests.support import golden_models as golden
 from tests.support.models import blank
 
-
 TORCHVISION = ("fcn", "deeplabv3")
 
 

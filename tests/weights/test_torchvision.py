@@ -79,27 +79,22 @@ def test_the_same_training_step(make, name):
 
     network, file = make(name)
     model = blank(name, weights=file, include_preprocessing=False, upsample=False, aux_head=True)
-    theirs = {
-        key: module.p
-        for key, module in network.named_modules()
-        if type(module).__name__ == "Dropout"
-    }
-    layers = {layer.path: layer for layer in model._flatten_layers() if hasattr(layer, "rate")}
-    assert {type(layer) for layer in layers.values()} == {keras.layers.Dropout}
-    rates = sorted(layer.rate for layer in layers.values() if layer.rate)
-    assert rates == sorted(theirs.values())
-    for module in network.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    for layer in layers.values():
+    theirs = [module for module in network.modules() if isinstance(module, torch.nn.Dropout)]
+    ours = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    ours = [each for each in (*ours, model.get_layer("aux_head").spatial_dropout) if each.rate]
+    assert {type(layer) for layer in ours} == {keras.layers.Dropout}
+    assert sorted(layer.rate for layer in ours) == sorted(module.p for module in theirs)
+    for module in theirs:
+        module.p = 0.0
+    for layer in ours:
         layer.rate = 0.0
     images = draw_images(64, 48)
     network.train()
     expected = run(network, images)
     found = model(images, training=True)
-    for ours, other in OUTPUTS.items():
+    for key, other in OUTPUTS.items():
         # torchvision's logits are upsampled.
-        logits = torch.from_numpy(np.array(found[ours]).transpose(0, 3, 1, 2))
+        logits = torch.from_numpy(np.array(found[key]).transpose(0, 3, 1, 2))
         size = images.shape[1:3]
         logits = torch.nn.functional.interpolate(logits, size, mode="bilinear").numpy()
         np.testing.assert_allclose(logits.transpose(0, 2, 3, 1), expected[other], atol=1e-3)
