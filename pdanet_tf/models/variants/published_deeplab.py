@@ -21,9 +21,9 @@ from pdanet_tf.layers import (
     ScoreSum,
 )
 from pdanet_tf.layers.arguments import check_all_positive
+from pdanet_tf.models.normalization import with_mean
 from pdanet_tf.models.registry import register_variant
 from pdanet_tf.models.segmentation import hidden_conv, segmentation_model
-from pdanet_tf.models.variants.published import with_mean
 
 _VGG = dataclasses.replace(VGG16, build=deeplab_vgg16)
 _LARGEFOV = {"vgg16": _VGG.with_fixed(average_pool=True)}

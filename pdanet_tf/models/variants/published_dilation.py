@@ -14,9 +14,9 @@ from pdanet_tf.backbones.published import dilated_vgg16
 from pdanet_tf.backbones.registry import VGG16
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import BilinearDeconvolution, BilinearResizeLike, Classifier, ContextModule
+from pdanet_tf.models.normalization import with_mean
 from pdanet_tf.models.registry import register_variant
 from pdanet_tf.models.segmentation import hidden_conv, segmentation_model
-from pdanet_tf.models.variants.published import with_mean
 
 _BACKBONE = {"vgg16": dataclasses.replace(VGG16, build=dilated_vgg16)}
 _MEAN = (116.52, 111.36, 102.93)  # of red, green and blue in Pascal VOC

@@ -15,9 +15,9 @@ from pdanet_tf.backbones.published import fcn_vgg16
 from pdanet_tf.backbones.registry import VGG16
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import BilinearDeconvolution, Classifier, DeconvolutionSum
+from pdanet_tf.models.normalization import with_mean
 from pdanet_tf.models.registry import register_variant
 from pdanet_tf.models.segmentation import hidden_conv, segmentation_model
-from pdanet_tf.models.variants.published import with_mean
 
 _BACKBONE = {"vgg16": dataclasses.replace(VGG16, build=fcn_vgg16)}
 _MEAN = (122.67891434, 116.66876762, 104.00698793)  # of red, green and blue

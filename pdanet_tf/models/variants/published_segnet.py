@@ -13,9 +13,9 @@ import keras
 from pdanet_tf.backbones.published import segnet_basic_published
 from pdanet_tf.backbones.registry import Backbone
 from pdanet_tf.backbones.segnet import segnet_vgg16_encoder
+from pdanet_tf.models.normalization import with_mean
 from pdanet_tf.models.registry import find_model, register_variant
 from pdanet_tf.models.segnet import segnet, segnet_head
-from pdanet_tf.models.variants.published import with_mean
 
 _MEAN = (0.0, 0.0, 0.0)
 _VGG16 = {"vgg16": Backbone(segnet_vgg16_encoder)}

@@ -1,4 +1,4 @@
-"""What the variants "published" have in common."""
+"""The means that networks as published subtract from the pixels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
