@@ -63,9 +63,9 @@ OLD = {
 )
 def test_the_model_is_found(state, expected):
     checkpoint = recognise(state, "file.pth")
-    described = require_architecture(checkpoint).describe()
-    assert described.startswith(f"build_model({expected}, variant='published'")
-    assert "normalization='caffe'" in described
+    found = require_architecture(checkpoint)
+    assert f"{found.model!r}, num_classes={found.num_classes}" == expected
+    assert (found.variant, found.normalization) == ("published", "caffe")
     recognising = [each for each in SOURCES if each.recognises(each.prepare(state))]
     assert recognising == [checkpoint.source]
 
