@@ -57,7 +57,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     def load(path: Path) -> dict[str, np.ndarray]:
-        with np.lib.npyio.NpzFile(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as file:
             return dict(file)
 
     return _checked(path, load)

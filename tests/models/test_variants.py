@@ -6,6 +6,8 @@ import pytest
 
 from pdanet_tf.base.catalog import FAMILIES
 from pdanet_tf.models.registry import find_model, variants_of
+from pdanet_tf.training import TrainConfig
+from pdanet_tf.training.model import backbone_options
 from tests.support.models import blank
 
 # Published by torchvision, for 21 classes with the auxiliary head.
@@ -45,3 +47,13 @@ def test_a_variant_fixes_what_its_package_fixes():
     # The weights of the other stem do not fit.
     assert [source.reader for source in entry.backbone.weights.values()] == ["keras_hub"]
     assert list(entry.backbone.weights) == [None]
+
+
+def test_training_checks_the_variant_before_it_builds():
+    config = TrainConfig(model="fcn_resnet50", variant="torchvision", stem="deep")
+    with pytest.raises(ValueError, match="fcn_resnet50 has no choice of stem"):
+        backbone_options(config)
+    config = TrainConfig(model="fcn_resnet50", variant="caffe")
+    with pytest.raises(ValueError, match=r"fcn_resnet50 has the variants .*variant='caffe'"):
+        backbone_options(config)
+    assert backbone_options(TrainConfig(model="fcn_resnet50", variant="torchvision")) == {}
