@@ -185,13 +185,7 @@ def register_variant(
     Raises:
         ValueError: If neither the function nor the head takes an option.
 
-    Example:
-        ```python
-        @register_variant("fcn", "torchvision", _BACKBONES, fcn_head, output_stride=8)
-        def fcn_torchvision(backbone, **options):
-            own = {"variant": "torchvision", "auxiliary": {"filters": 256}}
-            return segmentation_model("fcn", backbone, fcn_head, **own, **options)
-        ```
+    `pdanet_tf.models.variants.torchvision` is an example.
     """
     _check_head(head)
 

@@ -36,7 +36,7 @@ from pdanet_tf.version import __version__
 
 # Format of `config.json`. Raise it with every change that an older pdanet_tf cannot read, such as
 # a new option. Files without a format were written before there was one, and count as format 1.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 # The defaults of each recipe, for options that are None.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "crop": {"crop_size": (512, 512), "scale_range": (0.5, 2.0), "color_jitter": 0.4},
