@@ -26,10 +26,12 @@ ARGUMENTS = {
     layers.AuxiliaryHead: {"num_classes": 3, "dropout": 0.3, "filters": 4, "spatial": False},
     BatchNorm: {"beta_initializer": "ones"},
     # `align_corners` excludes a stride; it is in the test of the layer.
+    layers.BilinearDeconvolution: {"stride": 4, "crop": 3},
+    layers.BilinearRescale: {"scale": 0.75},
     layers.BilinearResizeLike: {"stride": 8, "first": 3.5, "align_corners": False},
     layers.ChannelAttention: {"energy": "similar"},
     layers.Classifier: {"filters": 3, "kernel_size": (5, 5)},
-    layers.ContextModule: {"variant": "large", "noise": 0.5},
+    layers.ContextModule: {"variant": "basic", "noise": 0.5, "num_layers": 10, "pad_once": True},
     layers.ConvBatchNorm: {
         "filters": 4,
         "kernel_size": 5,
@@ -39,6 +41,7 @@ ARGUMENTS = {
         "kernel_initializer": "ones",
         "beta_initializer": "ones",
     },
+    layers.DeconvolutionSum: {"crop": 3},
     layers.DenseMaxPooling: {"dilation_rate": 3},
     layers.DepthwiseConvBatchNorm: {
         "filters": 4,
@@ -68,6 +71,7 @@ ARGUMENTS = {
     },
     layers.IdentityInitializer: {"num_classes": 3, "noise": 0.5, "seed": 7},
     layers.ImagePooling: {"filters": 4},
+    layers.LocalResponseNormalization: {"size": 3, "alpha": 0.5, "beta": 0.25},
     layers.MaxPoolingWithMask: {},
     layers.MaxUnpooling: {},
     layers.PixelNormalization: {"normalization": "caffe", "mean": (1.0, 2.0), "std": (3.0, 4.0)},
@@ -84,6 +88,8 @@ ARGUMENTS = {
     layers.PyramidPooling: {"filters": 4, "pool_scales": (2, 5), "upsample": False},
     layers.ResizedConvBatchNorm: {"filters": 4},
     layers.ResizedPyramidPooling: {"filters": 4, "pool_scales": (2, 5)},
+    layers.ReflectionPadding: {"padding": 3, "multiple": 4},
+    layers.ScoreMaximum: {},
     layers.ScoreSum: {},
     layers.Stretched: {},
     losses.Dice: {**LOSS, "smooth": 0.5, "average": "all"},

@@ -7,12 +7,14 @@ import keras
 
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import (
+    BilinearDeconvolution,
     BilinearResizeLike,
     ConvBatchNorm,
     DenseMaxPooling,
     MaxPoolingWithMask,
     MaxUnpooling,
     PixelNormalization,
+    ReflectionPadding,
 )
 from pdanet_tf.ops.grid import CellGrid
 
@@ -162,7 +164,7 @@ def _follow(operation: Any) -> Callable[..., Any]:
         grid = inputs[0] if isinstance(inputs, list | tuple) else inputs
         if isinstance(operation, keras.Model):
             return output_grids(operation, grid)
-        if isinstance(operation, BilinearResizeLike | MaxUnpooling):
+        if isinstance(operation, BilinearDeconvolution | BilinearResizeLike | MaxUnpooling):
             return inputs[1]
         if isinstance(operation, MaxPoolingWithMask):
             return grid.after(2, 2), grid
@@ -183,6 +185,8 @@ def _moved(layer: Any, grid: CellGrid) -> CellGrid:
         return grid.after(2, dilation_rate=layer.dilation_rate)
     if isinstance(layer, keras.layers.ZeroPadding2D):
         return grid.after(padding=layer.padding[0][0])
+    if isinstance(layer, ReflectionPadding):
+        return grid.after(padding=layer.padding)
     kernel = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if not kernel:
         return grid

@@ -112,48 +112,56 @@ FAMILIES: dict[str, Family] = {
             "resnet101": 53_789_464,
             "vgg16": 38_406_552,
         },
+        {"published": ("resnet101", "vgg16")},
     ),
     "deeplab_largefov": Family(
         "DeepLab-LargeFOV: VGG16's fc6 as a 3 x 3 convolution of dilation 12",
         {
             "vgg16": 20_637_654,
         },
+        {"published": ("vgg16",)},
     ),
     "fcn8s": Family(
         "FCN-8s: FCN-16s with the scores of C3 added",
         {
             "vgg16": 134_990_594,
         },
+        {"published": ("vgg16",)},
     ),
     "fcn16s": Family(
         "FCN-16s: FCN-32s with the scores of C4 added",
         {
             "vgg16": 134_952_044,
         },
+        {"published": ("vgg16",)},
     ),
     "fcn32s": Family(
         "FCN-32s: VGG16's fully connected layers as convolutions",
         {
             "vgg16": 134_875_094,
         },
+        {"published": ("vgg16",)},
     ),
     "dilation_large": Family(
         "Dilated front end with the large context module",
         {
             "vgg16": 481_884_644,
         },
+        {"published": ("vgg16",)},
     ),
     "dilation_basic": Family(
         "Dilated front end with the basic context module",
         {
             "vgg16": 136_316_294,
         },
+        {"published": ("vgg16",)},
     ),
     "dilation_frontend": Family(
         "Dilated front end: VGG16 without its last two pools",
         {
             "vgg16": 134_875_094,
         },
+        {"published": ("vgg16",)},
     ),
     "segnet": Family(
         "SegNet: a decoder that puts every maximum back where the encoder found it",
@@ -161,6 +169,7 @@ FAMILIES: dict[str, Family] = {
             "vgg16": 29_537_494,
             "basic": 1_426_134,
         },
+        {"published": ("vgg16", "basic")},
     ),
 }
 

@@ -12,6 +12,7 @@ from pdanet_tf.backbones.stages import stage_strides
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.files import whole_file
 from pdanet_tf.models.foreign import build_from_checkpoint
+from pdanet_tf.models.registry import find_model
 from pdanet_tf.weights.fitting import normalization_of
 from pdanet_tf.weights.sources.checkpoint import (
     read_checkpoint,
@@ -82,10 +83,12 @@ def _describe(found: Architecture) -> str:
 def _assumed(model: keras.Model, found: Architecture) -> list[str]:
     """Returns what a model has that its checkpoint does not show, in words."""
     backbone = find_backbone(model)
+    entry = find_model(found.model, found.variant)
+    has_choice = entry.output_stride is None and "output_stride" in entry.backbone.options
     assumed = []
     strides = {} if backbone is None else stage_strides(backbone)
     # A backbone that ends before C5 is not dilated, so nothing is assumed.
-    if found.output_stride is None and "C5" in strides:
+    if found.output_stride is None and has_choice and "C5" in strides:
         assumed.append(f"output stride {strides['C5']}")
     if found.normalization is None:
         assumed.append(f"normalization {normalization_of(model)}")

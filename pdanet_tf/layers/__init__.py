@@ -4,6 +4,14 @@ from pdanet_tf.base.lazy import lazy_attributes
 from pdanet_tf.layers.aspp import AtrousSpatialPyramidPooling
 from pdanet_tf.layers.attention import ChannelAttention, DualAttention, PositionAttention
 from pdanet_tf.layers.batch_norm import BatchNorm
+from pdanet_tf.layers.caffe import (
+    BilinearDeconvolution,
+    BilinearRescale,
+    DeconvolutionSum,
+    LocalResponseNormalization,
+    ReflectionPadding,
+    ScoreMaximum,
+)
 from pdanet_tf.layers.context import ContextModule, IdentityInitializer
 from pdanet_tf.layers.conv import ConvBatchNorm
 from pdanet_tf.layers.depthwise import DepthwiseConvBatchNorm
@@ -24,11 +32,14 @@ __all__ = [
     "AttentionLevel",
     "AuxiliaryHead",
     "BatchNorm",
+    "BilinearDeconvolution",
+    "BilinearRescale",
     "BilinearResizeLike",
     "ChannelAttention",
     "Classifier",
     "ContextModule",
     "ConvBatchNorm",
+    "DeconvolutionSum",
     "DenseMaxPooling",
     "DepthwiseConvBatchNorm",
     "DualAttention",
@@ -36,6 +47,7 @@ __all__ = [
     "FullPrecisionConvBatchNorm",
     "IdentityInitializer",
     "ImagePooling",
+    "LocalResponseNormalization",
     "MaxPoolingWithMask",
     "MaxUnpooling",
     "PixelNormalization",
@@ -43,8 +55,10 @@ __all__ = [
     "PyramidDualAttention",
     "PyramidFusion",
     "PyramidPooling",
+    "ReflectionPadding",
     "ResizedConvBatchNorm",
     "ResizedPyramidPooling",
+    "ScoreMaximum",
     "ScoreSum",
     "Stretched",
     "pixel_mean",

@@ -332,7 +332,9 @@ def head_conv(filters: int, name: str) -> ConvBatchNorm:
     return ConvBatchNorm(filters, 3, beta_initializer=head_beta(), name=name)
 
 
-def hidden_conv(x: Tensor, filters: int, dropout: float, name: str, **conv: Any) -> Tensor:
+def hidden_conv(
+    x: Tensor, filters: int, dropout: float, name: str, padding: str = "same", **conv: Any
+) -> Tensor:
     """Applies a convolution with bias and ReLU, then dropout, in place of a fully connected layer.
 
     Args:
@@ -340,6 +342,7 @@ def hidden_conv(x: Tensor, filters: int, dropout: float, name: str, **conv: Any)
         filters: Number of output channels.
         dropout: Rate of the dropout.
         name: Name of the convolution.
+        padding: `"same"` or `"valid"`, see `keras.layers.Conv2D`.
         **conv: Other arguments of `keras.layers.Conv2D`.
 
     Returns:
@@ -348,7 +351,7 @@ def hidden_conv(x: Tensor, filters: int, dropout: float, name: str, **conv: Any)
     x = keras.layers.Conv2D(
         filters,
         **conv,
-        padding="same",
+        padding=padding,
         data_format="channels_last",
         activation="relu",
         kernel_initializer=head_kernel(),

@@ -22,7 +22,7 @@ def run(root, folder, **options):
             "steps_per_epoch": 5,
             "crop_size": (32, 40),
             "dropout": 0.0,
-            # At higher rates, rounding in one step changes the sign of an activation in a later one.
+            # At higher rates, rounding changes the sign of an activation some steps later.
             "learning_rate": 1e-3,
             **options,
         }

@@ -1,5 +1,26 @@
-"""Networks of other packages that differ from ours, in files that begin with the package's name."""
+"""Networks that differ from ours: of other packages, and as they were published.
 
-from pdanet_tf.models.variants import mmsegmentation, mmsegmentation_deeplab, smp, torchvision
+The files begin with the name of the package, or with "published".
+"""
 
-__all__ = ["mmsegmentation", "mmsegmentation_deeplab", "smp", "torchvision"]
+from pdanet_tf.models.variants import (
+    mmsegmentation,
+    mmsegmentation_deeplab,
+    published_deeplab,
+    published_dilation,
+    published_fcn,
+    published_segnet,
+    smp,
+    torchvision,
+)
+
+__all__ = [
+    "mmsegmentation",
+    "mmsegmentation_deeplab",
+    "published_deeplab",
+    "published_dilation",
+    "published_fcn",
+    "published_segnet",
+    "smp",
+    "torchvision",
+]

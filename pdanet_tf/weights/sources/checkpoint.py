@@ -9,7 +9,10 @@ import keras
 import numpy as np
 
 from pdanet_tf.weights.fitting import LoadedWeights, StoredWeights, load_stored, stem_of
+from pdanet_tf.weights.sources.caffe import DEEPLAB, DILATION, FCN
+from pdanet_tf.weights.sources.caffe_segnet import SEGNET
 from pdanet_tf.weights.sources.danet import DANET
+from pdanet_tf.weights.sources.deeplab_pytorch import DEEPLAB_PYTORCH, PYTORCH_DEEPLAB_RESNET
 from pdanet_tf.weights.sources.mmsegmentation import MMSEGMENTATION
 from pdanet_tf.weights.sources.reference import REFERENCE
 from pdanet_tf.weights.sources.smp import SMP
@@ -17,7 +20,19 @@ from pdanet_tf.weights.sources.source import Architecture, Source, State
 from pdanet_tf.weights.sources.torchvision import TORCHVISION
 from pdanet_tf.weights.state import read_state
 
-SOURCES = (REFERENCE, TORCHVISION, DANET, SMP, MMSEGMENTATION)
+SOURCES = (
+    REFERENCE,
+    TORCHVISION,
+    DANET,
+    SMP,
+    MMSEGMENTATION,
+    FCN,
+    DILATION,
+    DEEPLAB,
+    SEGNET,
+    DEEPLAB_PYTORCH,
+    PYTORCH_DEEPLAB_RESNET,
+)
 _MOST_NAMES = 3  # in a message
 
 
