@@ -23,7 +23,7 @@ from pdanet_tf.cli.outputs import check_outputs, open_console, show
 from pdanet_tf.cli.segmentation import segment_files
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.data import Classes, FolderDataset, SegmentationDataset
-from pdanet_tf.data.sources.folder import CHANNEL_ENDINGS, IMAGE_ENDINGS
+from pdanet_tf.data.endings import CHANNEL_ENDINGS, IMAGE_ENDINGS
 from pdanet_tf.data.validation.page import write_page
 from pdanet_tf.data.validation.report import validate_dataset
 from pdanet_tf.evaluation.scoring import check_pixel_format, evaluate_predictions

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pdanet_tf.base.fields import with_nearest
+from pdanet_tf.data.endings import IMAGE_ENDINGS
 from pdanet_tf.data.importing.source import split_name
 from pdanet_tf.data.problems import DataError, Problem
-from pdanet_tf.data.sources.folder import IMAGE_ENDINGS
 
 _FIELDS = ("name", "split", "class")
 
