@@ -48,6 +48,9 @@ TRAIN_GROUPS = {
     "the data": (
         "dataset",
         "data_dir",
+        "image_pattern",
+        "annotation_pattern",
+        "split_lists",
         "num_classes",
         "class_names",
         "class_colors",
@@ -95,6 +98,9 @@ TRAIN_GROUPS = {
     ),
 }
 _DATA_OPTIONS = (
+    "image_pattern",
+    "annotation_pattern",
+    "split_lists",
     "num_classes",
     "class_names",
     "class_colors",
@@ -443,7 +449,10 @@ def _add_option(parser: Any, name: str, **settings: Any) -> None:
     if hint is bool:
         settings["action"] = argparse.BooleanOptionalAction
     elif typing.get_origin(hint) is Mapping:
-        settings |= {"type": _named_value, "nargs": "+", "metavar": "NAME=VALUE"}
+        if typing.get_args(hint)[1] is str:
+            settings |= {"type": _named_text, "nargs": "+", "metavar": "SPLIT=FILE"}
+        else:
+            settings |= {"type": _named_value, "nargs": "+", "metavar": "NAME=VALUE"}
         settings["action"] = _Named
     elif name == "class_weights":
         settings |= {"type": _number_or_name, "nargs": "+", "metavar": "WEIGHT"}
@@ -457,6 +466,14 @@ def _add_option(parser: Any, name: str, **settings: Any) -> None:
     else:
         settings["type"] = hint
     parser.add_argument(f"--{field.name.replace('_', '-')}", **settings)
+
+
+def _named_text(text: str) -> tuple[str, str]:
+    """Parses NAME=TEXT."""
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise argparse.ArgumentTypeError(f"expected SPLIT=FILE. Received: {text!r}")
+    return name, value
 
 
 def _named_value(text: str) -> tuple[str, Any]:

@@ -36,7 +36,7 @@ from pdanet_tf.version import __version__
 
 # Format of `config.json`. Raise it with every change that an older pdanet_tf cannot read, such as
 # a new option. Files without a format were written before there was one, and count as format 1.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 # The defaults of each recipe, for options that are None.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "crop": {"crop_size": (512, 512), "scale_range": (0.5, 2.0), "color_jitter": 0.4},
@@ -103,6 +103,21 @@ class TrainConfig:
     model: str = _option("pdanet_resnet18", "name of the model")
     dataset: str = _option("synthetic", " or ".join((", ".join(DATASETS[:-1]), DATASETS[-1])))
     data_dir: str | None = _option(None, "folder of the data set")
+    image_pattern: str | None = _option(
+        None,
+        "paths of the images in the folder, such as '{split}/img/{name}.jpg'; by default "
+        "'images/{split}/{name}.*'; for 'folder'",
+    )
+    annotation_pattern: str | None = _option(
+        None,
+        "paths of the annotations, such as '{split}/mask/{name}_mask.png'; by default "
+        "'annotations/{split}/{name}.*'; for 'folder'",
+    )
+    split_lists: Mapping[str, str] | None = _option(
+        None,
+        "text files of image names for the splits, relative to the folder, such as "
+        "train=train.txt validation=val.txt; for 'folder'",
+    )
     num_classes: int | None = _option(None, "number of classes; for 'folder' without classes.csv")
     class_names: tuple[str, ...] | None = _option(
         None, "names of the classes; for 'folder' (default: classes.csv)"

@@ -7,9 +7,9 @@ import numpy as np
 
 from pdanet_tf.base.fields import shorten
 from pdanet_tf.data.endings import IMAGE_ENDINGS
-from pdanet_tf.data.importing.patterns import find_files, find_images, first_files
 from pdanet_tf.data.importing.regions import Polygon, parse_points
 from pdanet_tf.data.importing.source import Shape, Source, SourceImage
+from pdanet_tf.data.patterns import find_files, find_images, first_files
 from pdanet_tf.data.problems import DataError, Problem
 from pdanet_tf.data.readers import image_size
 from pdanet_tf.data.text_files import read_text

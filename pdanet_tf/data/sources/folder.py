@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -27,12 +27,13 @@ from pdanet_tf.data.readers import (
 from pdanet_tf.data.sources.channel_files import ChannelFiles, are_rgb
 from pdanet_tf.data.sources.label_values import LabelValues
 from pdanet_tf.data.sources.pairing import SET_FOLDER, Place, pair_files, usual_places
+from pdanet_tf.data.sources.pattern_pairs import FilePatterns
 from pdanet_tf.data.validation.image import ImageReport, size_problem
 from pdanet_tf.data.validation.split import SplitStatistics, fatal_split_problems
 
 
 class FolderDataset(SegmentationDataset):
-    """Images in `root/images/SPLIT` with annotations in `root/annotations/SPLIT`.
+    """Images in `root/images/SPLIT` with annotations in `root/annotations/SPLIT`; or by patterns.
 
     An image and its annotation have the same name except for the extension; the Unicode form of
     the name does not matter. An annotation has one channel that contains the value of the class at
@@ -59,14 +60,25 @@ class FolderDataset(SegmentationDataset):
             channels of more than 8 bits.
         mean: Mean of each channel, in the values of the files, see `SegmentationDataset`.
         std: Standard deviation of each channel, likewise.
+        image_pattern: Where the images are, if the layout is another one: a path relative to
+            `root`, such as "{split}/img/{name}.jpg". `{name}` stands for what an image and its
+            annotation have in common, and may contain slashes; `{split}` for the split, where "val"
+            and "valid" are "validation"; `*` for anything within one name. None is
+            "images/{split}/{name}.*".
+        annotation_pattern: Where the annotations are, such as "{split}/mask/{name}_mask.png"; None
+            is "annotations/{split}/{name}.*".
+        split_lists: A text file for each split, relative to `root`, with one image a line: its
+            name, the end of its path, or a longer path that ends with its name. The patterns then
+            contain no `{split}`, and are "images/{name}.*" and "annotations/{name}.*" by default.
 
     Attributes:
         ignore_label: The argument as it was given.
 
     Raises:
-        ValueError: If `label_offset` is negative, or `ignore_label` holds a negative value, a
-            value twice or the value of a class; if `channels` is below 1, or `mean` or `std` has
-            another number of values.
+        ValueError: If a pattern has another field or lacks `{name}`, or patterns and lists do not
+            tell the split, or both do; if `label_offset` is negative, or `ignore_label` holds a
+            negative value, a value twice or the value of a class; if `channels` is below 1, or
+            `mean` or `std` has another number of values.
         DataError: If there is no folder `root`; and see `strict`. The files themselves are not
             opened until `check` or `read`.
     """
@@ -83,6 +95,9 @@ class FolderDataset(SegmentationDataset):
         channels: int | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        image_pattern: str | None = None,
+        annotation_pattern: str | None = None,
+        split_lists: Mapping[str, PathLike] | None = None,
     ) -> None:
         super().__init__(classes)
         if channels is not None:
@@ -103,6 +118,10 @@ class FolderDataset(SegmentationDataset):
                     SET_FOLDER,
                 )
             )
+        self._patterns: FilePatterns | None = None
+        if image_pattern is not None or annotation_pattern is not None or split_lists is not None:
+            self._patterns = FilePatterns(image_pattern, annotation_pattern, split_lists)
+        self._names: dict[Path, str] = {}  # of images whose name is not that of their file
         endings = IMAGE_ENDINGS if channels is None else CHANNEL_ENDINGS
         self._files, self.problems = self._find_files(endings)
         if strict:
@@ -116,7 +135,11 @@ class FolderDataset(SegmentationDataset):
         Args:
             endings: Extensions of images.
         """
-        return pair_files(*self._places(), self.split, endings)
+        if self._patterns is None:
+            return pair_files(*self._places(), self.split, endings)
+        found = self._patterns.find(self.root, self.split, endings)
+        self._names = found.names
+        return found.files, found.problems
 
     def _places(self) -> tuple[Place, Place]:
         """Returns where the images and the annotations are; for data sets of other layouts."""
@@ -147,8 +170,12 @@ class FolderDataset(SegmentationDataset):
         return RGB if self._channel_files is None else self._channel_files.pixel_format
 
     def name(self, index: int) -> str:
-        """Returns the name of an image, without folder and extension."""
-        return self._files[index][0].stem
+        """Returns the name of an image, without folder and extension.
+
+        With patterns it is `{name}`, with underscores for slashes.
+        """
+        path = self._files[index][0]
+        return self._names.get(path, path.stem)
 
     def size(self, index: int) -> tuple[int, int]:
         """Returns the (height, width) of an image, from its file's header.
@@ -230,13 +257,15 @@ class FolderDataset(SegmentationDataset):
         Raises:
             DataError: If the file is an annotation that cannot be read.
         """
-        folders = self._label_folders
-        return self._values.to_labels(self._read_values(path)) if path.parent in folders else None
+        files, folders = self._label_files
+        is_annotation = path in files or path.parent in folders
+        return self._values.to_labels(self._read_values(path)) if is_annotation else None
 
     @cached_property
-    def _label_folders(self) -> set[Path]:
-        """The folders of annotations that contain no images."""
-        return {path.parent for _, path in self._files} - {path.parent for path, _ in self._files}
+    def _label_files(self) -> tuple[set[Path], set[Path]]:
+        """The annotations, and their folders that contain no images."""
+        files = {path for _, path in self._files}
+        return files, {path.parent for path in files} - {path.parent for path, _ in self._files}
 
     def examine(self, index: int, full: bool = True) -> ImageReport:
         """Reads an image and its annotation, and returns their properties and problems.

@@ -1,13 +1,13 @@
 """Pairs of images and annotations of the same name, in a folder for each split."""
 
 import os
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.endings import IMAGE_ENDINGS, LABEL_ENDINGS
+from pdanet_tf.data.patterns import same_form
 from pdanet_tf.data.problems import Problem, printable
 
 # The folder names that data sets use for each split.
@@ -93,11 +93,8 @@ def _shorten(names: list[str]) -> str:
 
 
 def _name(path: Path) -> str:
-    """Returns the name that an image and its annotation share.
-
-    macOS and others store "\u00e9" as two characters, so names that look the same can differ.
-    """
-    return unicodedata.normalize("NFC", path.stem)
+    """Returns the name that an image and its annotation share."""
+    return same_form(path.stem)
 
 
 def _without_partner(path: Path, partners: _Listing, what: str, partner: str) -> Problem:
