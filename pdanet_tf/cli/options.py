@@ -22,6 +22,7 @@ from pdanet_tf.base.choices import (
 )
 from pdanet_tf.base.fields import with_nearest
 from pdanet_tf.cli.label_options import add_label_options
+from pdanet_tf.cli.push import add_push_options
 from pdanet_tf.cli.request_options import add_request_options
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.inference.crf import CRFParameters
@@ -109,8 +110,9 @@ _DATA_OPTIONS = (
     "channels",
 )
 _MODEL_HELP = (
-    "a .keras file, camvid (the trained model that comes with the package), a published "
-    "checkpoint, or with --weights an architecture"
+    "a .keras file, its address on Hugging Face (hf://owner/name, extra 'hub'), camvid (the "
+    "trained model that comes with the package), a published checkpoint, or with --weights an "
+    "architecture"
 )
 _METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
     ("crop_size", 2): ("HEIGHT", "WIDTH"),
@@ -272,6 +274,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_images_argument(request)
     _add_results_options(request)
     add_request_options(request)
+
+    add_push_options(add("push", "push a trained model to Hugging Face (extra 'hub')"))
 
     convert = add("convert", "convert a checkpoint of the PyTorch code to a .keras file")
     convert.add_argument(
@@ -543,7 +547,8 @@ def _add_weights_option(parser: argparse.ArgumentParser) -> None:
         "--weights",
         metavar="CHECKPOINT",
         help="weights for the architecture that --model names: a published checkpoint, a .keras "
-        "file, or a .weights.h5 file of a model that build_model built with its default options",
+        "file or its address on Hugging Face, or a .weights.h5 file of a model that build_model "
+        "built with its default options",
     )
 
 

@@ -28,6 +28,7 @@ from pdanet_tf.models.inspection import count_channels, count_classes, logits_of
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.runtimes.network import convert_network
 from pdanet_tf.weights.files import NAMED_WEIGHTS
+from pdanet_tf.weights.hub import local_file
 
 # Logits are interpolated, and classes decided, in parts that fit into the processor's cache.
 VALUES_PER_STRIP = 2**21  # logits or probabilities that are computed at once: 8 MiB
@@ -390,7 +391,11 @@ def _load_cached(
 
 
 def _full_path(file: str | os.PathLike[str]) -> str:
-    """Returns the absolute path of a file, or the name of a published checkpoint unchanged."""
+    """Returns the absolute path of a file, or the name of a published checkpoint unchanged.
+
+    A file on the Hub is downloaded, unless it is in the cache.
+    """
+    file = local_file(file)
     return str(file) if str(file) in NAMED_WEIGHTS else str(Path(file).absolute())
 
 

@@ -53,7 +53,8 @@ def build_model(
             the head's output (for most models 1/8 of the image, rounded up); training uses this.
             The weights are the same.
         aux_head: Whether the model has an auxiliary head on stage C4, for deep supervision.
-        weights: A `.weights.h5` or `.keras` file of a model of the same kind; the name of a
+        weights: A `.weights.h5` or `.keras` file of a model of the same kind, or its address on
+            the Hub, such as "hf://owner/name" (extra `hub`); the name of a
             published checkpoint, one of `pdanet_tf.weights.published.CHECKPOINTS` (extra `torch`),
             or of a model that comes with the package, one of `pdanet_tf.weights.shipped.SHIPPED`;
             or None for random initial weights. All weights must fit. For a model with other classes

@@ -260,8 +260,9 @@ class TrainConfig:
     )
     weights: str | None = _option(
         None,
-        "file of initial weights, or the name of a published checkpoint; by default random. "
-        "Weights that do not fit, such as those of a classifier for other classes, stay random",
+        "file of initial weights, its address on Hugging Face (hf://owner/name, extra 'hub'), or "
+        "the name of a published checkpoint; by default random. Weights that do not fit, such as "
+        "those of a classifier for other classes, stay random",
     )
     strict: bool = _option(False, "refuse initial weights that do not all fit")
     freeze: str | tuple[str, ...] | None = _option(
