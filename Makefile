@@ -49,6 +49,8 @@ format: .venv/dev
 	$(PIP) --no-deps mit-semseg==1.0.0
 	# TensorFlow Serving's own stubs, which the client does without.
 	$(PIP) --no-deps tensorflow-serving-api==2.21.0
+	# Checkpoints of its models, which need nothing but torch and no compiled operators.
+	$(PIP) --no-deps torchvision==0.28.0
 	# Ours are compared with its losses, which need nothing but torch.
 	$(PIP) --no-deps segmentation-models-pytorch==0.6.0
 	touch $@

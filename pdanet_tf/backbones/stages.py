@@ -31,6 +31,7 @@ _UNPLACED = {
     "Reshape",
     "Resize",
     "Resizing",
+    "Stretched",
     "Transpose",
     "UpSampling2D",
 }

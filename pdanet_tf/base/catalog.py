@@ -1,7 +1,7 @@
 """Names, families and sizes of the models. Importing it imports neither Keras nor TensorFlow."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -12,10 +12,12 @@ class Family:
         title: Description in one line.
         parameters: Number of parameters with 150 classes, without deep supervision, by the name
             of the backbone; None if it is not known.
+        variants: Names of its backbones by variant, see `pdanet_tf.models.registry`.
     """
 
     title: str
     parameters: Mapping[str, int | None]
+    variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 # A test compares the names with the registered models, and the numbers with the built ones.
@@ -64,6 +66,7 @@ FAMILIES: dict[str, Family] = {
             "resnet18_half": 2_996_726,
             "resnet18_quarter": 754_502,
         },
+        {"torchvision": ("resnet50", "resnet101")},
     ),
     "deeplabv3plus": Family(
         "DeepLab v3+: DeepLab v3 with a decoder that sees the details of C2",
@@ -82,6 +85,7 @@ FAMILIES: dict[str, Family] = {
             "resnet50": 39_852_886,
             "resnet101": 58_897_238,
         },
+        {"torchvision": ("resnet50", "resnet101")},
     ),
     "deeplabv2": Family(
         "DeepLab v2: atrous spatial pyramid pooling, the scores of four rates summed",

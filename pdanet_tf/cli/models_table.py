@@ -15,4 +15,6 @@ def print_models() -> None:
         for backbone, count in family.parameters.items():
             model = f"{name}_{backbone}"
             size = "" if count is None else f"{count / 1e6:6.2f} M  {4 * count / 1e6:5.0f} MB"
-            print(f"  {model:{width}}  {size}".rstrip())
+            variants = [each for each, having in family.variants.items() if backbone in having]
+            also = f"  variant {', '.join(variants)}" if variants else ""
+            print(f"  {model:{width}}  {size}{also}".rstrip())

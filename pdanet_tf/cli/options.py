@@ -34,6 +34,7 @@ TRAIN_GROUPS = {
     "the run": ("output_dir", "resume", "patience", "seed"),
     "the model": (
         "model",
+        "variant",
         "head_options",
         "weights",
         "strict",
@@ -277,37 +278,8 @@ def make_parser() -> argparse.ArgumentParser:
 
     add_push_options(add("push", "push a trained model to Hugging Face (extra 'hub')"))
 
-    convert = add("convert", "convert a checkpoint of the PyTorch code to a .keras file")
-    convert.add_argument(
-        "--encoder", required=True, help="encoder_epoch_N.pth, or a file that contains both parts"
-    )
-    convert.add_argument(
-        "--decoder", help="decoder_epoch_N.pth, unless --encoder contains both parts"
-    )
-    convert.add_argument(
-        "--model", default="pdanet_resnet18", help="name of the model (default: pdanet_resnet18)"
-    )
-    convert.add_argument("--output", required=True, help="the .keras file to write")
-    convert.add_argument(
-        "--num-classes", type=int, default=150, help="number of classes (default: 150)"
-    )
-    convert.add_argument(
-        "--normalization",
-        choices=NORMALIZATIONS,
-        default="torch",
-        help="normalisation of the pixels: torch (the default) for CSAIL's present checkpoints, "
-        "caffe for those of PDANet's author",
-    )
-    convert.add_argument(
-        "--output-stride",
-        type=int,
-        choices=OUTPUT_STRIDES,
-        default=8,
-        help="output stride of training, which a checkpoint does not contain (default: 8)",
-    )
-    convert.add_argument(
-        "--stem", choices=STEMS, help="stem of the ResNet (default: that of the checkpoint)"
-    )
+    convert = add("convert", "convert a checkpoint of another package to a .keras file")
+    _add_convert_options(convert)
 
     _add_benchmark_options(add("benchmark", "time models, each in its own process"))
     add("models", "list the models")
@@ -540,6 +512,42 @@ def _add_data_options(parser: argparse.ArgumentParser, split: str | None = "vali
     )
     for name in _DATA_OPTIONS:
         _add_option(group, name)
+
+
+def _add_convert_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="a .pth, .pt, .safetensors or .npz file; or encoder_epoch_N.pth and "
+        "decoder_epoch_N.pth of the reference's models",
+    )
+    parser.add_argument("--encoder", help="the first FILE, by name")
+    parser.add_argument("--decoder", help="the second FILE, by name")
+    parser.add_argument("--output", required=True, help="the .keras file to write")
+    parser.add_argument("--model", help="name of the model (default: that of the checkpoint)")
+    parser.add_argument(
+        "--variant", help="variant of the model (default: that of the checkpoint), see 'models'"
+    )
+    parser.add_argument(
+        "--num-classes", type=int, help="number of classes (default: that of the checkpoint)"
+    )
+    parser.add_argument(
+        "--normalization",
+        choices=NORMALIZATIONS,
+        help="normalisation of the pixels, if the checkpoint does not determine it: torch (the "
+        "default) for CSAIL's present checkpoints, caffe for those of PDANet's author",
+    )
+    parser.add_argument(
+        "--output-stride",
+        type=int,
+        choices=OUTPUT_STRIDES,
+        help="output stride of training, if the checkpoint does not determine it (default: that of "
+        "the model)",
+    )
+    parser.add_argument(
+        "--stem", choices=STEMS, help="stem of the ResNet (default: that of the checkpoint)"
+    )
 
 
 def _add_weights_option(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from pdanet_tf.layers.heads import AuxiliaryHead, Classifier, ScoreSum
 from pdanet_tf.layers.normalization import PixelNormalization, pixel_mean
 from pdanet_tf.layers.pooling import AdaptiveAveragePooling, DenseMaxPooling
 from pdanet_tf.layers.pyramid import AttentionLevel, PyramidDualAttention, PyramidPooling
-from pdanet_tf.layers.resize import BilinearResizeLike
+from pdanet_tf.layers.resize import BilinearResizeLike, Stretched
 from pdanet_tf.layers.unpooling import FullPrecisionConvBatchNorm, MaxPoolingWithMask, MaxUnpooling
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "PyramidFusion",
     "PyramidPooling",
     "ScoreSum",
+    "Stretched",
     "pixel_mean",
 ]
 

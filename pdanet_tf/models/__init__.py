@@ -1,6 +1,7 @@
 """Models: one file for each family, all built by `build_model`."""
 
 from pdanet_tf.base.lazy import lazy_attributes
+from pdanet_tf.models import variants
 from pdanet_tf.models.build import build_model
 from pdanet_tf.models.danet import danet
 from pdanet_tf.models.deeplab import deeplab_largefov, deeplabv2, deeplabv3, deeplabv3plus
@@ -32,6 +33,7 @@ __all__ = [
     "pdanet",
     "pspnet",
     "segnet",
+    "variants",
     "with_dtype_policy",
 ]
 

@@ -10,9 +10,12 @@ from pdanet_tf.ops.precision import full_precision
 
 
 def bilinear_resize(
-    images: Tensor, size: tuple[int | Tensor, int | Tensor], grid: CellGrid | None = None
+    images: Tensor,
+    size: tuple[int | Tensor, int | Tensor],
+    grid: CellGrid | None = None,
+    align_corners: bool = False,
 ) -> Tensor:
-    """Resizes images bilinearly with half-pixel centres (PyTorch's `align_corners=False`).
+    """Resizes images bilinearly, by default with half-pixel centres.
 
     It is computed as two matrix products, one per direction. This supports sizes that are known
     only at run time on every backend, unlike `keras.ops.image.resize`.
@@ -22,6 +25,9 @@ def bilinear_resize(
         size: `(height, width)` of the result, as integers or as scalar tensors.
         grid: Position of the cells of `images` in the result; cells outside it are cropped. None
             stretches the images over the whole result.
+        align_corners: Whether the centres of the outermost cells are put on those of the outermost
+            pixels, as by PyTorch's `align_corners=True`; for images without a grid. By default
+            their edges are, as by `align_corners=False`.
 
     Returns:
         The resized images, `(batch, *size, channels)`, in the dtype of `images`.
@@ -33,8 +39,12 @@ def bilinear_resize(
     # Half precision cannot represent all positions of a large image.
     precise = full_precision(images)
     batch, height, width, channels = ops.shape(images)
-    vertical = interpolation_matrix(height, size[0], precise.dtype, grid)
-    horizontal = interpolation_matrix(width, size[1], precise.dtype, grid)
+    if align_corners:
+        vertical = _corner_matrix(height, size[0], precise.dtype)
+        horizontal = _corner_matrix(width, size[1], precise.dtype)
+    else:
+        vertical = interpolation_matrix(height, size[0], precise.dtype, grid)
+        horizontal = interpolation_matrix(width, size[1], precise.dtype, grid)
     resized = ops.matmul(vertical, ops.reshape(precise, (batch, height, width * channels)))
     resized = ops.reshape(resized, (batch, size[0], width, channels))
     return ops.cast(ops.matmul(horizontal, resized), images.dtype)
@@ -62,6 +72,17 @@ def interpolation_matrix(
         length = new_size
     centres = (2 * ops.arange(new_size, dtype="int32") + 1) * length
     return sampling_matrix(centres, new_size, size, grid, dtype)
+
+
+def _corner_matrix(size: int | Tensor, new_size: int | Tensor, dtype: Any) -> Tensor:
+    """Returns the (new_size, size) matrix that interpolates with `align_corners=True`.
+
+    Output i is at i * (size - 1) / (new_size - 1) cells. A single output is the first cell.
+    """
+    unit = ops.maximum(new_size - 1, 1)
+    positions = ops.arange(new_size, dtype="int32")[:, None] * (size - 1)
+    distances = ops.abs(positions - ops.arange(size, dtype="int32")[None, :] * unit)
+    return ops.relu(1 - ops.cast(distances, dtype) / ops.cast(unit, dtype))
 
 
 def sampling_matrix(

@@ -63,10 +63,11 @@ def describe_run(
     logs = (
         "TensorBoard logs" if has_tensorboard else "no logs, because TensorBoard is not installed"
     )
+    variant = "" if config.variant is None else f" ({config.variant})"
     lines = [
         f"Data: {config.dataset}, {quantity(classes, 'class', 'classes')}{channels}; "
         f"{data} (height x width)",
-        f"Model: {config.model}, {model.count_params():,} parameters",
+        f"Model: {config.model}{variant}, {model.count_params():,} parameters",
         f"Devices: {places}; precision {config.precision}",
         f"Steps: {config.steps_per_epoch} per epoch, {epochs}, "
         f"{quantity(config.batch_size, 'image')} each{crops}",

@@ -206,7 +206,12 @@ class TrainConfig:
         None, "options of the model's head, such as pool_scales=[1,2,4,8]"
     )
     dropout: float | None = _option(None, "dropout rate of the heads; by default that of the model")
-    stem: str | None = _option(None, "stem of a ResNet: deep or 7x7; by default that of the model")
+    variant: str | None = _option(
+        None, "variant of the model, such as torchvision; by default this package's own model"
+    )
+    stem: str | None = _option(
+        None, "stem of a ResNet: deep, 7x7, v1c or v1d; by default that of the model"
+    )
     output_stride: int | None = _option(
         None, "stride of the features: 8, 16 or 32; by default that of the model"
     )

@@ -20,6 +20,8 @@ from pdanet_tf.weights.h5 import read_weights_h5
 from pdanet_tf.weights.hub import local_file
 from pdanet_tf.weights.published import CHECKPOINTS, load_published
 from pdanet_tf.weights.shipped import SHIPPED
+from pdanet_tf.weights.sources.checkpoint import load_checkpoint, read_checkpoint
+from pdanet_tf.weights.state import STATE_ENDINGS
 
 # The weights that have a name: in the package, and on the network.
 NAMED_WEIGHTS = (*SHIPPED, *CHECKPOINTS)
@@ -104,10 +106,11 @@ def load_weights(
 
     Args:
         model: The model.
-        weights: A `.keras` or `.weights.h5` file, the name of a published checkpoint, or that of a
-            model that comes with the package, one of `pdanet_tf.weights.shipped.SHIPPED`; or the
-            address of a file on the Hub, such as "hf://owner/name", see
-            `pdanet_tf.weights.hub.local_file`.
+        weights: A `.keras` or `.weights.h5` file; a `.pth`, `.pt`, `.safetensors` or `.npz` file of
+            another package, see `pdanet_tf.weights.sources`; the name of a published checkpoint, or
+            that of a model that comes with the package, one of
+            `pdanet_tf.weights.shipped.SHIPPED`; or the address of a file on the Hub, such as
+            "hf://owner/name", see `pdanet_tf.weights.hub.local_file`.
         strict: Whether the weights must belong to a model of the same kind with as many classes.
 
     Returns:
@@ -115,7 +118,8 @@ def load_weights(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If a published checkpoint is named and PyTorch is not installed.
+        ImportError: If the file is one of PyTorch, or a published checkpoint is named, and PyTorch
+            is not installed.
         OSError: If a file cannot be read or downloaded, or is a folder.
         ValueError: If the file is damaged or of another kind, if its weights are not finite or do
             not fit (without `strict`: if its backbone does not fit), or if its pixels are
@@ -141,10 +145,12 @@ def load_weights(
     if path.name.endswith(".keras"):
         saved = load_keras_file(path)
         return load_stored(model, StoredWeights.from_model(saved, source), strict)
+    if path.suffix in STATE_ENDINGS:
+        return load_checkpoint(model, read_checkpoint(weights), strict)
     if not path.name.endswith(".weights.h5"):
         raise ValueError(
-            "weights must be a .keras or a .weights.h5 file, or one of the names "
-            f"{', '.join(NAMED_WEIGHTS)}. Received: {path}"
+            f"weights must be a .keras or a .weights.h5 file, a {', '.join(STATE_ENDINGS)} file of "
+            f"another package, or one of the names {', '.join(NAMED_WEIGHTS)}. Received: {path}"
         )
     advice = ""
     if not strict:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pdanet_tf.base.extras import import_extra
+from pdanet_tf.weights.state import STATE_ENDINGS
 
 PREFIX = "hf://"
 _SETTINGS = "inference.json"  # beside a model, see `pdanet_tf.inference.settings`
@@ -132,14 +133,15 @@ def _cached_files(hub: Any, address: HubAddress) -> list[str]:
 
 
 def _only_model(files: Sequence[str], address: HubAddress) -> str:
-    """Returns the only `.keras` file of a repository."""
-    models = [file for file in files if file.endswith(".keras")]
-    if len(models) == 1:
-        return models[0]
-    if models:
-        names = ", ".join(f"{PREFIX}{address.repo}/{file}" for file in models[:_SHOWN])
-        more = f" and {len(models) - _SHOWN} more" if len(models) > _SHOWN else ""
-        raise ValueError(f"{address} holds {len(models)} models. Choose one: {names}{more}")
+    """Returns the only model of a repository: a `.keras` file, else one of another package."""
+    for endings in ((".keras",), STATE_ENDINGS):
+        models = [file for file in files if file.endswith(endings)]
+        if len(models) == 1:
+            return models[0]
+        if models:
+            names = ", ".join(f"{PREFIX}{address.repo}/{file}" for file in models[:_SHOWN])
+            more = f" and {len(models) - _SHOWN} more" if len(models) > _SHOWN else ""
+            raise ValueError(f"{address} holds {len(models)} models. Choose one: {names}{more}")
     raise ValueError(
         f"{address} holds no .keras file, but {_listed(files) or 'nothing'}. Name the file of the "
         f"weights: {PREFIX}{address.repo}/FILE"

@@ -16,55 +16,9 @@ import numpy as np
 
 from pdanet_tf.weights.assign import assign_weights, check_numbers
 from pdanet_tf.weights.fitting import StoredWeights, stem_of
+from pdanet_tf.weights.sources.reference import REFERENCE
+from pdanet_tf.weights.sources.resnet import resnet_stem
 
-_DUAL_ATTENTION = {
-    "position_conv_in/conv": "conv5a.0",
-    "position_conv_in/batch_norm": "conv5a.1",
-    "position_attention": "sa",
-    "position_attention/query": "sa.query_conv",
-    "position_attention/key": "sa.key_conv",
-    "position_attention/value": "sa.value_conv",
-    "position_conv_out/conv": "conv51.0",
-    "position_conv_out/batch_norm": "conv51.1",
-    "channel_conv_in/conv": "conv5c.0",
-    "channel_conv_in/batch_norm": "conv5c.1",
-    "channel_attention": "sc",
-    "channel_conv_out/conv": "conv52.0",
-    "channel_conv_out/batch_norm": "conv52.1",
-    "projection": "conv8.1",
-}
-_HEAD = {
-    "head_conv/conv": "cbr.0",
-    "head_conv/batch_norm": "cbr.1",
-    "classifier": "conv_last",
-    "aux_head/conv/conv": "cbr_deepsup.0",
-    "aux_head/conv/batch_norm": "cbr_deepsup.1",
-    "aux_head/classifier": "conv_last_deepsup",
-}
-_PYRAMID_HEAD = {
-    **_HEAD,
-    "fusion/conv": "conv_last.0",
-    "fusion/batch_norm": "conv_last.1",
-    "classifier": "conv_last.4",
-}
-_VARIABLES = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
-# Names without a counterpart: the two convolutions of the author's dual attention whose outputs are
-# discarded; the counters of PyTorch's batch norm; the second copy of the moving averages in the
-# reference's synchronized batch norm; the classifier of a classification backbone; the class
-# weights of a loss.
-_UNUSED = re.compile(
-    r"(^|\.)(conv6|conv7)\.1\.(weight|bias)$"
-    r"|\.(num_batches_tracked|_tmp_running_mean|_tmp_running_var|_running_iter)$"
-    r"|^(fc|crit)\."
-)
-_DEEP_SUPERVISION = re.compile(r"^(cbr|conv_last)_deepsup\.")
 # The prefixes that PyTorch's wrappers of modules (DataParallel, compile) add to every name.
 _WRAPPER = re.compile(r"(?<![^.])(module|_orig_mod)\.")
 _PARTS = ("encoder", "decoder")
@@ -144,12 +98,7 @@ def torch_stem(encoder: Mapping[str, Any]) -> str | None:
         encoder: Arrays by name, as for `load_torch_state_dict`.
     """
     part = _part(encoder, "encoder")
-    shape = np.shape(part.get("conv1.weight", ()))
-    if len(shape) != 4:
-        return None
-    if shape[2:] == (7, 7):
-        return "7x7"
-    return "deep" if shape[2:] == (3, 3) and "conv3.weight" in part else None
+    return resnet_stem({name: np.asarray(array) for name, array in part.items()})
 
 
 def _check_stem(model: keras.Model, encoder: Mapping[str, Any], source: str) -> None:
@@ -250,7 +199,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             arrays[str(name)] = _to_numpy(tensor)
         except Exception as error:  # a tensor without values, an unknown dtype, ...
             raise ValueError(f"{path}: {name} cannot be read: {error}") from error
-    used = ((name, array) for name, array in arrays.items() if not _UNUSED.search(name))
+    used = ((name, array) for name, array in arrays.items() if not REFERENCE.unused.search(name))
     check_numbers(used, str(path))
     return arrays
 
@@ -299,33 +248,22 @@ def import_torch() -> Any:
 def _load(model: keras.Model, state: Mapping[str, Any], source: str) -> list[str]:
     """Assigns the arrays of a state dict to a model, and returns the names of the unused ones."""
     names = torch_names(model)
-    has_deep_supervision = any(
-        _DEEP_SUPERVISION.search(_without_part(name)) for name in names.values()
-    )
+    has_deep_supervision = any(map(REFERENCE.auxiliary.match, names.values()))
     unused = [
         name
         for name in state
-        if _is_unused(name)
-        or (not has_deep_supervision and _DEEP_SUPERVISION.search(_without_part(name)))
+        if REFERENCE.unused.search(name)
+        or (not has_deep_supervision and REFERENCE.auxiliary.match(name))
     ]
     paths = {name: path for path, name in names.items()}
     arrays = {
         # An unknown name stays as it is, and `assign_weights` reports it as unexpected.
-        paths.get(name, name): _to_keras_layout(np.asarray(array), name)
+        paths.get(name, name): REFERENCE.to_keras(np.asarray(array), name)
         for name, array in state.items()
         if name not in unused
     }
     assign_weights(model, arrays, source=source)
     return unused
-
-
-def _is_unused(name: str) -> bool:
-    return bool(_UNUSED.search(_without_part(name)))
-
-
-def _without_part(name: str) -> str:
-    """Returns a name without its first part, "encoder." or "decoder."."""
-    return name.partition(".")[2]
 
 
 def stored_torch_weights(
@@ -340,18 +278,18 @@ def stored_torch_weights(
         decoder: As for `load_torch_state_dict`.
         **facts: Other attributes of `StoredWeights`.
     """
-    paths = {name: path for path, name in _known_names(model).items()}
+    paths = {name: path for path, name in REFERENCE.names(_paths(model)).items()}
     arrays, backbone_paths = {}, set()
     for name, array in torch_parts(encoder, decoder).items():
         # A pyramid of other layers is not the model's, even if the batch norm of both fits.
         other_level = re.match(r"decoder\.ppm\.(\d+)\.(.*)", name)
         if name in paths:
             path = paths[name]
-        elif _is_unused(name) or not (other_level or name.startswith("encoder.")):
+        elif REFERENCE.unused.search(name) or not (other_level or name.startswith("encoder.")):
             continue
         else:
             path = f"pyramid/level_{other_level[1]}/{other_level[2]}" if other_level else name
-        arrays[path] = _to_keras_layout(np.asarray(array), name)
+        arrays[path] = REFERENCE.to_keras(np.asarray(array), name)
         if name.startswith("encoder."):
             backbone_paths.add(path)
     return StoredWeights(arrays=arrays, backbone_paths=backbone_paths, **facts)
@@ -365,59 +303,12 @@ def torch_names(model: keras.Model) -> dict[str, str]:
     Raises:
         ValueError: If the reference has no such model.
     """
-    names = _known_names(model)
-    for variable in model.weights:
-        if variable.path not in names:
-            raise ValueError(f"The reference's models have no counterpart of {variable.path!r}.")
+    names = REFERENCE.names(_paths(model))
+    for path in _paths(model):
+        if path not in names:
+            raise ValueError(f"The reference's models have no counterpart of {path!r}.")
     return names
 
 
-def _known_names(model: keras.Model) -> dict[str, str]:
-    """Returns the reference's names for the paths of the variables that the reference has."""
-    paths = [variable.path for variable in model.weights]
-    head = _PYRAMID_HEAD if any(path.startswith("pyramid/") for path in paths) else _HEAD
-    names = {}
-    for path in paths:
-        layer, _, variable = path.rpartition("/")
-        module = _encoder_module(layer) or _decoder_module(layer, head)
-        if module is not None:
-            names[path] = f"{module}.{_variable_name(layer, variable)}"
-    return names
-
-
-def _encoder_module(layer: str) -> str | None:
-    if match := re.fullmatch(r"stem_conv(\d)/(conv|batch_norm)", layer):
-        index, part = match.groups()
-        return f"encoder.{'conv' if part == 'conv' else 'bn'}{index}"
-    pattern = r"c(\d)_block(\d+)_(conv|shortcut)(\d?)/(conv|batch_norm)"
-    if match := re.fullmatch(pattern, layer):
-        stage, block, branch, index, part = match.groups()
-        prefix = f"encoder.layer{int(stage) - 1}.{int(block) - 1}"
-        if branch == "shortcut":
-            return f"{prefix}.downsample.{0 if part == 'conv' else 1}"
-        return f"{prefix}.{'conv' if part == 'conv' else 'bn'}{index}"
-    return None
-
-
-def _decoder_module(layer: str, head: Mapping[str, str]) -> str | None:
-    if layer in head:
-        return f"decoder.{head[layer]}"
-    _, dual_attention, inside = layer.partition("dual_attention/")
-    level = re.match(r"pyramid/level_(\d+)/", layer)
-    if dual_attention and inside in _DUAL_ATTENTION:
-        prefix = f"ppm.{level[1]}.1" if level else "dam.0"
-        return f"decoder.{prefix}.{_DUAL_ATTENTION[inside]}"
-    if level and layer.endswith(("/conv", "/batch_norm")):
-        return f"decoder.ppm.{level[1]}.{1 if layer.endswith('/conv') else 2}"
-    return None
-
-
-def _variable_name(layer: str, variable: str) -> str:
-    # In this package, the scale of batch norm and the scale of attention are both called gamma.
-    return "gamma" if layer.endswith("attention") else _VARIABLES[variable]
-
-
-def _to_keras_layout(array: np.ndarray, name: str) -> np.ndarray:
-    if array.ndim == 4:
-        return array.transpose(2, 3, 1, 0)
-    return array.reshape(()) if name.endswith(".gamma") else array
+def _paths(model: keras.Model) -> list[str]:
+    return [variable.path for variable in model.weights]

@@ -135,6 +135,20 @@ def test_bilinear_resize_equals_tensorflow(size):
     np.testing.assert_allclose(bilinear_resize(images, size), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(5, 7), (17, 25), (3, 2), (12, 1)])
+def test_aligned_corners_equal_pytorch(size):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    images = np.random.default_rng(0).standard_normal((2, 5, 7, 3)).astype("float32")
+    tensor = torch.from_numpy(images.transpose(0, 3, 1, 2))
+    expected = torch.nn.functional.interpolate(tensor, size, mode="bilinear", align_corners=True)
+    layer = layers.BilinearResizeLike(align_corners=True)
+    layer = layers.BilinearResizeLike.from_config(layer.get_config())
+    found = layer([images, np.zeros((2, *size, 1), "float32")])
+    np.testing.assert_allclose(found, expected.numpy().transpose(0, 2, 3, 1), atol=1e-5)
+    with pytest.raises(ValueError, match=r"align_corners stretches the input.*stride=8"):
+        layers.BilinearResizeLike(8, align_corners=True)
+
+
 def test_strided_convolution_pads_symmetrically():
     layer = layers.ConvBatchNorm(1, 3, strides=2, activation=None, kernel_initializer="ones")
     image = np.zeros((1, 4, 4, 1), "float32")

@@ -60,9 +60,11 @@ class HubServer:
     stored: dict[str, bytes] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
-    def add(self, name: str, files: dict[str, bytes], **options: bool) -> Repository:
+    def add(
+        self, name: str, files: dict[str, bytes], private: bool = False, gated: bool = False
+    ) -> Repository:
         """Adds a repository with one commit on its main branch."""
-        self.repositories[name] = Repository(**options)
+        self.repositories[name] = Repository(private, gated)
         self.repositories[name].commit("main", files)
         return self.repositories[name]
 
@@ -115,9 +117,9 @@ def _create(hub: HubServer, headers: Any, body: bytes) -> Answer:
 def _info(hub: HubServer, headers: Any, _: bytes, name: str, revision: str = "main") -> Answer:
     found = hub.find(name, revision, headers)
     if not isinstance(found[0], Repository):
-        return found  # type: ignore[return-value]
+        return found
     repository, commit = found
-    files = [{"rfilename": path} for path in repository.commits[commit]]  # type: ignore[index]
+    files = [{"rfilename": path} for path in repository.commits[commit]]
     content = {"id": name, "sha": commit, "siblings": files, "private": repository.private}
     return _json(200, {**content, "tags": [], "downloads": 0, "likes": 0})
 
@@ -172,9 +174,9 @@ def _resolve(
 ) -> Answer:
     found = hub.find(name, revision, headers)
     if not isinstance(found[0], Repository):
-        return found  # type: ignore[return-value]
+        return found
     repository, commit = found
-    content = repository.commits[commit].get(path)  # type: ignore[index]
+    content = repository.commits[commit].get(path)
     facts = {"X-Repo-Commit": str(commit)}
     if content is None:
         return _json(404, {}, {**facts, "X-Error-Code": "EntryNotFound"})

@@ -6,6 +6,7 @@ The images show discs and boxes on a ground of noise. Each has a JSON file of po
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -33,7 +34,7 @@ def write_shapes(folder: Path, count: int = 40) -> None:
             ImageDraw.Draw(image).polygon([tuple(point) for point in points], fill=color)
         name = f"scene_{index:02}"
         image.save(folder / f"{name}.png")
-        content = {
+        content: dict[str, Any] = {
             "version": "5.5.0",
             "flags": {},
             "shapes": [
