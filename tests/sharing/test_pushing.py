@@ -18,6 +18,7 @@ from pdanet_tf.inference.settings import InferenceSettings
 from pdanet_tf.sharing import push
 from pdanet_tf.weights import hub
 from pdanet_tf.weights.files import load_weights
+from tests.support import golden_models as golden
 from tests.support.hub_server import TOKEN, hub_server
 
 # The client uploads large files by an argument that its HTTP library calls old.
@@ -153,6 +154,24 @@ def test_revisions_and_folders(server, run):
         pdanet_tf.Predictor("hf://me/roads")
     with pytest.raises(FileNotFoundError, match="has no revision 'nxt'"):
         pdanet_tf.Predictor("hf://me/roads@nxt")
+
+
+def test_a_checkpoint_of_another_package(server, tmp_path):
+    parts = golden.layout("fcn").items()
+    state = {
+        f"{part}.{name}": array
+        for part, shapes in parts
+        for name, array in golden.draw(shapes).items()
+    }
+    np.savez(tmp_path / "fcn.npz", **state)
+    content = (tmp_path / "fcn.npz").read_bytes()
+    server.add("csail/fcn", {"config.json": b"{}", "fcn.npz": content})
+    expected = weights_of(pdanet_tf.build_model("fcn_resnet18", weights=tmp_path / "fcn.npz"))
+    for address in ("hf://csail/fcn", "hf://csail/fcn@main/fcn.npz"):
+        found = weights_of(pdanet_tf.build_model("fcn_resnet18", weights=address))
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert len(pdanet_tf.Predictor("hf://csail/fcn").classes) == 150
 
 
 def test_what_the_hub_refuses(server, run, monkeypatch):
