@@ -19,10 +19,11 @@ from pdanet_tf.cli.images import Results, find_images, print_areas, print_summar
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.named_recipes import find_named_recipe
 from pdanet_tf.cli.outputs import check_outputs, open_console, show
+from pdanet_tf.cli.push import push_model
 from pdanet_tf.cli.segmentation import segment_files
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.data import Classes, FolderDataset, SegmentationDataset
-from pdanet_tf.data.sources.folder import CHANNEL_ENDINGS, IMAGE_ENDINGS
+from pdanet_tf.data.endings import CHANNEL_ENDINGS, IMAGE_ENDINGS
 from pdanet_tf.data.validation.page import write_page
 from pdanet_tf.data.validation.report import validate_dataset
 from pdanet_tf.evaluation.scoring import check_pixel_format, evaluate_predictions
@@ -304,6 +305,7 @@ COMMANDS = {
     "predict": _predict,
     "export": _export,
     "convert": convert,
+    "push": push_model,
     "benchmark": _benchmark,
     "models": print_models,
 }

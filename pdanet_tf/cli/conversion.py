@@ -14,6 +14,7 @@ from pdanet_tf.files import whole_file
 from pdanet_tf.models.foreign import build_from_checkpoint
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.weights.fitting import normalization_of
+from pdanet_tf.weights.hub import local_file
 from pdanet_tf.weights.sources.checkpoint import (
     read_checkpoint,
     recognise,
@@ -57,7 +58,8 @@ def convert(
     if len(files) == 1:
         checkpoint = read_checkpoint(files[0])
     else:
-        checkpoint = recognise(torch_parts(*map(read_state, files)), " and ".join(files))
+        states = [read_state(local_file(file)) for file in files]
+        checkpoint = recognise(torch_parts(*states), " and ".join(files))
     found = require_architecture(checkpoint)
     model = build_from_checkpoint(checkpoint, **given, aux_head=found.aux_head)
     with whole_file(Path(output)) as temporary:

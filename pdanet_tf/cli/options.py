@@ -22,6 +22,7 @@ from pdanet_tf.base.choices import (
 )
 from pdanet_tf.base.fields import with_nearest
 from pdanet_tf.cli.label_options import add_label_options
+from pdanet_tf.cli.push import add_push_options
 from pdanet_tf.cli.request_options import add_request_options
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.inference.crf import CRFParameters
@@ -49,6 +50,9 @@ TRAIN_GROUPS = {
     "the data": (
         "dataset",
         "data_dir",
+        "image_pattern",
+        "annotation_pattern",
+        "split_lists",
         "num_classes",
         "class_names",
         "class_colors",
@@ -96,6 +100,9 @@ TRAIN_GROUPS = {
     ),
 }
 _DATA_OPTIONS = (
+    "image_pattern",
+    "annotation_pattern",
+    "split_lists",
     "num_classes",
     "class_names",
     "class_colors",
@@ -104,8 +111,9 @@ _DATA_OPTIONS = (
     "channels",
 )
 _MODEL_HELP = (
-    "a .keras file, camvid (the trained model that comes with the package), a published "
-    "checkpoint, a checkpoint of another package, or with --weights an architecture"
+    "a .keras file, its address on Hugging Face (hf://owner/name, extra 'hub'), camvid (the "
+    "trained model that comes with the package), a published checkpoint, a checkpoint of another "
+    "package, or with --weights an architecture"
 )
 _METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
     ("crop_size", 2): ("HEIGHT", "WIDTH"),
@@ -268,6 +276,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_results_options(request)
     add_request_options(request)
 
+    add_push_options(add("push", "push a trained model to Hugging Face (extra 'hub')"))
+
     convert = add("convert", "convert a checkpoint of another package to a .keras file")
     _add_convert_options(convert)
 
@@ -415,7 +425,10 @@ def _add_option(parser: Any, name: str, **settings: Any) -> None:
     if hint is bool:
         settings["action"] = argparse.BooleanOptionalAction
     elif typing.get_origin(hint) is Mapping:
-        settings |= {"type": _named_value, "nargs": "+", "metavar": "NAME=VALUE"}
+        if typing.get_args(hint)[1] is str:
+            settings |= {"type": _named_text, "nargs": "+", "metavar": "SPLIT=FILE"}
+        else:
+            settings |= {"type": _named_value, "nargs": "+", "metavar": "NAME=VALUE"}
         settings["action"] = _Named
     elif name == "class_weights":
         settings |= {"type": _number_or_name, "nargs": "+", "metavar": "WEIGHT"}
@@ -429,6 +442,14 @@ def _add_option(parser: Any, name: str, **settings: Any) -> None:
     else:
         settings["type"] = hint
     parser.add_argument(f"--{field.name.replace('_', '-')}", **settings)
+
+
+def _named_text(text: str) -> tuple[str, str]:
+    """Parses NAME=TEXT."""
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise argparse.ArgumentTypeError(f"expected SPLIT=FILE. Received: {text!r}")
+    return name, value
 
 
 def _named_value(text: str) -> tuple[str, Any]:
@@ -534,7 +555,8 @@ def _add_weights_option(parser: argparse.ArgumentParser) -> None:
         "--weights",
         metavar="CHECKPOINT",
         help="weights for the architecture that --model names: a published checkpoint, a .keras "
-        "file, a checkpoint of another package, or a .weights.h5 file of a model that build_model "
+        "file or its address on Hugging Face, a checkpoint of another package, or a .weights.h5 "
+        "file of a model that build_model "
         "built with its default options",
     )
 

@@ -18,6 +18,7 @@ from pdanet_tf.models.foreign import build_from_checkpoint
 from pdanet_tf.models.inspection import count_channels, count_classes, find_logits
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.weights.files import NAMED_WEIGHTS, count_classes_in_file, load_keras_file
+from pdanet_tf.weights.hub import local_file
 from pdanet_tf.weights.published import CHECKPOINTS
 from pdanet_tf.weights.shipped import SHIPPED, shipped_file
 from pdanet_tf.weights.sources.checkpoint import read_checkpoint
@@ -64,10 +65,10 @@ class InferenceSettings:
         """Returns the settings of a model.
 
         Args:
-            model_file: A file of a model or of weights, whose settings are in the `inference.json`
-                of the same folder; the name of a model that comes with the package; or that of a
-                published checkpoint, which has the classes of its data set and the protocol of
-                its publisher.
+            model_file: A file of a model or of weights, or its address on the Hub, whose settings
+                are in the `inference.json` of the same folder; the name of a model that comes with
+                the package; or that of a published checkpoint, which has the classes of its data
+                set and the protocol of its publisher.
 
         Returns:
             The settings; None if there is no `inference.json`.
@@ -79,7 +80,7 @@ class InferenceSettings:
             published = CHECKPOINTS[str(model_file)]
             protocol = Protocol(short_edges=published.short_edges, max_size=published.max_size)
             return cls(published.classes, protocol)
-        path = Path(shipped_file(model_file)).parent / SETTINGS_FILE
+        path = Path(local_file(shipped_file(model_file))).parent / SETTINGS_FILE
         if not path.is_file():
             return None
         content = read_json(path)
@@ -105,12 +106,13 @@ def load_model(
     """Loads a model from images to logits, with the settings that belong to its weights.
 
     Args:
-        model: A `.keras` file; or the name of a model that comes with the package, one of
-            `pdanet_tf.weights.shipped.SHIPPED`; or that of a published checkpoint, one of
-            `pdanet_tf.weights.published.CHECKPOINTS`, which is downloaded unless it is in the cache
-            (extra `torch`); or a checkpoint of another package, see `pdanet_tf.weights.sources`; or
-            a model, which is returned as it is; or, with `weights`, the name of an architecture,
-            one of `pdanet_tf.list_models()`.
+        model: A `.keras` file, or its address on the Hub, such as "hf://owner/name" (extra `hub`),
+            see `pdanet_tf.weights.hub.local_file`; or the name of a model that comes with the
+            package, one of `pdanet_tf.weights.shipped.SHIPPED`; or that of a published checkpoint,
+            one of `pdanet_tf.weights.published.CHECKPOINTS`, which is downloaded unless it is in
+            the cache (extra `torch`); or a checkpoint of another package, see
+            `pdanet_tf.weights.sources`; or a model, which is returned as it is; or, with `weights`,
+            the name of an architecture, one of `pdanet_tf.list_models()`.
         weights: Weights for the architecture: one of these names; a `.keras` file that holds a
             model of that architecture; a `.weights.h5` file of a model that `build_model` built
             with default options (the number of classes may differ); or a `.pth`, `.pt`,
@@ -128,11 +130,13 @@ def load_model(
             architecture, or if the weights do not belong to it.
     """
     if weights is not None:
+        weights = local_file(weights)
         loaded, settings = _load_architecture(model, weights), InferenceSettings.load_for(weights)
         _check_settings(loaded, settings, weights)
         return loaded, settings
     if isinstance(model, keras.Model):
         return model, None
+    model = local_file(model)
     if str(model) in CHECKPOINTS:
         loaded = _build_published(CHECKPOINTS[str(model)].model, str(model))
     elif str(model) in SHIPPED:

@@ -16,6 +16,7 @@ from pdanet_tf.models.segmentation import check_input_shape, check_normalization
 from pdanet_tf.ops.precision import dtype_policy
 from pdanet_tf.weights.channels import copy_adapted
 from pdanet_tf.weights.files import load_weights
+from pdanet_tf.weights.hub import local_file
 from pdanet_tf.weights.imagenet import load_imagenet_weights, weights_source
 from pdanet_tf.weights.published import CHECKPOINTS, check_published
 from pdanet_tf.weights.sources.checkpoint import (
@@ -64,7 +65,8 @@ def build_model(
         weights: A `.weights.h5` or `.keras` file of a model of the same kind; a `.pth`, `.pt`,
             `.safetensors` or `.npz` file of another package, or what
             `pdanet_tf.weights.sources.checkpoint.read_checkpoint` has read from it, whose variant
-            and stem the model then has; the name of a published checkpoint, one of
+            and stem the model then has; or the address of such a file on the Hub, such as
+            "hf://owner/name" (extra `hub`); the name of a published checkpoint, one of
             `pdanet_tf.weights.published.CHECKPOINTS` (extra `torch`), or of a model that comes with
             the package, one of `pdanet_tf.weights.shipped.SHIPPED`; or None for random initial
             weights. All weights must fit. For a model with other classes
@@ -125,7 +127,7 @@ def build_model(
     if isinstance(weights, Checkpoint):
         checkpoint, weights = weights, None
     weights = convert_field("weights", weights, str | None)
-    if weights is not None and str(weights).endswith(STATE_ENDINGS):
+    if weights is not None and str(local_file(str(weights))).endswith(STATE_ENDINGS):
         checkpoint, weights = read_checkpoint(str(weights)), None
     variant = convert_field("variant", variant, str | None)
     normalization = convert_field("normalization", normalization, str | None)

@@ -103,6 +103,21 @@ class TrainConfig:
     model: str = _option("pdanet_resnet18", "name of the model")
     dataset: str = _option("synthetic", " or ".join((", ".join(DATASETS[:-1]), DATASETS[-1])))
     data_dir: str | None = _option(None, "folder of the data set")
+    image_pattern: str | None = _option(
+        None,
+        "paths of the images in the folder, such as '{split}/img/{name}.jpg'; by default "
+        "'images/{split}/{name}.*'; for 'folder'",
+    )
+    annotation_pattern: str | None = _option(
+        None,
+        "paths of the annotations, such as '{split}/mask/{name}_mask.png'; by default "
+        "'annotations/{split}/{name}.*'; for 'folder'",
+    )
+    split_lists: Mapping[str, str] | None = _option(
+        None,
+        "text files of image names for the splits, relative to the folder, such as "
+        "train=train.txt validation=val.txt; for 'folder'",
+    )
     num_classes: int | None = _option(None, "number of classes; for 'folder' without classes.csv")
     class_names: tuple[str, ...] | None = _option(
         None, "names of the classes; for 'folder' (default: classes.csv)"
@@ -250,8 +265,9 @@ class TrainConfig:
     )
     weights: str | None = _option(
         None,
-        "file of initial weights, or the name of a published checkpoint; by default random. "
-        "Weights that do not fit, such as those of a classifier for other classes, stay random",
+        "file of initial weights, its address on Hugging Face (hf://owner/name, extra 'hub'), or "
+        "the name of a published checkpoint; by default random. Weights that do not fit, such as "
+        "those of a classifier for other classes, stay random",
     )
     strict: bool = _option(False, "refuse initial weights that do not all fit")
     freeze: str | tuple[str, ...] | None = _option(

@@ -18,6 +18,7 @@ from pdanet_tf.inference.settings import SETTINGS_FILE
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.summaries import SUMMARY_FILE
 from pdanet_tf.weights.files import NAMED_WEIGHTS
+from pdanet_tf.weights.hub import is_hub_address
 
 # Options that may differ when a run is resumed.
 _FREE = ("output_dir", "data_dir", "resume", "epochs")
@@ -142,7 +143,9 @@ def describe_config(config: TrainConfig) -> dict[str, Any]:
 
 def _absolute_weights(weights: str | None) -> str | None:
     """Returns the absolute path of a file of weights. Names of checkpoints stay as they are."""
-    return weights if weights is None or weights in NAMED_WEIGHTS else os.path.abspath(weights)
+    if weights is None or weights in NAMED_WEIGHTS or is_hub_address(weights):
+        return weights
+    return os.path.abspath(weights)
 
 
 def describe_data(train: SegmentationDataset, validation: SegmentationDataset) -> dict[str, Any]:

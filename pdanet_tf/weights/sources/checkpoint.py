@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from pdanet_tf.weights.fitting import LoadedWeights, StoredWeights, load_stored, stem_of
+from pdanet_tf.weights.hub import local_file
 from pdanet_tf.weights.sources.caffe import DEEPLAB, DILATION, FCN
 from pdanet_tf.weights.sources.caffe_segnet import SEGNET
 from pdanet_tf.weights.sources.danet import DANET
@@ -59,7 +60,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Reads a checkpoint of another package, and finds out which model it holds.
 
     Args:
-        path: A file that `pdanet_tf.weights.state.read_state` reads.
+        path: A file that `pdanet_tf.weights.state.read_state` reads, or its address on the Hub, see
+            `pdanet_tf.weights.hub.local_file`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -67,11 +69,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         OSError: If it cannot be read.
         ValueError: If it is damaged, or no source recognises it.
     """
-    checkpoint = recognise(read_state(path), str(path))
+    file = local_file(path)
+    checkpoint = recognise(read_state(file), str(path))
     if checkpoint.architecture is None:
         return checkpoint
     try:
-        completed = checkpoint.source.complete(checkpoint.architecture, Path(path))
+        completed = checkpoint.source.complete(checkpoint.architecture, Path(file))
     except ValueError as error:
         return dataclasses.replace(checkpoint, architecture=None, reason=str(error))
     return dataclasses.replace(checkpoint, architecture=completed)
