@@ -1,6 +1,7 @@
-"""Sums over the replicas of a strategy."""
+"""Sums over the replicas of a strategy, and variables that are such sums."""
 
 import keras
+import numpy as np
 
 from pdanet_tf.base.types import Tensor
 
@@ -19,3 +20,23 @@ def sum_over_replicas(tensor: Tensor) -> Tensor:
     if context is None or context.num_replicas_in_sync == 1:
         return tensor
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tensor)
+
+
+def assign_sum(variable: keras.Variable, value: np.ndarray) -> None:
+    """Assigns a value to a variable of which each replica has a part, such as that of a metric.
+
+    The first replica gets the whole value, the others 0. (TensorFlow would divide the value by
+    the number of replicas, which rounds counts of pixels.)
+
+    Args:
+        variable: The variable; reading it outside of a replica returns the sum of its parts.
+        value: The sum.
+    """
+    if keras.backend.backend() != "tensorflow":
+        variable.assign(value)
+        return
+    # A variable of one device is its own only part.
+    first, *others = getattr(variable.value, "values", [variable.value])
+    first.assign(value)
+    for part in others:
+        part.assign(np.zeros_like(value))

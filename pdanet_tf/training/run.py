@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shlex
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,14 +23,15 @@ from pdanet_tf.ops.precision import full_precision_floatx
 from pdanet_tf.training.callbacks import (
     TrainingInterrupted,
 )
-from pdanet_tf.training.checkpoints import Progress
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.inputs import Inputs
 from pdanet_tf.training.lock import locked, refuse_workers
+from pdanet_tf.training.progress import Progress
 from pdanet_tf.training.run_folder import (
     RunFolder,
 )
 from pdanet_tf.training.session import Session
+from pdanet_tf.training.termination import Termination, TrainingTerminated
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,12 @@ def train(
         )
     inputs = Inputs(train_data, validation_data, augment, callbacks)
     config = dataclasses.replace(config, **inputs.configure(config))
-    with _locked_run(RunFolder(config.output_dir), inputs):
-        return _train(config, verbose, inputs)
+    folder = RunFolder(config.output_dir)
+    with _locked_run(folder, inputs, verbose) as termination:
+        if folder.is_interrupted:
+            config = folder.continued_config(config)
+            inputs.check_resumed(config, folder)
+        return _train(config, verbose, inputs, termination)
 
 
 def resume(
@@ -192,38 +198,42 @@ def resume(
     folder = RunFolder(output_dir)
     folder.check_run()  # before the lock creates the folder
     inputs = Inputs(train_data, validation_data, augment, callbacks)
-    with _locked_run(folder, inputs):
+    with _locked_run(folder, inputs, verbose) as termination:
         config = folder.resumed_config(given)
         inputs.check_resumed(config, folder)
-        return _train(config, verbose, inputs)
+        return _train(config, verbose, inputs, termination)
 
 
 @contextmanager
-def _locked_run(folder: RunFolder, inputs: Inputs) -> Iterator[None]:
-    """Locks the folder of a run. After Ctrl-C, the error says how to continue."""
+def _locked_run(folder: RunFolder, inputs: Inputs, verbose: int | str) -> Iterator[Termination]:
+    """Locks the folder of a run. After Ctrl-C and SIGTERM, the error says how to continue."""
+    termination = Termination()
     require_tensorflow("Training")
     refuse_workers(os.environ)
     if folder.path.exists() and not folder.path.is_dir():
         raise FileExistsError(f"output_dir={folder.path} is a file")
     try:
-        with locked(folder.path):
-            yield
+        with termination.watching(), locked(folder.path):
+            yield termination
     except KeyboardInterrupt:
-        raise TrainingInterrupted(_describe_interrupt(folder, inputs)) from None
+        raise TrainingInterrupted(_describe_interrupt(folder, inputs, "Interrupted")) from None
+    except TrainingTerminated:
+        text = _describe_interrupt(folder, inputs, "SIGTERM ended training")
+        if verbose:
+            print(text, file=sys.stderr, flush=True)
+        raise TrainingTerminated(text) from None
 
 
-def _describe_interrupt(folder: RunFolder, inputs: Inputs) -> str:
-    if not folder.last.exists():
-        return "Interrupted before the first checkpoint: nothing was kept. Start the run again."
+def _describe_interrupt(folder: RunFolder, inputs: Inputs, what: str) -> str:
+    if not folder.states():
+        return f"{what} before the first checkpoint: nothing was kept. Start the run again."
     config = TrainConfig.load(folder.config)
     path, imports = str(folder.path), ""
     module = find_model(config.model).family.__module__
     if module.partition(".")[0] not in ("pdanet_tf", "__main__"):
         imports = f" --import {module}"
-    text = (
-        f"Interrupted. {folder.last} keeps the state after epoch "
-        f"{Progress.read(folder.last).epochs} of {config.epochs}.\n"
-    )
+    done = Progress.read(folder.states()[0]).describe(config.steps_per_epoch or 1)
+    text = f"{what}. {folder.last} keeps the state after {done} of {config.epochs}.\n"
     call = inputs.spell_resume(folder)
     if inputs.has_data or inputs.augment is not None:
         return f"{text}To continue, in Python: {call}"
@@ -232,9 +242,11 @@ def _describe_interrupt(folder: RunFolder, inputs: Inputs) -> str:
 
 
 @full_precision_floatx()
-def _train(config: TrainConfig, verbose: int | str, inputs: Inputs) -> TrainResult:
+def _train(
+    config: TrainConfig, verbose: int | str, inputs: Inputs, termination: Termination
+) -> TrainResult:
     started = time.monotonic()
-    run = Session(config, inputs)
+    run = Session(config, inputs, termination)
     run.check()
     run.fit(verbose, inputs.callbacks)
     if verbose:
