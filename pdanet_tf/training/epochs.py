@@ -1,6 +1,6 @@
 """Continues a run within an epoch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -24,6 +24,7 @@ class ResumedCallbacks(keras.callbacks.CallbackList):
         step: Number of its steps that are complete, from 0 to `steps` - 1.
         steps: Number of steps per epoch.
         metrics: The state of the metrics after these steps, see `metric_states.read_metrics`.
+        batch: Returns a batch of images and labels.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class ResumedCallbacks(keras.callbacks.CallbackList):
         step: int,
         steps: int,
         metrics: Mapping[str, np.ndarray],
+        batch: Callable[[], tuple[Any, Any]],
     ) -> None:
         super().__init__(
             list(callbacks), add_history=True, model=model, verbose=0, epochs=epochs, steps=steps
@@ -42,6 +44,7 @@ class ResumedCallbacks(keras.callbacks.CallbackList):
         self._epoch = epoch
         self._steps = steps
         self._metrics = metrics
+        self._batch = batch
         self._done = step
         self._shift = 0  # what is added to Keras' number of a step
         self._stops: bool | None = None  # what the callbacks want, while Keras is told to stop
@@ -50,7 +53,7 @@ class ResumedCallbacks(keras.callbacks.CallbackList):
         """Restores the metrics in the epoch that is continued."""
         self._shift = self._done if epoch == self._epoch else 0
         if self._shift:
-            restore_metrics(self.model, self._metrics)
+            restore_metrics(self.model, self._metrics, self._batch)
         super().on_epoch_begin(epoch, logs)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:

@@ -1,8 +1,9 @@
 """The sums of metrics within an epoch, stored in a checkpoint."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import keras
@@ -33,13 +34,24 @@ def read_metrics(checkpoint: Path) -> dict[str, np.ndarray]:
             return dict(arrays)
 
 
-def restore_metrics(model: keras.Model, values: Mapping[str, np.ndarray]) -> None:
+def restore_metrics(
+    model: keras.Model, values: Mapping[str, np.ndarray], batch: Callable[[], tuple[Any, Any]]
+) -> None:
     """Assigns stored values to the variables of a model's metrics.
+
+    Args:
+        model: The compiled model.
+        values: What `read_metrics` returns.
+        batch: Returns a batch of images and labels, which is required if the metrics have not been
+            used yet: then they have no variables.
 
     Raises:
         ValueError: If the model has other metrics.
     """
     variables = dict(_variables(model))
+    if len(variables) < len(values):
+        _create_variables(model, *batch())
+        variables = dict(_variables(model))
     shapes = {name: tuple(v.shape) for name, v in variables.items()}
     stored = {name: value.shape for name, value in values.items()}
     if shapes != stored:
@@ -50,6 +62,18 @@ def restore_metrics(model: keras.Model, values: Mapping[str, np.ndarray]) -> Non
         )
     for name, variable in variables.items():
         assign_sum(variable, values[name])
+
+
+def _create_variables(model: keras.Model, images: Any, labels: Any) -> None:
+    """Makes Keras create the variables of metrics, which it does in the first step."""
+    shape = model.compute_output_shape(images.shape)
+    outputs: Any = (
+        {name: keras.ops.zeros(each) for name, each in shape.items()}
+        if isinstance(shape, dict)
+        else keras.ops.zeros(shape)
+    )
+    model.compute_loss(images, labels, outputs)
+    model.compute_metrics(images, labels, outputs)
 
 
 def _variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:

@@ -220,6 +220,7 @@ class Session:
                 self.progress.step % self.steps,
                 self.steps,
                 metrics,
+                lambda: next(iter(batches)),
             )
         if self.progress.step == self.steps:
             chosen.finish_epoch(self.progress.logs or {})

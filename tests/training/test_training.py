@@ -122,7 +122,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(config, tmp_path):
         patch.setattr(StopOnNonFinite, "on_epoch_begin", interrupt)
         with pytest.raises(InterruptedError):
             train(broken, verbose=0)
-    with pytest.raises(ValueError, match="seed=0, not seed=1. It was interrupted, and these"):
+    with pytest.raises(ValueError, match=r"seed=0, not seed=1\. It was interrupted, and these"):
         train(TrainConfig(**{**broken.to_dict(), "seed": 1}), verbose=0)
     resumed = TrainConfig(**{**broken.to_dict(), "resume": True})
     train(resumed, verbose=0)
