@@ -203,10 +203,8 @@ def test_a_kill_between_two_renamings_leaves_states_in_order(whole, tmp_path):
     assert newest_sound(folder.states()).name == "last-1.keras"
     folder.remove_states_before(folder.former_states(1))
     assert [path.name for path in folder.states()] == ["last-1.keras"]
-    with pytest.raises(
-        ValueError, match=r"last-1\.keras: not a checkpoint of a run: File is not a"
-    ):
-        cut(folder.states()[0])
+    cut(folder.states()[0])
+    with pytest.raises(ValueError, match=r"last-1\.keras: not a checkpoint of a run: File is not"):
         newest_sound(folder.states())
 
 
