@@ -292,8 +292,9 @@ def _section(headings: Sequence[str], rows: Sequence[Sequence[str]], minutes: fl
         "weights, the optimizer and its moving averages, `best.keras` and `history.csv` are then "
         "compared, bit by bit, with those of a run that was never killed. Each run has "
         f"{COMMON['epochs']} epochs of {COMMON['steps_per_epoch']} steps of a model of five "
-        f"convolutions with batch norm and dropout, `checkpoint_every={COMMON['checkpoint_every']}`, "
-        "and deterministic operations (`TF_DETERMINISTIC_OPS=1`). The test took "
+        "convolutions with batch norm and dropout, "
+        f"`checkpoint_every={COMMON['checkpoint_every']}`, and deterministic operations "
+        "(`TF_DETERMINISTIC_OPS=1`). The test took "
         f"{minutes:.0f} minutes."
     )
     return f"{fill(text)}\n\n{markdown_table(headings, rows)}"

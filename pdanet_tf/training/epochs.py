@@ -7,6 +7,56 @@ import keras
 import numpy as np
 
 from pdanet_tf.training.metric_states import restore_metrics
+from pdanet_tf.training.progress import Progress
+
+
+def fit_from(
+    progress: Progress,
+    model: keras.Model,
+    batches: Any,
+    callbacks: Sequence[keras.callbacks.Callback],
+    epochs: int,
+    steps: int,
+    metrics: Mapping[str, np.ndarray],
+) -> None:
+    """Trains a model for the epochs and steps that are left.
+
+    Args:
+        progress: What is complete.
+        model: The compiled model.
+        batches: Endless batches of images and labels, from the next step on.
+        callbacks: Callbacks for `keras.Model.fit`.
+        epochs: Number of epochs.
+        steps: Number of steps per epoch.
+        metrics: The state of the metrics within the epoch, see `metric_states.read_metrics`.
+    """
+    epoch = progress.epochs
+    chosen: Any = list(callbacks)
+    if progress.step:
+        chosen = ResumedCallbacks(
+            callbacks,
+            model,
+            epoch,
+            epochs,
+            progress.step % steps,
+            steps,
+            metrics,
+            lambda: next(iter(batches)),
+        )
+    if progress.step == steps:
+        chosen.finish_epoch(progress.logs or {})
+        epoch += 1
+        if epoch == epochs or model.stop_training:
+            return
+    model.fit(
+        batches,
+        initial_epoch=epoch,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        callbacks=chosen,
+        shuffle=False,  # the batches are already shuffled
+        verbose=0,  # Keras' bar writes control characters even into files
+    )
 
 
 class ResumedCallbacks(keras.callbacks.CallbackList):

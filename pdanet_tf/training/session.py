@@ -7,7 +7,7 @@ import importlib.util
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,7 +36,7 @@ from pdanet_tf.training.checkpoints import Checkpoints, load_checkpoint
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.curves import LogState, curves_at_end
 from pdanet_tf.training.early_stopping import StopOnStall
-from pdanet_tf.training.epochs import ResumedCallbacks
+from pdanet_tf.training.epochs import fit_from
 from pdanet_tf.training.fine_tuning import describe_fine_tuning
 from pdanet_tf.training.inputs import Inputs
 from pdanet_tf.training.metric_states import read_metrics
@@ -197,45 +197,8 @@ class Session:
             report,
             self._saved_when_terminated(checkpoints),
         ):
-            self._fit(model, batches, callbacks, metrics)
-
-    def _fit(
-        self,
-        model: keras.Model,
-        batches: tf.data.Dataset,
-        callbacks: Sequence[keras.callbacks.Callback],
-        metrics: Mapping[str, np.ndarray],
-    ) -> None:
-        """Trains for the epochs and steps that are left."""
-        epoch, epochs = self.progress.epochs, self.config.epochs
-        if self.has_stopped:
-            epochs = epoch
-        chosen: Any = list(callbacks)
-        if self.progress.step:
-            chosen = ResumedCallbacks(
-                callbacks,
-                model,
-                epoch,
-                epochs,
-                self.progress.step % self.steps,
-                self.steps,
-                metrics,
-                lambda: next(iter(batches)),
-            )
-        if self.progress.step == self.steps:
-            chosen.finish_epoch(self.progress.logs or {})
-            epoch += 1
-            if epoch == epochs or model.stop_training:
-                return
-        model.fit(
-            batches,
-            initial_epoch=epoch,
-            epochs=epochs,
-            steps_per_epoch=self.steps,
-            callbacks=chosen,
-            shuffle=False,  # the batches are already shuffled
-            verbose=0,  # Keras' bar writes control characters even into files
-        )
+            epochs = progress.epochs if self.has_stopped else config.epochs
+            fit_from(progress, model, batches, callbacks, epochs, self.steps, metrics)
 
     @contextmanager
     def _saved_when_terminated(self, checkpoints: Checkpoints) -> Iterator[None]:
