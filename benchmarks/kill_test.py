@@ -46,7 +46,7 @@ COMMON = {
     "dataset": "folder",
     "num_classes": 3,
     "epochs": 3,
-    "steps_per_epoch": 20,
+    "steps_per_epoch": 18,
     "batch_size": 2,
     "crop_size": (32, 32),
     "checkpoint_every": 3,
@@ -277,6 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, names in enumerate(outcomes[name].differing):
             if names:
                 console.print(f"  run-{number} differs: {', '.join(names)}", highlight=False)
+        alike = f"{outcomes[name].exact} of {outcomes[name].runs} runs ended exactly alike"
+        console.print(f"  {alike}", highlight=False)
     headings, rows = describe(outcomes, time.monotonic() - began)
     print_table(console, headings, rows)
     minutes = (time.monotonic() - began) / 60

@@ -47,6 +47,7 @@ def fit_from(
         chosen.finish_epoch(progress.logs or {})
         epoch += 1
         if epoch == epochs or model.stop_training:
+            chosen.on_train_end()
             return
     model.fit(
         batches,
@@ -97,7 +98,14 @@ class ResumedCallbacks(keras.callbacks.CallbackList):
         self._batch = batch
         self._done = step
         self._shift = 0  # what is added to Keras' number of a step
+        self._has_begun = False
         self._stops: bool | None = None  # what the callbacks want, while Keras is told to stop
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Begins training, once: `finish_epoch` may already have begun it."""
+        if not self._has_begun:
+            super().on_train_begin(logs)
+        self._has_begun = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Restores the metrics in the epoch that is continued."""
@@ -124,7 +132,7 @@ class ResumedCallbacks(keras.callbacks.CallbackList):
         super().on_epoch_end(epoch, logs)
 
     def finish_epoch(self, logs: Mapping[str, float]) -> None:
-        """Ends the epoch whose steps are all complete, as `fit` would have.
+        """Ends the epoch whose steps are all complete, as `fit` would have, and begins training.
 
         Args:
             logs: The metrics of its training batches.
@@ -132,4 +140,3 @@ class ResumedCallbacks(keras.callbacks.CallbackList):
         self.on_train_begin()
         super().on_epoch_begin(self._epoch)
         super().on_epoch_end(self._epoch, dict(logs))
-        self.on_train_end()
