@@ -1,5 +1,6 @@
 """A run that was stopped within an epoch ends as one that was not, to the last bit."""
 
+import csv
 import json
 import os
 import resource
@@ -461,3 +462,20 @@ def test_copies_of_a_run_are_runs(whole, tmp_path):
     run = shutil.copytree(whole, tmp_path / "copy")
     resume(run, verbose=0)
     assert_same_run(run, whole)
+
+
+@pytest.mark.slow
+def test_two_replicas_continue_within_an_epoch(data, tmp_path, two_replicas):
+    config = make_config(data, tmp_path / "run", batch_size=4)
+    with two_replicas.scope():
+        train(make_config(data, tmp_path / "whole", batch_size=4), 0)
+        with pytest.raises(KilledError):
+            train(config, 0, [KillAfter(1, 2)])
+        train(config, 0)
+    mine, others = state(tmp_path / "run"), state(tmp_path / "whole")
+    for one, other in zip((*mine[0], *mine[1]), (*others[0], *others[1]), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    rows = [list(csv.DictReader(text.splitlines())) for text in (mine[2], others[2])]
+    for one, other in zip(*rows, strict=True):
+        assert one["mean_iou"] == other["mean_iou"]  # counts of pixels, which are exact
+        assert float(one["loss"]) == pytest.approx(float(other["loss"]), rel=1e-5)
