@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-all wheel-check format clean
+.PHONY: demo test test-all kill-test wheel-check format clean
 
 demo: .venv/base
 	$(BIN)/python examples/demo.py "demo/$$(date +%Y-%m-%d_%H-%M-%S)"
@@ -20,6 +20,10 @@ test: .venv/dev
 # compiled and requires a C++ compiler.
 test-all: test .venv/extras .venv/kserve
 	PDANET_TF_KSERVE_PYTHON=$(CURDIR)/.venv/kserve/bin/python $(PYTEST) -m 'slow or extra'
+
+# Kills training at random moments, resumes it, and compares it with a run that was not killed.
+kill-test: .venv/dev
+	$(BIN)/python -m benchmarks.kill_test --output docs/training.md
 
 # A wheel in a clean environment for each Python; downloads TensorFlow (600 MB) for each.
 wheel-check:

@@ -22,8 +22,8 @@ def check_fields(instance: Any) -> None:
 
     Call it in `__post_init__`. It supports `int`, `float`, `bool`, `str`, tuples of them,
     `... | None`, "one or several in any order", such as `int | tuple[int, ...]`, "a name or
-    numbers", such as `str | tuple[float, ...]`, `Mapping[str, Any]` for values of JSON, and
-    `Mapping[str, str]` and the like.
+    numbers", such as `str | tuple[float, ...]`, "a number or a text", such as `int | str`,
+    `Mapping[str, Any]` for values of JSON, and `Mapping[str, str]` and the like.
 
     Raises:
         ValueError: If a field has another type; the message names the field.
@@ -142,9 +142,11 @@ def _convert(value: Any, hint: Any) -> Any:
 def _convert_one_or_several(value: Any, one: Any, several: Any = None) -> Any:
     """Returns one value, or a tuple of several; without `several` only one is allowed.
 
-    The tuple is sorted, and a tuple of one becomes its element, if its elements have the type of
-    the one value.
+    `several` may also be `str`: the value is then of the one type or a string. A tuple is sorted,
+    and a tuple of one becomes its element, if its elements have the type of the one value.
     """
+    if several is str and isinstance(value, str):
+        return value
     if several is None or not isinstance(value, tuple | list | np.ndarray):
         return _convert(value, one)
     parts = typing.get_args(several)

@@ -31,7 +31,14 @@ from pdanet_tf.version import __version__
 
 # The groups of options in `train --help`. A test compares them with the fields of `TrainConfig`.
 TRAIN_GROUPS = {
-    "the run": ("output_dir", "resume", "patience", "seed"),
+    "the run": (
+        "output_dir",
+        "resume",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "patience",
+        "seed",
+    ),
     "the model": (
         "model",
         "variant",

@@ -1,7 +1,7 @@
 """Evaluation of a model, or of stored predictions, on a data set."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -95,11 +95,14 @@ def evaluate_predictor(
     dataset: SegmentationDataset,
     progress: bool = True,
     store: Store | None = None,
+    before_image: Callable[[], object] | None = None,
 ) -> Evaluation:
-    """Evaluates a predictor; see `evaluate`."""
+    """Evaluates a predictor; see `evaluate`. `before_image` is called before every image."""
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for index in range(len(dataset)):
+            if before_image is not None:
+                before_image()
             image, label = dataset.read(index)
             prediction = None if store is None else store.read(index, image, label.shape)
             if prediction is None:

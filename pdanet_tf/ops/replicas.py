@@ -1,8 +1,9 @@
-"""Sums over the replicas of a strategy."""
+"""Sums over the replicas of a strategy, and variables that are such sums."""
 
 from typing import Any
 
 import keras
+import numpy as np
 
 from pdanet_tf.base.types import Tensor
 
@@ -24,6 +25,26 @@ def sum_over_replicas(tensor: Tensor) -> Tensor:
     import tensorflow as tf
 
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tensor)
+
+
+def assign_sum(variable: keras.Variable, value: np.ndarray) -> None:
+    """Assigns a value to a variable of which each replica has a part, such as that of a metric.
+
+    The first replica gets the whole value, the others 0. (TensorFlow would divide the value by
+    the number of replicas, which rounds counts of pixels.)
+
+    Args:
+        variable: The variable; reading it outside of a replica returns the sum of its parts.
+        value: The sum.
+    """
+    if keras.backend.backend() != "tensorflow":
+        variable.assign(value)
+        return
+    # A variable of one device is its own only part.
+    first, *others = getattr(variable.value, "values", [variable.value])
+    first.assign(value)
+    for part in others:
+        part.assign(np.zeros_like(value))
 
 
 def _replica_context() -> Any:

@@ -32,6 +32,7 @@ from pdanet_tf.base.ranges import (
 )
 from pdanet_tf.files import one_line, write_atomically
 from pdanet_tf.training.config_files import read_options
+from pdanet_tf.training.intervals import normalise
 from pdanet_tf.version import __version__
 
 # Format of `config.json`. Raise it with every change that an older pdanet_tf cannot read, such as
@@ -284,11 +285,22 @@ class TrainConfig:
     patience: int | None = _option(
         None, "stop after this many epochs without a better validation score; by default never"
     )
+    checkpoint_every: int | str | None = _option(
+        None,
+        "how often the state is saved within an epoch: a number of steps, such as 500, or minutes, "
+        "such as 10min; by default only at the end of every epoch",
+    )
+    keep_checkpoints: int = _option(
+        2,
+        "number of states that are kept: last.keras, and before it last-1.keras and so on, which "
+        "are used if a newer one is damaged",
+    )
     seed: int = _option(0, "seed of all random choices")
     resume: bool = _option(
         False,
         "continue the run in output_dir with the options of its config.json; the only options that "
-        "may change are epochs, to a larger number, and data_dir",
+        "may change are epochs, to a larger number, data_dir, checkpoint_every and "
+        "keep_checkpoints",
     )
 
     def __post_init__(self) -> None:
@@ -313,6 +325,7 @@ class TrainConfig:
             "rotation": 0,
             "blur": 0,
             "downscale": 1,
+            "keep_checkpoints": 1,
         }
         for name, bound in lowest.items():
             value = getattr(self, name)
@@ -321,6 +334,7 @@ class TrainConfig:
         ignored_values(self.ignore_label)  # raises if one is negative or occurs twice
         if self.seed >= 2**32:
             raise ValueError(f"seed must be below 2**32. Received: seed={self.seed}")
+        object.__setattr__(self, "checkpoint_every", normalise(self.checkpoint_every))
         check_precision(self.precision, training=True)
         if isinstance(self.class_weights, str):
             check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)

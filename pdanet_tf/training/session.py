@@ -31,12 +31,15 @@ from pdanet_tf.training.callbacks import (
     Validation,
 )
 from pdanet_tf.training.channels import check_same_format, with_statistics
-from pdanet_tf.training.checkpoints import Checkpoints, Progress, load_checkpoint
+from pdanet_tf.training.checkpoint_files import newest_sound
+from pdanet_tf.training.checkpoints import Checkpoints, load_checkpoint
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.curves import LogState, curves_at_end
-from pdanet_tf.training.early_stopping import StopOnStall, describe_stall
+from pdanet_tf.training.early_stopping import StopOnStall
+from pdanet_tf.training.epochs import fit_from
 from pdanet_tf.training.fine_tuning import describe_fine_tuning
 from pdanet_tf.training.inputs import Inputs
+from pdanet_tf.training.metric_states import read_metrics
 from pdanet_tf.training.model import (
     backbone_options,
     check_batch_norm,
@@ -47,6 +50,7 @@ from pdanet_tf.training.model import (
 )
 from pdanet_tf.training.objective import check_loss, resolve_class_weights
 from pdanet_tf.training.optimization import check_steps, learning_rate_schedule
+from pdanet_tf.training.progress import Progress, describe_stall
 from pdanet_tf.training.run_folder import (
     RunFolder,
     check_same_run,
@@ -54,6 +58,7 @@ from pdanet_tf.training.run_folder import (
     describe_data,
     make_origin,
 )
+from pdanet_tf.training.termination import Termination, TrainingTerminated
 from pdanet_tf.version import __version__
 from pdanet_tf.weights.fitting import LoadedWeights
 
@@ -68,11 +73,13 @@ class Session:
     Args:
         config: The run.
         inputs: The Python objects that the caller gave.
+        termination: Tells whether the process was asked to stop.
     """
 
-    def __init__(self, config: TrainConfig, inputs: Inputs) -> None:
+    def __init__(self, config: TrainConfig, inputs: Inputs, termination: Termination) -> None:
         self.config = config = config.resolved()
         self.inputs = inputs
+        self.termination = termination
         self.train = ErrorRecordingDataset(self._open("train"))
         self.validation = self._open("validation")
         self.protocol = Protocol(
@@ -84,6 +91,7 @@ class Session:
         self.config = dataclasses.replace(config, steps_per_epoch=self.steps)
         self.data = describe_data(self.train, self.validation)
         self.progress = Progress({**make_origin(self.config, self.data), **inputs.describe()})
+        self.state = self.folder.last  # the state that a resumed run continues from
         self.loaded: LoadedWeights | None = None
         self.strategy, self.devices = _choose_strategy()
 
@@ -109,10 +117,11 @@ class Session:
     def check(self) -> None:
         """Checks the folder, the devices, the options and the data, and reads the progress."""
         if self.is_resumed:
-            self.progress = Progress.read(self.folder.last)
+            self.state = newest_sound(self.folder.states())
+            self.progress = Progress.read(self.state)
             check_same_run(self.folder, self.progress.origin, self.config, self.data)
             self.inputs.check_origin(self.progress.origin, self.folder)
-        elif self.folder.last.exists():
+        elif self.folder.states():
             raise FileExistsError(
                 f"{self.folder.path} already holds a run. Choose another output_dir, or "
                 "resume=True to continue it."
@@ -146,7 +155,7 @@ class Session:
     @property
     def is_resumed(self) -> bool:
         """Whether there is a checkpoint to continue from."""
-        return self.config.resume and self.folder.last.exists()
+        return self.config.resume and bool(self.folder.states())
 
     @property
     def has_stopped(self) -> bool:
@@ -166,34 +175,43 @@ class Session:
             model.jit_compile = self._uses_xla()
         check_batch_norm(model, config)
         # All random choices are functions of the seed and the step, also in a resumed run.
-        step = progress.epochs * self.steps
+        step = progress.total_steps(self.steps)
         batches = make_batches(config, self.train, model, step, self.inputs.augment)
         seed_dropout(model, config.seed, step)
+        metrics = read_metrics(self.state) if progress.step else {}
         self.folder.remove_leftovers()
+        if self.is_resumed and self.state != self.folder.last:  # newer ones are damaged or missing
+            os.replace(self.state, self.folder.last)
         settings = InferenceSettings(self.train.classes, self.protocol, self.train.pixel_format)
         settings.save(self.folder.path)
         if not self.has_stopped:
             self.folder.save_config(config)
         report = self._report(model, verbose)
+        checkpoints = self._checkpoints()
+        callbacks = [
+            *self._callbacks(checkpoints, bool(verbose)),
+            *([report] if verbose else []),
+            *callbacks,
+        ]
         with (
             curves_at_end(self.folder, bool(verbose)),
             self._full_disks_as_os_errors(),
             self.train.original_errors(),
             report,
+            self._saved_when_terminated(checkpoints),
         ):
-            model.fit(
-                batches,
-                initial_epoch=progress.epochs,
-                epochs=progress.epochs if self.has_stopped else config.epochs,
-                steps_per_epoch=self.steps,
-                callbacks=[
-                    *self._callbacks(bool(verbose)),
-                    *([report] if verbose else []),
-                    *callbacks,
-                ],
-                shuffle=False,  # the batches are already shuffled
-                verbose=0,  # Keras' bar writes control characters even into files
-            )
+            epochs = progress.epochs if self.has_stopped else config.epochs
+            fit_from(progress, model, batches, callbacks, epochs, self.steps, metrics)
+
+    @contextmanager
+    def _saved_when_terminated(self, checkpoints: Checkpoints) -> Iterator[None]:
+        """Saves the state after SIGTERM, where the block has left the model between two steps."""
+        with self.termination.deferred():
+            try:
+                yield
+            except TrainingTerminated:
+                checkpoints.save_within_epoch()
+                raise
 
     def _new_model(self, verbose: int | str) -> keras.Model:
         """Builds and compiles the model."""
@@ -235,24 +253,26 @@ class Session:
                 {"train": self.train, "validation": self.validation},
                 model,
                 self.devices,
-                self.progress.epochs,
+                self.progress,
                 _has_tensorboard(),
             )
             lines += describe_fine_tuning(model, self.config, self.loaded)
             print("\n".join(lines), flush=True)
-        return Report(self.config.epochs, self.steps, with_bar=verbose != 2)
+        is_validated = self.progress.step == self.steps
+        return Report(self.config.epochs, self.steps, with_bar=verbose != 2 and not is_validated)
 
     def _loaded_model(self, verbose: int | str) -> keras.Model:
         """Loads the last state, and sets the schedule for the present number of epochs."""
-        config, epochs = self.config, self.progress.epochs
-        model = load_checkpoint(self.folder, self.progress, self.steps, config)
+        config, progress = self.config, self.progress
+        model = load_checkpoint(self.state, progress, self.steps, config)
         former = float(model.optimizer.learning_rate)
         schedule = learning_rate_schedule(config, self.steps)
         if not isinstance(schedule, float):  # a number may have been changed by a callback
             model.optimizer.learning_rate = schedule
         if verbose:
             rate = former if self.has_stopped else float(model.optimizer.learning_rate)
-            text = describe_resuming(self.folder, epochs, config.epochs, former, rate)
+            changes = self.folder.describe_changes(config)
+            text = describe_resuming(self.folder, progress, config, former, rate, changes)
             if self.has_stopped:
                 text += f" The run has stopped early: {describe_stall(self.progress)}"
             Console(stderr=True).print(text, soft_wrap=True, markup=False, highlight=False)
@@ -272,13 +292,17 @@ class Session:
     def _on_gpu(self) -> bool:
         return any("GPU" in device for device in self.devices)
 
-    def _callbacks(self, shows_progress: bool) -> list[keras.callbacks.Callback]:
+    def _checkpoints(self) -> Checkpoints:
         for_inference = functools.partial(inference_model, self.config, self.train.num_classes)
-        checkpoints = Checkpoints(self.folder, for_inference, self.progress)
+        return Checkpoints(self.folder, for_inference, self.progress, self.config, self.termination)
+
+    def _callbacks(
+        self, checkpoints: Checkpoints, shows_progress: bool
+    ) -> list[keras.callbacks.Callback]:
         callbacks: list[keras.callbacks.Callback] = [
             StopOnNonFinite(self.folder.last),
             LogState(),
-            Validation(self.validation, self.protocol, shows_progress),
+            Validation(self.validation, self.protocol, shows_progress, self.termination.check),
             checkpoints,
             StopOnStall(checkpoints, self.config.patience, verbose=shows_progress),
         ]
