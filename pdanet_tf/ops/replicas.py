@@ -30,8 +30,8 @@ def sum_over_replicas(tensor: Tensor) -> Tensor:
 def assign_sum(variable: keras.Variable, value: np.ndarray) -> None:
     """Assigns a value to a variable of which each replica has a part, such as that of a metric.
 
-    The first replica gets the whole value, the others 0. (TensorFlow would divide the value by
-    the number of replicas, which rounds counts of pixels.)
+    The first replica gets the whole value, the others 0, also those of other processes. (TensorFlow
+    would divide the value by the number of replicas, which rounds counts of pixels.)
 
     Args:
         variable: The variable; reading it outside of a replica returns the sum of its parts.
@@ -42,7 +42,10 @@ def assign_sum(variable: keras.Variable, value: np.ndarray) -> None:
         return
     # A variable of one device is its own only part.
     first, *others = getattr(variable.value, "values", [variable.value])
-    first.assign(value)
+    strategy = getattr(variable.value, "distribute_strategy", None)
+    resolver = None if strategy is None else strategy.cluster_resolver
+    is_first_process = resolver is None or not resolver.task_id
+    first.assign(value if is_first_process else np.zeros_like(value))
     for part in others:
         part.assign(np.zeros_like(value))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pdanet_tf.base.startup import keep_freed_memory
 from pdanet_tf.data.dataset import SegmentationDataset
+from pdanet_tf.evaluation.parts import WHOLE, Part
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.scoring import evaluate_predictor
 from pdanet_tf.inference.predictor import Predictor
@@ -37,6 +38,7 @@ class Validation(keras.callbacks.Callback):
         protocol: How the model sees an image.
         progress: Whether to show a progress bar, if standard error is a terminal.
         before_image: Is called before every image; an error that it raises ends the validation.
+        part: The images of this process, if several share them.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class Validation(keras.callbacks.Callback):
         protocol: Protocol,
         progress: bool = False,
         before_image: Callable[[], object] | None = None,
+        part: Part = WHOLE,
     ) -> None:
         super().__init__()
+        self.part = part
         self.before_image = before_image
         self.dataset = dataset
         self.protocol = protocol
@@ -62,7 +66,11 @@ class Validation(keras.callbacks.Callback):
             )
         with averaged_weights(self.model):
             self.evaluation = evaluate_predictor(
-                self._predictor, self.dataset, self.progress, before_image=self.before_image
+                self._predictor,
+                self.dataset,
+                self.progress,
+                before_image=self.before_image,
+                part=self.part,
             )
         if logs is not None:
             logs[MONITOR] = self.evaluation.scores.mean_iou

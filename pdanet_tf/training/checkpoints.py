@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from pdanet_tf.base.wording import quantity
+from pdanet_tf.evaluation.parts import WHOLE, Part
 from pdanet_tf.files import one_line
 from pdanet_tf.training.callbacks import MONITOR
 from pdanet_tf.training.checkpoint_files import write_checkpoint
@@ -22,7 +23,7 @@ from pdanet_tf.training.metric_states import METRICS_ENTRY, dump_metrics
 from pdanet_tf.training.optimization import averaged_weights
 from pdanet_tf.training.progress import PROGRESS_ENTRY, Progress
 from pdanet_tf.training.run_folder import RunFolder
-from pdanet_tf.training.termination import Termination
+from pdanet_tf.training.termination import Termination, TrainingTerminated
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -43,6 +44,7 @@ class Checkpoints(keras.callbacks.Callback):
         progress: The progress of the run so far.
         config: The run, with its number of steps per epoch.
         termination: Tells whether the process was asked to stop.
+        part: Lets several processes save and stop after the same step.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Checkpoints(keras.callbacks.Callback):
         progress: Progress,
         config: TrainConfig,
         termination: Termination,
+        part: Part = WHOLE,
     ) -> None:
         super().__init__()
         self.folder = folder
@@ -61,6 +64,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.batch_size = config.batch_size
         self.kept = config.keep_checkpoints
         self.termination = termination
+        self.part = part
         self._due = Due(Interval.parse(config.checkpoint_every))
         self._is_saved = True  # whether the last step that is complete is in `last.keras`
 
@@ -83,9 +87,13 @@ class Checkpoints(keras.callbacks.Callback):
         """Saves the state if it is due. Raises `TrainingTerminated` if the process must stop."""
         self.progress = dataclasses.replace(self.progress, step=batch + 1)
         self._is_saved = False
-        if self._due.after(self.progress.total_steps(self.steps)):
+        is_due, must_stop = self.part.any(
+            self._due.after(self.progress.total_steps(self.steps)), self.termination.is_requested
+        )
+        if is_due:
             self.save_within_epoch()
-        self.termination.check()
+        if must_stop:
+            raise TrainingTerminated
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves the state, the model if it is the best so far, and the history."""

@@ -18,6 +18,7 @@ def fit_from(
     epochs: int,
     steps: int,
     metrics: Mapping[str, np.ndarray],
+    first_batch: Callable[[], tuple[Any, Any]],
 ) -> None:
     """Trains a model for the epochs and steps that are left.
 
@@ -29,6 +30,7 @@ def fit_from(
         epochs: Number of epochs.
         steps: Number of steps per epoch.
         metrics: The state of the metrics within the epoch, see `metric_states.read_metrics`.
+        first_batch: Returns one of the batches.
     """
     epoch = progress.epochs
     chosen: Any = list(callbacks)
@@ -41,7 +43,7 @@ def fit_from(
             progress.step % steps,
             steps,
             metrics,
-            lambda: next(iter(batches)),
+            first_batch,
         )
     if progress.step == steps:
         chosen.finish_epoch(progress.logs or {})

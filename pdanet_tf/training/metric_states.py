@@ -50,7 +50,7 @@ def restore_metrics(
     """
     variables = dict(_variables(model))
     if len(variables) < len(values):
-        _create_variables(model, *batch())
+        create_metrics(model, *batch())
         variables = dict(_variables(model))
     shapes = {name: tuple(v.shape) for name, v in variables.items()}
     stored = {name: value.shape for name, value in values.items()}
@@ -64,8 +64,14 @@ def restore_metrics(
         assign_sum(variable, values[name])
 
 
-def _create_variables(model: keras.Model, images: Any, labels: Any) -> None:
-    """Makes Keras create the variables of metrics, which it does in the first step."""
+def create_metrics(model: keras.Model, images: Any, labels: Any) -> None:
+    """Makes Keras create the variables of metrics, which it does in the first step.
+
+    Args:
+        model: The compiled model.
+        images: A batch of images, `(batch, height, width, channels)`.
+        labels: Its labels.
+    """
     shape = model.compute_output_shape(images.shape)
     outputs: Any = (
         {name: keras.ops.zeros(each) for name, each in shape.items()}

@@ -3,7 +3,9 @@
 import dataclasses
 import os
 import shlex
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,22 +18,25 @@ import keras
 from pdanet_tf.data import SegmentationDataset
 from pdanet_tf.data.batches.augment_function import Augment
 from pdanet_tf.evaluation.report import Evaluation
-from pdanet_tf.evaluation.scoring import evaluate
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.ops.precision import full_precision_floatx
 from pdanet_tf.training.callbacks import (
     TrainingInterrupted,
 )
+from pdanet_tf.training.cluster import Cluster, read_cluster
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.inputs import Inputs
-from pdanet_tf.training.lock import locked, refuse_workers
+from pdanet_tf.training.lock import locked
 from pdanet_tf.training.progress import Progress
 from pdanet_tf.training.run_folder import (
     RunFolder,
 )
 from pdanet_tf.training.session import Session
 from pdanet_tf.training.termination import Termination, TrainingTerminated
+
+# What the processes of a run do not copy from its folder.
+_UNSHARED = shutil.ignore_patterns("logs", ".lock", "*.tmp")
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,12 @@ def train(
     validation_data: SegmentationDataset | None = None,
     augment: Augment | None = None,
 ) -> TrainResult:
-    """Trains a model on one GPU, on several GPUs of one machine, or on the CPU.
+    """Trains a model on one GPU, on several GPUs, on several machines, or on the CPU.
 
-    It uses all GPUs, or the strategy of TensorFlow in whose scope it is called.
+    It uses all GPUs, or the strategy of TensorFlow in whose scope it is called. If the environment
+    names several processes (TF_CONFIG, or Slurm's `srun` with several tasks), each of them trains
+    on its share of every batch, and the first one writes the files; see the page "Several devices
+    and machines".
 
     Training writes these files to `config.output_dir`: `best.keras` (the best model, for
     inference), `last.keras` and `last-1.keras` (the last state and the one before it, for
@@ -114,13 +122,16 @@ def train(
         OSError: If a file cannot be written, for example because the disk is full; the last
             checkpoint stays.
         RuntimeError: If the backend of Keras is not TensorFlow.
+        TimeoutError: If a process of several that train together does not come up within
+            PDANET_TF_WORKER_SECONDS (a variable of the environment; 600 by default).
         TrainingInterrupted: After Ctrl-C. It is a KeyboardInterrupt whose message says what was
             kept and how to continue.
         TrainingTerminated: After SIGTERM. It is a SystemExit with the status 75, whose message says
             what was kept and how to continue.
         TypeError: If a data set, `augment` or a callback has the wrong type.
         ValueError: If an option does not fit the model, the data, the devices or the run that is
-            resumed, or if TF_CONFIG names several workers.
+            resumed; if TF_CONFIG is wrong; or if processes that train together differ in their
+            options, data or versions.
 
     Example:
         ```python
@@ -146,12 +157,12 @@ def train(
         )
     inputs = Inputs(train_data, validation_data, augment, callbacks)
     config = dataclasses.replace(config, **inputs.configure(config))
-    folder = RunFolder(config.output_dir)
-    with _locked_run(folder, inputs, verbose) as termination:
-        if folder.is_interrupted:
-            config = folder.continued_config(config)
-            inputs.check_resumed(config, folder)
-        return _train(config, verbose, inputs, termination)
+    with _run(RunFolder(config.output_dir), inputs, verbose) as run:
+        config = dataclasses.replace(config, output_dir=str(run.folder.path))
+        if run.folder.is_interrupted:
+            config = run.folder.continued_config(config)
+            inputs.check_resumed(config, run.folder)
+        return run.train(config)
 
 
 def resume(
@@ -210,23 +221,60 @@ def resume(
     folder = RunFolder(output_dir)
     folder.check_run()  # before the lock creates the folder
     inputs = Inputs(train_data, validation_data, augment, callbacks)
-    with _locked_run(folder, inputs, verbose) as termination:
-        config = folder.resumed_config(given)
-        inputs.check_resumed(config, folder)
-        return _train(config, verbose, inputs, termination)
+    with _run(folder, inputs, verbose) as run:
+        config = run.folder.resumed_config(given)
+        inputs.check_resumed(config, run.folder)
+        return run.train(config)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a call of `train` or `resume` works with."""
+
+    folder: RunFolder
+    shared: RunFolder  # `folder`, but for a process that works in a copy of it
+    inputs: Inputs
+    verbose: int | str
+    termination: Termination
+    cluster: Cluster | None
+
+    @full_precision_floatx()
+    def train(self, config: TrainConfig) -> TrainResult:
+        """Trains, and scores the best model."""
+        started = time.monotonic()
+        session = Session(config, self.inputs, self.termination, self.cluster)
+        session.check()
+        session.fit(self.verbose, self.inputs.callbacks)
+        if self.verbose:
+            epochs = Progress.read(session.folder.last).best_epochs
+            print(f"Scoring the best model, that of epoch {epochs}, on the validation images")
+        evaluation = session.score_best(bool(self.verbose))
+        summary = session.summarise(evaluation, time.monotonic() - started)
+        return TrainResult(self.shared.best, evaluation, summary)
 
 
 @contextmanager
-def _locked_run(folder: RunFolder, inputs: Inputs, verbose: int | str) -> Iterator[Termination]:
-    """Locks the folder of a run. After Ctrl-C and SIGTERM, the error says how to continue."""
+def _run(folder: RunFolder, inputs: Inputs, verbose: int | str) -> Iterator[_Run]:
+    """Locks the folder of a run. After Ctrl-C and SIGTERM, the error says how to continue.
+
+    Of several processes that train together, only the chief writes to the folder. The others work
+    in a temporary copy, which is removed, and print nothing.
+    """
     termination = Termination()
     require_tensorflow("Training")
-    refuse_workers(os.environ)
+    cluster = read_cluster(os.environ)
     if folder.path.exists() and not folder.path.is_dir():
         raise FileExistsError(f"output_dir={folder.path} is a file")
+    if cluster is not None and not cluster.is_chief:
+        with termination.watching(), tempfile.TemporaryDirectory() as copy:
+            if folder.path.exists():
+                # The chief changes nothing before it has met the others.
+                shutil.copytree(folder.path, copy, dirs_exist_ok=True, ignore=_UNSHARED)
+            yield _Run(RunFolder(copy), folder, inputs, 0, termination, cluster)
+        return
     try:
         with termination.watching(), locked(folder.path):
-            yield termination
+            yield _Run(folder, folder, inputs, verbose, termination, cluster)
     except KeyboardInterrupt:
         raise TrainingInterrupted(_describe_interrupt(folder, inputs, "Interrupted")) from None
     except TrainingTerminated:
@@ -251,19 +299,3 @@ def _describe_interrupt(folder: RunFolder, inputs: Inputs, what: str) -> str:
         return f"{text}To continue, in Python: {call}"
     command = f"pdanet-tf train --resume --output-dir {shlex.quote(path)}{imports}"
     return f"{text}To continue: {command} (in Python: {call})"
-
-
-@full_precision_floatx()
-def _train(
-    config: TrainConfig, verbose: int | str, inputs: Inputs, termination: Termination
-) -> TrainResult:
-    started = time.monotonic()
-    run = Session(config, inputs, termination)
-    run.check()
-    run.fit(verbose, inputs.callbacks)
-    if verbose:
-        epochs = Progress.read(run.folder.last).best_epochs
-        print(f"Scoring the best model, that of epoch {epochs}, on the validation images")
-    evaluation = evaluate(run.folder.best, run.validation, run.protocol, progress=bool(verbose))
-    summary = run.summarise(evaluation, time.monotonic() - started)
-    return TrainResult(run.folder.best, evaluation, summary)

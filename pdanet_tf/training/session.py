@@ -7,7 +7,7 @@ import importlib.util
 import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,9 @@ from rich.console import Console
 from pdanet_tf.data import SegmentationDataset, load_dataset
 from pdanet_tf.data.batches.tf_bridge import ErrorRecordingDataset
 from pdanet_tf.evaluation.report import Evaluation
+from pdanet_tf.evaluation.scoring import evaluate_predictor
 from pdanet_tf.files import write_atomically
+from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings
 from pdanet_tf.training.announce import Report, describe_resuming, describe_run
@@ -33,8 +35,10 @@ from pdanet_tf.training.callbacks import (
 from pdanet_tf.training.channels import check_same_format, with_statistics
 from pdanet_tf.training.checkpoint_files import newest_sound
 from pdanet_tf.training.checkpoints import Checkpoints, load_checkpoint
+from pdanet_tf.training.cluster import Cluster
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.curves import LogState, curves_at_end
+from pdanet_tf.training.devices import choose_strategy, part_of, spread
 from pdanet_tf.training.early_stopping import StopOnStall
 from pdanet_tf.training.epochs import fit_from
 from pdanet_tf.training.fine_tuning import describe_fine_tuning
@@ -51,6 +55,7 @@ from pdanet_tf.training.model import (
 from pdanet_tf.training.objective import check_loss, resolve_class_weights
 from pdanet_tf.training.optimization import check_steps, learning_rate_schedule
 from pdanet_tf.training.progress import Progress, describe_stall
+from pdanet_tf.training.rendezvous import meet
 from pdanet_tf.training.run_folder import (
     RunFolder,
     check_same_run,
@@ -60,6 +65,7 @@ from pdanet_tf.training.run_folder import (
 )
 from pdanet_tf.training.termination import Termination, TrainingTerminated
 from pdanet_tf.version import __version__
+from pdanet_tf.weights.files import load_keras_file
 from pdanet_tf.weights.fitting import LoadedWeights
 
 _LIBRARIES = (tf, keras, np, PIL)
@@ -74,12 +80,20 @@ class Session:
         config: The run.
         inputs: The Python objects that the caller gave.
         termination: Tells whether the process was asked to stop.
+        cluster: The processes that train together; None if this one trains alone.
     """
 
-    def __init__(self, config: TrainConfig, inputs: Inputs, termination: Termination) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        inputs: Inputs,
+        termination: Termination,
+        cluster: Cluster | None = None,
+    ) -> None:
         self.config = config = config.resolved()
         self.inputs = inputs
         self.termination = termination
+        self.cluster = cluster
         self.train = ErrorRecordingDataset(self._open("train"))
         self.validation = self._open("validation")
         self.protocol = Protocol(
@@ -93,7 +107,19 @@ class Session:
         self.progress = Progress({**make_origin(self.config, self.data), **inputs.describe()})
         self.state = self.folder.last  # the state that a resumed run continues from
         self.loaded: LoadedWeights | None = None
-        self.strategy, self.devices = _choose_strategy()
+
+    def _facts(self) -> dict[str, Any]:
+        """Returns what must be the same in all processes that train together."""
+        options = make_origin(self.config, self.data)["config"]
+        versions = {f"version of {name}": version for name, version in _versions().items()}
+        return {
+            **{name: value for name, value in options.items() if name != "data_dir"},
+            "epochs": self.config.epochs,
+            "checkpoint_every": self.config.checkpoint_every,
+            "steps that are complete": self.progress.total_steps(self.steps),
+            **self.data,
+            **versions,
+        }
 
     def _open(self, split: str) -> SegmentationDataset:
         config = self.config
@@ -131,11 +157,17 @@ class Session:
                 f"{self.folder.best} exists without {self.folder.last.name}: the run cannot be "
                 "resumed, and training would overwrite the model. Choose another output_dir."
             )
+        if self.cluster is not None:
+            meet(self.cluster, self._facts(), _seconds_to_meet())
+        self.strategy, self.devices = choose_strategy(self.cluster)
+        self.part = part_of(self.strategy, self.cluster)
         replicas = self.strategy.num_replicas_in_sync
-        if self.config.batch_size < replicas:
+        batch_size = self.config.batch_size
+        if batch_size < replicas or (self.cluster is not None and batch_size % replicas):
+            wanted = "at least" if self.cluster is None else "a multiple of"
             raise ValueError(
-                f"batch_size must be at least the number of devices, {replicas}. "
-                f"Received: batch_size={self.config.batch_size}"
+                f"batch_size must be {wanted} the number of devices, {replicas}. "
+                f"Received: batch_size={batch_size}"
             )
         backbone_options(self.config)  # raises if the model has no such options
         head_options(self.config)  # likewise
@@ -176,7 +208,7 @@ class Session:
         check_batch_norm(model, config)
         # All random choices are functions of the seed and the step, also in a resumed run.
         step = progress.total_steps(self.steps)
-        batches = make_batches(config, self.train, model, step, self.inputs.augment)
+        model, batches, first_batch = self._fed_model(model, step)
         seed_dropout(model, config.seed, step)
         metrics = read_metrics(self.state) if progress.step else {}
         self.folder.remove_leftovers()
@@ -201,7 +233,29 @@ class Session:
             self._saved_when_terminated(checkpoints),
         ):
             epochs = progress.epochs if self.has_stopped else config.epochs
-            fit_from(progress, model, batches, callbacks, epochs, self.steps, metrics)
+            fit_from(progress, model, batches, callbacks, epochs, self.steps, metrics, first_batch)
+
+    def _fed_model(
+        self, model: keras.Model, step: int
+    ) -> tuple[keras.Model, Any, Callable[[], tuple[Any, Any]]]:
+        """Returns the model to fit, its batches, and a function that returns one of them."""
+        make = functools.partial(
+            make_batches, self.config, self.train, model, step, self.inputs.augment
+        )
+        if self.cluster is None:
+            batches = make()
+            return model, batches, lambda: next(iter(batches))
+        replicas = self.strategy.num_replicas_in_sync
+        local = replicas // self.cluster.size
+        first = self.cluster.index * local
+        # TensorFlow takes a batch for each of this process's devices in turn.
+        shares = [make(share=(first + number, replicas)) for number in range(local)]
+        turns = tf.data.Dataset.choose_from_datasets(
+            shares, tf.data.Dataset.range(local).repeat(), stop_on_empty_dataset=True
+        )
+        model = spread(model, self.strategy, next(iter(turns)))
+        batches = self.strategy.distribute_datasets_from_function(lambda _: turns)
+        return model, batches, lambda: next(iter(turns))
 
     @contextmanager
     def _saved_when_terminated(self, checkpoints: Checkpoints) -> Iterator[None]:
@@ -294,7 +348,9 @@ class Session:
 
     def _checkpoints(self) -> Checkpoints:
         for_inference = functools.partial(inference_model, self.config, self.train.num_classes)
-        return Checkpoints(self.folder, for_inference, self.progress, self.config, self.termination)
+        return Checkpoints(
+            self.folder, for_inference, self.progress, self.config, self.termination, self.part
+        )
 
     def _callbacks(
         self, checkpoints: Checkpoints, shows_progress: bool
@@ -302,7 +358,14 @@ class Session:
         callbacks: list[keras.callbacks.Callback] = [
             StopOnNonFinite(self.folder.last),
             LogState(),
-            Validation(self.validation, self.protocol, shows_progress, self.termination.check),
+            Validation(
+                self.validation,
+                self.protocol,
+                shows_progress,
+                # Several processes stop together, after a step.
+                self.termination.check if self.cluster is None else None,
+                self.part,
+            ),
             checkpoints,
             StopOnStall(checkpoints, self.config.patience, verbose=shows_progress),
         ]
@@ -313,6 +376,15 @@ class Session:
             callbacks.append(KeepFreedMemory())
         return callbacks
 
+    def score_best(self, progress: bool) -> Evaluation:
+        """Scores `best.keras` on the validation images."""
+        predictor = Predictor(
+            load_keras_file(self.folder.best),
+            self.protocol,
+            pixel_format=self.validation.pixel_format,
+        )
+        return evaluate_predictor(predictor, self.validation, progress, part=self.part)
+
     def summarise(self, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
         """Writes `summary.json`, and returns its content."""
         origin = self.progress.origin
@@ -322,11 +394,7 @@ class Session:
             **self.inputs.describe(),
             "seed": self.config.seed,
             "seconds": round(seconds, 1),
-            "versions": {
-                "python": platform.python_version(),
-                "pdanet_tf": __version__,
-                **{library.__name__: library.__version__ for library in _LIBRARIES},
-            },
+            "versions": _versions(),
             "machine": platform.platform(),
             "devices": self.devices,
             "classes": list(self.train.classes.names),
@@ -337,20 +405,17 @@ class Session:
         return summary
 
 
-def _choose_strategy() -> tuple[tf.distribute.Strategy, list[str]]:
-    """Returns the strategy for the devices of this machine, and the names of the devices.
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "pdanet_tf": __version__,
+        **{library.__name__: library.__version__ for library in _LIBRARIES},
+    }
 
-    A single device needs no strategy other than TensorFlow's default: under another one the first
-    step comes later.
-    """
-    gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
-    if tf.distribute.has_strategy():  # the caller has entered its scope
-        strategy = tf.distribute.get_strategy()
-    elif len(gpus) > 1:
-        strategy = tf.distribute.MirroredStrategy(gpus)
-    else:
-        return tf.distribute.get_strategy(), gpus or ["/device:CPU:0"]
-    return strategy, list(strategy.extended.worker_devices)
+
+def _seconds_to_meet() -> float:
+    """Returns how long processes that train together wait for each other."""
+    return float(os.environ.get("PDANET_TF_WORKER_SECONDS", "600"))
 
 
 def _has_tensorboard() -> bool:

@@ -29,7 +29,7 @@ class Termination:
     """Waits for SIGTERM, and stops training where nothing is half done."""
 
     def __init__(self) -> None:
-        self._is_requested = False
+        self.is_requested = False  # whether SIGTERM was received
         self._is_deferred = False
 
     @contextmanager
@@ -61,10 +61,10 @@ class Termination:
 
     def check(self) -> None:
         """Raises `TrainingTerminated` if SIGTERM was received."""
-        if self._is_requested:
+        if self.is_requested:
             raise TrainingTerminated
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self._is_requested = True
+        self.is_requested = True
         if not self._is_deferred:
             self.check()

@@ -25,7 +25,7 @@ from pdanet_tf.files import whole_file, whole_folder, write_atomically
 from pdanet_tf.inference.settings import InferenceSettings
 from pdanet_tf.training import TrainConfig, TrainingInterrupted, resume
 from pdanet_tf.training.callbacks import StopOnNonFinite
-from pdanet_tf.training.lock import locked, refuse_workers
+from pdanet_tf.training.lock import locked
 from pdanet_tf.training.progress import Progress
 from pdanet_tf.training.run_folder import RunFolder, check_same_run, make_origin
 from tests.support.folders import write_folder
@@ -385,22 +385,6 @@ def is_locked(folder):
             return False
     except FileExistsError:
         return True
-
-
-def test_several_workers_are_refused(data, tmp_path, monkeypatch):
-    cluster = {"worker": ["one:1", "two:1"]}
-    task = {"cluster": cluster, "task": {"type": "worker", "index": 1}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(task))
-    with pytest.raises(ValueError, match="TF_CONFIG names a cluster of 2 tasks"):
-        train(make_config(data, tmp_path / "run"), verbose=0)
-    assert not (tmp_path / "run").exists()
-    with pytest.raises(ValueError, match="cluster of 2 tasks"):
-        refuse_workers({"TF_CONFIG": '{"cluster": {"chief": ["a:1"], "worker": {"0": "b:1"}}}'})
-    for alone in ({}, {"TF_CONFIG": ""}, {"TF_CONFIG": '{"cluster": {"worker": ["a:1"]}}'}):
-        refuse_workers(alone)
-    for wrong in ("[]", "{", '{"cluster": [1]}', '{"cluster": {"worker": 2}}'):
-        with pytest.raises(ValueError, match="TF_CONFIG must be a JSON object"):
-            refuse_workers({"TF_CONFIG": wrong})
 
 
 def test_an_interrupt_says_how_to_continue(run, data, tmp_path, monkeypatch, capsys):
