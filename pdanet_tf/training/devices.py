@@ -84,10 +84,9 @@ def spread(
         }
         twin.compile(**compiled, optimizer=model.optimizer)
 
-    @tf.function
-    def one_step(data: Any) -> Any:
-        return _first(strategy, strategy.run(twin.train_step, args=(data,)))
-
+    one_step = tf.function(
+        lambda data: _first(strategy, strategy.run(twin.train_step, args=(data,)))
+    )
     # The variables of metrics are created where a replica uses them. Tracing uses them, without
     # counting the batch.
     tf.function(lambda: strategy.run(create_metrics, args=(twin, *batch))).get_concrete_function()
@@ -112,18 +111,15 @@ def part_of(strategy: tf.distribute.Strategy, cluster: Cluster | None) -> Part:
     local = len(strategy.extended.worker_devices)
     index, size = cluster.index, cluster.size
 
-    @tf.function
-    def add(values: tf.Tensor) -> Any:
-        def summed() -> tf.Tensor:
-            context = tf.distribute.get_replica_context()
-            # Each replica of a process would add the values again.
-            is_first = context.replica_id_in_sync_group % local == 0
-            mine = tf.where(is_first, values, tf.zeros_like(values))
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+    def summed(values: tf.Tensor) -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        # Each replica of a process would add the values again.
+        is_first = context.replica_id_in_sync_group % local == 0
+        mine = tf.where(is_first, values, tf.zeros_like(values))
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
 
-        return strategy.run(summed)
-
+    add = tf.function(lambda values: _first(strategy, strategy.run(summed, args=(values,))))
     return Part(
         select=lambda count: range(index, count, size),
-        sum=lambda values: _first(strategy, add(tf.constant(values, "float64"))).numpy(),
+        sum=lambda values: add(tf.constant(values, "float64")).numpy(),
     )

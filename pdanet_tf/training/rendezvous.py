@@ -55,7 +55,7 @@ def _receive_all(cluster: Cluster, facts: Any, end: float, seconds: float) -> st
                 f"The chief of the workers cannot listen at {host}:{port}: {error.strerror}. Choose"
                 " another port in TF_CONFIG",
             ) from error
-        connections = []
+        connections: list[socket.socket] = []
         while len(found) < cluster.size:
             left = end - time.monotonic()
             try:
