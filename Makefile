@@ -44,7 +44,7 @@ format: .venv/dev
 	touch $@
 
 .venv/extras: .venv/dev
-	$(PIP) -e '.[channels,crf,keras-cv,keras-hub,litert,onnx,openvino]' torch==2.13.0
+	$(PIP) -e '.[channels,crf,hub,keras-cv,keras-hub,litert,onnx,openvino,torch]' torch==2.13.0
 	# For an example; the last version under the MIT licence.
 	$(PIP) albumentations==2.0.8
 	# COCO's own masks are compared with ours.
