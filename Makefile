@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-all docs wheel-check format clean
+.PHONY: demo test test-all docs kill-test wheel-check format clean
 
 demo: .venv/base
 	$(BIN)/python examples/demo.py "demo/$$(date +%Y-%m-%d_%H-%M-%S)"
@@ -29,6 +29,10 @@ docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 .venv/docs/bin/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
 	.venv/docs/bin/python -m docs.links build/docs/site
 
+# Kills training at random moments, resumes it, and compares it with a run that was not killed.
+kill-test: .venv/dev
+	$(BIN)/python -m benchmarks.kill_test --output docs/training.md
+
 # A wheel in a clean environment for each Python; downloads TensorFlow (600 MB) for each.
 wheel-check:
 	.ci/wheel-check python3.11 python3.12 python3.13
@@ -48,7 +52,7 @@ format: .venv/dev
 	touch $@
 
 .venv/extras: .venv/dev
-	$(PIP) -e '.[channels,crf,keras-cv,keras-hub,litert,onnx,openvino]' torch==2.13.0
+	$(PIP) -e '.[channels,crf,hub,keras-cv,keras-hub,litert,onnx,openvino,torch]' torch==2.13.0
 	# For an example; the last version under the MIT licence.
 	$(PIP) albumentations==2.0.8
 	# COCO's own masks are compared with ours.
@@ -57,8 +61,10 @@ format: .venv/dev
 	$(PIP) --no-deps mit-semseg==1.0.0
 	# TensorFlow Serving's own stubs, which the client does without.
 	$(PIP) --no-deps tensorflow-serving-api==2.21.0
-	# Ours are compared with its losses, which need nothing but torch.
-	$(PIP) --no-deps segmentation-models-pytorch==0.6.0
+	# Checkpoints of its models, which need nothing but torch and no compiled operators.
+	$(PIP) --no-deps torchvision==0.28.0
+	# Ours are compared with its losses and models, which need nothing but these and torch.
+	$(PIP) --no-deps segmentation-models-pytorch==0.6.0 timm==1.0.31
 	touch $@
 
 # A server for tests. It requires an older protobuf than the packages above would install, so it has

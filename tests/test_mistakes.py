@@ -1,7 +1,6 @@
 """The mistakes that docs/mistakes.md describes, made one by one: each message is the page's."""
 
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -134,10 +133,10 @@ def misspelt():
     return (*TRAIN, "--lerning-rate", "0.1")
 
 
-@mistake("A checkpoint of PyTorch is given as the model")
-def torch_file():
-    Path("model.pth").write_bytes(b"PK\x03\x04")
-    return ("predict", "photo.jpg", "--model", "model.pth")
+@mistake("An exported file is given as the model")
+def exported_file():
+    Path("model.onnx").write_bytes(b"\x08\x08")
+    return ("predict", "photo.jpg", "--model", "model.onnx")
 
 
 @mistake("There is no such model file")
@@ -264,12 +263,21 @@ def test_the_message_of_a_mistake(title, here, capsys):
         check_output(block, printed.out + printed.err)
 
 
-def test_annotations_with_other_names_are_imported_as_the_message_says(here, capsys):
+def test_annotations_with_other_names_are_read_as_the_message_says(here, capsys):
     assert main([*other_names()]) == 1
-    words = shlex.split(capsys.readouterr().err.partition("pdanet-tf import-labels ")[2])
-    options = ("--class-names", "a", "b", "c", "--output", "imported")
-    assert main(["import-labels", *words, *options]) == 0
-    split = pdanet_tf.load_dataset("folder", "train", "imported")
+    message = capsys.readouterr().err
+    patterns = {
+        name: re.search(rf"--{name}-pattern '(.*?)'", message)[1]
+        for name in ("image", "annotation")
+    }
+    split = pdanet_tf.load_dataset(
+        "folder",
+        "train",
+        "data",
+        num_classes=3,
+        image_pattern=patterns["image"],
+        annotation_pattern=patterns["annotation"],
+    )
     assert [len(split), split.read(0)[1].max()] == [3, 2]
 
 

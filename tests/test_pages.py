@@ -33,6 +33,7 @@ SLOW = (
 PARSED = {
     "camvid.md": "the runs that are described took hours; tests/test_camvid_studies.py",
     "channels.md": "how_to/channels.md runs the same; tests/data/channels, tests/training",
+    "checkpoints.md": "tests/weights/test_sources.py reads files of each package",
     "labels.md": "tests/cli/test_import_labels.py runs every format",
     "losses.md": "the commands end in dots; tests/losses/test_names.py parses each expression",
     "serving.md": "tests/serving runs them against servers",

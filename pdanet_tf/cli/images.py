@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from pdanet_tf.data.endings import IMAGE_ENDINGS
 from pdanet_tf.data.problems import DataError
-from pdanet_tf.data.sources.folder import IMAGE_ENDINGS
 from pdanet_tf.inference.marked_png import hash_pixels, read_mark, save_marked
 from pdanet_tf.inference.prediction import Prediction
 

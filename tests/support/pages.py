@@ -124,10 +124,12 @@ def check_output(expected: str, printed: str) -> None:
 
 
 def shorten(config: pdanet_tf.TrainConfig) -> pdanet_tf.TrainConfig:
-    """Returns a configuration like the given one that trains for one step, on small images."""
+    """Returns a configuration like the given one that makes one update, on small images."""
+    steps = min(config.accumulation_steps, 2)  # one update of the weights
     changes: dict[str, Any] = {
         "epochs": 1,
-        "steps_per_epoch": 1,
+        "steps_per_epoch": steps,
+        "accumulation_steps": steps,
         "warmup_steps": 0,
         "batch_size": 2,
         "backbone_weights": None,
