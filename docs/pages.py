@@ -26,6 +26,7 @@ TOP = {
 # The packages with names for users. `pdanet_tf` itself lists the names that most need.
 PACKAGES = (
     "backbones",
+    "benchmark",
     "convert",
     "data",
     "diagnosis",
@@ -39,6 +40,7 @@ PACKAGES = (
     "optimizers",
     "recipes",
     "serving",
+    "sharing",
     "training",
 )
 _CODE = re.compile(r"(^```.*?^```[^\n]*$|^~~~.*?^~~~$|`[^`\n]*`)", re.DOTALL | re.MULTILINE)

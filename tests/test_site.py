@@ -54,6 +54,9 @@ def test_the_reference_has_every_public_name(written):
         "losses.SegmentationCrossEntropy",
         "metrics.MeanIoU",
     } <= documented
+    packages = (ROOT / "pdanet_tf").glob("*/__init__.py")
+    listing = {path.parent.name for path in packages if "__all__" in path.read_text("utf-8")}
+    assert listing <= {*pages.PACKAGES}
     for name in pages.PACKAGES:  # read from the files, so it is compared with what Python finds
         module = getattr(pdanet_tf, name)
         for exported in pages.exported(f"pdanet_tf.{name}"):
