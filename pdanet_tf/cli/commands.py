@@ -103,7 +103,7 @@ def _windows(
     flip, settings = options["flip"], InferenceSettings.load_for(model_file)
     if flip is None:
         flip = settings is not None and settings.protocol.flip
-    return Windows(tile, tile // 8 if overlap is None else overlap, flip)
+    return Windows(tile, overlap, flip)
 
 
 def _load(

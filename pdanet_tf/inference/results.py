@@ -117,8 +117,7 @@ class Results:
 
     def save(self, image: Path, kind: str, result: Image.Image) -> None:
         """Writes a result atomically."""
-        mark = f"{hash_source(image)} {hash_pixels(result)}"
-        save_marked(result, self.paths(image)[kind], SOURCE_KEY, mark)
+        save_marked(result, self.paths(image)[kind], SOURCE_KEY, mark_of(image, result))
 
 
 def check_replaceable(path: Path, image: Path) -> None:
@@ -139,17 +138,21 @@ def not_replaceable(path: Path, image: Path) -> DataError:
     )
 
 
-def hash_source(image: Path) -> str:
-    """Returns a hash of the path of an image."""
-    path = str(image.resolve()).encode("utf-8", "surrogateescape")
-    return hashlib.sha256(path).hexdigest()
+def mark_of(image: Path | str, result: Image.Image) -> str:
+    """Returns a hash of the path of an image, and one of the pixels of its result."""
+    return f"{hash_source(image)} {hash_pixels(result)}"
+
+
+def hash_source(image: Path | str) -> str:
+    """Returns a hash of the path of an image, or of its URL, a string."""
+    path = str(image.resolve() if isinstance(image, Path) else image)
+    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _is_result(path: Path, image: Path) -> bool:
     """Returns whether a file is a result of an image, and unchanged."""
     try:
         with Image.open(path, formats=["PNG"]) as result:
-            found = result.info.get(SOURCE_KEY)
-            return found == f"{hash_source(image)} {hash_pixels(result)}"
+            return result.info.get(SOURCE_KEY) == mark_of(image, result)
     except Exception:  # Pillow raises errors of many kinds for files that are not images
         return False

@@ -249,7 +249,7 @@ def test_progress_of_long_work(capsys, monkeypatch):
     monkeypatch.setattr("pdanet_tf.base.progress.time.monotonic", lambda: next(clock))
     assert list(track_long("Segmented", [1, 2, 3, 4], 4000)) == [1, 2, 3, 4]
     assert capsys.readouterr().err.splitlines() == [
-        "Segmented: 3 of 4,000, 0.0429 per second, 1 day, 1:52:50 left"
+        "Segmented: 3 of 4,000, 0.0429 per second, 1 day, 1:54:23 left"
     ]
 
 
