@@ -18,8 +18,9 @@ test: .venv/dev
 
 # Everything: what `test` runs, the slow tests, and those of optional packages, one of which is
 # compiled and requires a C++ compiler.
-test-all: test .venv/extras .venv/kserve
+test-all: test .venv/extras .venv/kserve .venv/beam
 	PDANET_TF_KSERVE_PYTHON=$(CURDIR)/.venv/kserve/bin/python $(PYTEST) -m 'slow or extra'
+	.venv/beam/bin/pytest -m extra -k beam tests/inference/test_beam.py tests/test_docstrings.py
 
 # A wheel in a clean environment for each Python; downloads TensorFlow (600 MB) for each.
 wheel-check:
@@ -40,7 +41,7 @@ format: .venv/dev
 	touch $@
 
 .venv/extras: .venv/dev
-	$(PIP) -e '.[channels,crf,keras-cv,keras-hub,litert,onnx,openvino]' torch==2.13.0
+	$(PIP) -e '.[channels,crf,keras-cv,keras-hub,litert,onnx,openvino,tiff]' torch==2.13.0
 	# For an example; the last version under the MIT licence.
 	$(PIP) albumentations==2.0.8
 	# COCO's own masks are compared with ours.
@@ -58,6 +59,12 @@ format: .venv/dev
 .venv/kserve: .venv/base
 	$(PYTHON) -m venv $@
 	$@/bin/pip --disable-pip-version-check install --quiet kserve==0.21.0 tensorflow-cpu==2.21.*
+	touch $@
+
+# Apache Beam requires an older Pillow, protobuf and pyarrow than the packages above would install.
+.venv/beam: .venv/base
+	$(PYTHON) -m venv $@
+	$@/bin/pip --disable-pip-version-check install --quiet -e '.[beam]' pytest pyyaml
 	touch $@
 
 clean:
