@@ -3,10 +3,15 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from pdanet_tf.base.types import Tensor
-from pdanet_tf.ops.batch_norm import can_fuse_batch_norm, normalize, normalize_batch
+from pdanet_tf.ops.batch_norm import (
+    can_fuse_batch_norm,
+    normalize,
+    normalize_batch,
+    normalize_batch_of_replicas,
+)
+from pdanet_tf.ops.replicas import has_replicas
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
@@ -16,8 +21,11 @@ class BatchNorm(keras.layers.BatchNormalization):
     The outputs equal those of Keras' layer to rounding, and the variables are the same. Under
     TensorFlow, Keras' layer takes several passes over the values, and in half precision over
     float32 copies of them; this layer uses TensorFlow's fused operation, whose gradient is also
-    fused. Inside `pdanet_tf.ops.portable.plain_operations` it uses Keras' computation. The
-    variables are float32 even if the dtype policy keeps those of other layers in half precision.
+    fused. On several replicas of a `tf.distribute` strategy, the moments are those of the whole
+    batch, over all replicas (as in the reference's synchronized batch norm), so that the number of
+    devices does not change what is computed. Inside `pdanet_tf.ops.portable.plain_operations` it
+    uses Keras' computation. The variables are float32 even if the dtype policy keeps those of other
+    layers in half precision.
 
     Args:
         beta_initializer: Initializer of the shift.
@@ -44,17 +52,17 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Normalises by the batch's moments in training, and by their moving averages otherwise."""
-        if not can_fuse_batch_norm(inputs):
+        uses_batch = training and self.trainable
+        synchronizes = uses_batch and has_replicas()
+        if not synchronizes and not can_fuse_batch_norm(inputs):
             return super().call(inputs, training=training)
-        if not (training and self.trainable):
+        if not uses_batch:
             averages = self.moving_mean, self.moving_variance
             return normalize(inputs, self.gamma, self.beta, *averages, self.epsilon)
-        outputs, mean, variance = normalize_batch(inputs, self.gamma, self.beta, self.epsilon)
-        # The last batch may leave a replica without an image; its moments are undefined.
-        is_empty = ops.equal(ops.size(inputs), 0)
+        by_batch = normalize_batch_of_replicas if synchronizes else normalize_batch
+        outputs, mean, variance = by_batch(inputs, self.gamma, self.beta, self.epsilon)
         for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            updated = average * self.momentum + value * (1 - self.momentum)
-            average.assign(ops.where(is_empty, average, updated))
+            average.assign(average * self.momentum + value * (1 - self.momentum))
         return outputs
 
     def get_config(self) -> dict[str, Any]:

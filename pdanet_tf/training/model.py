@@ -129,18 +129,18 @@ def backbone_options(config: TrainConfig) -> dict[str, Any]:
     )
 
 
-def check_batch_norm(model: keras.Model, config: TrainConfig, replicas: int) -> None:
+def check_batch_norm(model: keras.Model, config: TrainConfig) -> None:
     """Checks that batch norm never normalises over a single value.
 
     Raises:
-        ValueError: If it would, with `config.batch_size` images on `replicas` devices.
+        ValueError: If it would, with `config.batch_size` images, those of all devices.
     """
     single = any(getattr(layer, "normalizes_single_values", False) for layer in model.layers)
-    if config.batch_size // replicas < 2 and single:
+    if config.batch_size < 2 and single:
         raise ValueError(
-            f"{config.model} requires at least 2 images per device: the batch norm after global "
+            f"{config.model} requires batches of at least 2 images: the batch norm after global "
             "average pooling would normalise over a single value and return a constant. Received: "
-            f"batch_size={config.batch_size} on {replicas} device(s)"
+            f"batch_size={config.batch_size}"
         )
 
 

@@ -120,9 +120,9 @@ class Session:
                 "resumed, and training would overwrite the model. Choose another output_dir."
             )
         replicas = self.strategy.num_replicas_in_sync
-        if self.config.batch_size % replicas:
+        if self.config.batch_size < replicas:
             raise ValueError(
-                f"batch_size must be a multiple of the number of devices, {replicas}. "
+                f"batch_size must be at least the number of devices, {replicas}. "
                 f"Received: batch_size={self.config.batch_size}"
             )
         backbone_options(self.config)  # raises if the model has no such options
@@ -161,7 +161,7 @@ class Session:
         with self.strategy.scope():
             model = self._loaded_model(verbose) if self.is_resumed else self._new_model(verbose)
             model.jit_compile = self._uses_xla()
-        check_batch_norm(model, config, self.strategy.num_replicas_in_sync)
+        check_batch_norm(model, config)
         # All random choices are functions of the seed and the step, also in a resumed run.
         step = progress.epochs * self.steps
         batches = make_batches(config, self.train, model, step, self.inputs.augment)

@@ -178,22 +178,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_a_checkpoint(config,
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
-@pytest.mark.slow
-def test_two_devices_train_as_one(config, two_replicas, tmp_path):
-    none = str(tmp_path / "none")
-    with two_replicas.scope():
-        result = train(config(batch_size=4), verbose=0)
-        with pytest.raises(ValueError, match="multiple of the number of devices, 2"):
-            train(config(batch_size=3, output_dir=none), verbose=0)
-        with pytest.raises(ValueError, match="at least 2 images per device"):
-            train(
-                config(batch_size=2, model="pdanet_resnet18", output_dir=none),
-                verbose=0,
-            )
-    assert len(result.summary["devices"]) == 2
-    assert math.isfinite(result.evaluation.scores.mean_iou)
-
-
 def test_whole_images_of_changing_shape_train_two_devices(make_folder, two_replicas):
     dataset = FolderDataset(make_folder(count=4), "train", Classes.numbered(3))
     batches = paper_batches(dataset, 4, short_edges=(16, 40))

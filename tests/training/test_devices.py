@@ -1,0 +1,75 @@
+"""Two devices take the steps of one."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+
+from pdanet_tf import TrainConfig, train
+from pdanet_tf.layers import BatchNorm
+
+
+def run(root, folder, **options):
+    """Trains ten steps, and returns the final model, the rows of the history and the result."""
+    config = TrainConfig(
+        **{
+            "output_dir": str(folder),
+            "dataset": "folder",
+            "data_dir": str(root),
+            "num_classes": 3,
+            "epochs": 2,
+            "steps_per_epoch": 5,
+            "crop_size": (32, 40),
+            "dropout": 0.0,
+            **options,
+        }
+    )
+    result = train(config, verbose=0)
+    with open(folder / "history.csv", newline="") as file:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    return keras.saving.load_model(folder / "last.keras"), rows, result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("pspnet_resnet18_quarter", {"batch_size": 4, "aux_head": True}),
+        # The second device has one image of three.
+        ("fcn_resnet18_quarter", {"batch_size": 3}),
+        ("fcn_resnet18_quarter", {"batch_size": 4, "accumulation_steps": 2}),
+    ],
+)
+def test_two_devices_train_as_one(model, options, make_folder, tmp_path, two_replicas):
+    root = make_folder(count=6)
+    alone, rows, _ = run(root, tmp_path / "one", model=model, **options)
+    with two_replicas.scope():
+        both, both_rows, result = run(root, tmp_path / "two", model=model, **options)
+    assert len(result.summary["devices"]) == 2
+    for one, two in zip(alone.variables, both.variables, strict=True):
+        one, two = np.asarray(one), np.asarray(two)
+        assert np.abs(one - two).max() <= 1e-5 * max(1e-3, np.abs(one).max())
+    for one, two in zip(rows, both_rows, strict=True):
+        assert one == pytest.approx(two, rel=1e-5)
+        assert one["mean_iou"] == two["mean_iou"]
+        assert one["pixel_accuracy"] == two["pixel_accuracy"]
+
+
+def test_batch_norm_takes_the_moments_of_all_devices(two_replicas):
+    """One device has three of five images, far from those of the other."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(3, 2, (5, 4, 4, 2)).astype("float32")
+    images[3:] += 10
+    with two_replicas.scope():
+        layer = BatchNorm()
+        layer.build(images.shape)
+    parts = two_replicas.experimental_distribute_values_from_function(
+        lambda context: images[:3] if context.replica_id_in_sync_group == 0 else images[3:]
+    )
+    found = two_replicas.run(lambda part: layer(part, training=True), args=(parts,))
+    found = np.concatenate(two_replicas.experimental_local_results(found))
+    mean, variance = images.mean((0, 1, 2)), images.var((0, 1, 2))
+    np.testing.assert_allclose(found, (images - mean) / np.sqrt(variance + 1e-5), atol=1e-5)
+    for copy in two_replicas.experimental_local_results(layer.moving_variance.value):
+        np.testing.assert_allclose(copy, 0.9 + 0.1 * variance, rtol=1e-5)
