@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-all wheel-check format clean
+.PHONY: demo test test-all kill-test wheel-check format clean
 
 demo: .venv/base
 	$(BIN)/python examples/demo.py "demo/$$(date +%Y-%m-%d_%H-%M-%S)"
@@ -21,6 +21,10 @@ test: .venv/dev
 test-all: test .venv/extras .venv/kserve .venv/beam
 	PDANET_TF_KSERVE_PYTHON=$(CURDIR)/.venv/kserve/bin/python $(PYTEST) -m 'slow or extra'
 	.venv/beam/bin/pytest -m extra -k beam tests/inference/test_beam.py tests/test_docstrings.py
+
+# Kills training at random moments, resumes it, and compares it with a run that was not killed.
+kill-test: .venv/dev
+	$(BIN)/python -m benchmarks.kill_test --output docs/training.md
 
 # A wheel in a clean environment for each Python; downloads TensorFlow (600 MB) for each.
 wheel-check:
@@ -41,7 +45,7 @@ format: .venv/dev
 	touch $@
 
 .venv/extras: .venv/dev
-	$(PIP) -e '.[channels,crf,keras-cv,keras-hub,litert,onnx,openvino,tiff]' torch==2.13.0
+	$(PIP) -e '.[channels,crf,hub,keras-cv,keras-hub,litert,onnx,openvino,tiff,torch]' torch==2.13.0
 	# For an example; the last version under the MIT licence.
 	$(PIP) albumentations==2.0.8
 	# COCO's own masks are compared with ours.
@@ -50,8 +54,10 @@ format: .venv/dev
 	$(PIP) --no-deps mit-semseg==1.0.0
 	# TensorFlow Serving's own stubs, which the client does without.
 	$(PIP) --no-deps tensorflow-serving-api==2.21.0
-	# Ours are compared with its losses, which need nothing but torch.
-	$(PIP) --no-deps segmentation-models-pytorch==0.6.0
+	# Checkpoints of its models, which need nothing but torch and no compiled operators.
+	$(PIP) --no-deps torchvision==0.28.0
+	# Ours are compared with its losses and models, which need nothing but these and torch.
+	$(PIP) --no-deps segmentation-models-pytorch==0.6.0 timm==1.0.31
 	touch $@
 
 # A server for tests. It requires an older protobuf than the packages above would install, so it has

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +27,9 @@ _LOCK_FILE = ".lock"  # in the temporary folder of `whole_folder`
 
 
 @contextmanager
-def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
+def whole_file(
+    path: Path, size: int | None = None, before_replacing: Callable[[], object] | None = None
+) -> Iterator[Path]:
     """Yields a path to write to; that file replaces `path` if the block ends without an error.
 
     The temporary file has the name of `path`, because some writers choose the format from it. It
@@ -38,6 +40,8 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
     Args:
         path: The file.
         size: Approximate size in bytes, for the message when the disk is full.
+        before_replacing: Is called when the new file is complete and on the disk, for example to
+            move the former file to another name.
 
     Raises:
         OSError: If the file cannot be written. The message names `path` and the reason; when the
@@ -49,6 +53,8 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
             temporary = Path(folder) / path.name
             yield temporary
             _flush(temporary)
+            if before_replacing is not None:
+                before_replacing()
             os.replace(temporary, path)
         if os.name == "posix":  # elsewhere folders cannot be opened
             _flush(path.parent)

@@ -56,6 +56,7 @@ EXTRAS = {
     "pydensecrf": "needs pydensecrf2 (extra 'crf')",
     "keras_hub": "needs the extra 'keras-hub'",
     "keras_cv": "needs the extra 'keras-cv'",
+    "huggingface_hub": "needs the extra 'hub'",
     "onnxruntime": "needs the extra 'onnx'",
     "pycocotools": "needs pycocotools",
     "openvino": "needs the extra 'openvino'",

@@ -22,7 +22,7 @@ STOREYS = (
     ("pdanet_tf.inference",),
     ("pdanet_tf.benchmark", "pdanet_tf.evaluation", "pdanet_tf.exporting", "pdanet_tf.serving"),
     ("pdanet_tf.training",),
-    ("pdanet_tf.recipes",),
+    ("pdanet_tf.recipes", "pdanet_tf.sharing"),
     ("pdanet_tf",),
     ("pdanet_tf.cli",),
 )
@@ -43,6 +43,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.exporting.signatures",
     "pdanet_tf.exporting.warmup",
     "pdanet_tf.inference.predictor",  # inside functions, on the TensorFlow backend
+    "pdanet_tf.inference.segmenters",  # likewise
     "pdanet_tf.ops.batch_norm",  # likewise
     "pdanet_tf.ops.gradients",  # likewise
     "pdanet_tf.ops.replicas",  # likewise

@@ -1,5 +1,6 @@
 """Backbones: functional models from normalised images to a dict of the stages "C1" to "C5"."""
 
+from pdanet_tf.backbones.mobilenet import mobilenetv2
 from pdanet_tf.backbones.parts import freeze
 from pdanet_tf.backbones.registry import RESNETS, VGG16, Backbone
 from pdanet_tf.backbones.resnet import resnet18, resnet34, resnet50, resnet101
@@ -13,6 +14,7 @@ __all__ = [
     "Backbone",
     "as_backbone",
     "freeze",
+    "mobilenetv2",
     "output_grids",
     "resnet18",
     "resnet34",

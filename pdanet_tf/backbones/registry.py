@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from pdanet_tf.backbones.mobilenet import mobilenetv2
 from pdanet_tf.backbones.resnet import resnet18, resnet34, resnet50, resnet101
 from pdanet_tf.backbones.vgg import vgg16
 
@@ -53,21 +54,23 @@ class Backbone:
             weights.
         normalization: The normalisation of pixels that the ImageNet weights expect, see
             `pdanet_tf.layers.PixelNormalization`.
+        fixed: Options that `build` is called with, and that users cannot choose.
     """
 
     build: Callable[..., keras.Model]
     weights: Mapping[str | None, WeightsSource] = field(default_factory=dict)
     normalization: str = "torch"
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, **options: Any) -> keras.Model:
         """Builds the backbone."""
-        return self.build(**options)
+        return self.build(**self.fixed, **options)
 
     @property
     def options(self) -> list[str]:
-        """Names of the options that `build` takes, besides its name and the images' channels."""
+        """Names of the options to choose from, besides its name and the images' channels."""
         parameters = inspect.signature(self.build).parameters
-        return [name for name in parameters if name not in ("name", "channels")]
+        return [name for name in parameters if name not in ("name", "channels", *self.fixed)]
 
     @property
     def takes_channels(self) -> bool:
@@ -77,6 +80,16 @@ class Backbone:
     def with_defaults(self, **options: Any) -> "Backbone":
         """Returns the same backbone with other default values of its options."""
         return dataclasses.replace(self, build=functools.partial(self.build, **options))
+
+    def with_fixed(self, **options: Any) -> "Backbone":
+        """Returns the same backbone with options that users cannot choose, such as the stem.
+
+        It has the ImageNet weights of that stem only.
+        """
+        weights = self.weights
+        if "stem" in options:
+            weights = {None: weights[options["stem"]]} if options["stem"] in weights else {}
+        return dataclasses.replace(self, weights=weights, fixed={**self.fixed, **options})
 
 
 def _resnet(
@@ -114,6 +127,7 @@ def _narrow(word: str, width: float) -> dict[str, Backbone]:
 
 HALF_RESNETS = _narrow("half", 0.5)
 QUARTER_RESNETS = _narrow("quarter", 0.25)
+MOBILENETS = {"mobilenetv2": Backbone(mobilenetv2)}
 VGG16 = Backbone(vgg16, {None: WeightsSource("keras_applications", "VGG16")}, "caffe")
 # Backbones that have ImageNet weights.
 PRETRAINED: dict[str, Backbone] = {**RESNETS, "vgg16": VGG16}

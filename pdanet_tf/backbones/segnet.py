@@ -21,7 +21,7 @@ def segnet_vgg16_encoder(name: str = "vgg16", channels: int = 3) -> keras.Model:
         pool of its block, at strides 2 to 32; each mask marks the maxima at the size before the
         pool.
     """
-    return _encoder(VGG16_BLOCKS, 3, name, channels)
+    return segnet_encoder(VGG16_BLOCKS, 3, name, channels)
 
 
 def segnet_basic_encoder(name: str = "basic", channels: int = 3) -> keras.Model:
@@ -34,14 +34,30 @@ def segnet_basic_encoder(name: str = "basic", channels: int = 3) -> keras.Model:
     Returns:
         A model as of `segnet_vgg16_encoder`, with the stages "C1" to "C4" and their masks.
     """
-    return _encoder(((1, 64),) * 4, 7, name, channels)
+    return segnet_encoder(((1, 64),) * 4, 7, name, channels)
 
 
-def _encoder(
-    blocks: tuple[tuple[int, int], ...], kernel_size: int, name: str, channels: int
+def segnet_encoder(
+    blocks: tuple[tuple[int, int], ...],
+    kernel_size: int,
+    name: str,
+    channels: int,
+    first: keras.layers.Layer | None = None,
 ) -> keras.Model:
+    """Builds an encoder of convolutions with batch norm, and max pooling with masks.
+
+    Args:
+        blocks: Number and width of the convolutions of each block.
+        kernel_size: Side of their kernels.
+        name: Name of the model.
+        channels: Number of channels of the images.
+        first: A layer between the image and the first convolution; None for none.
+
+    Returns:
+        A model as of `segnet_vgg16_encoder`.
+    """
     inputs = keras.Input((None, None, channels), dtype="float32", name="normalized_image")
-    x, outputs = inputs, dict[str, Tensor]()
+    x, outputs = inputs if first is None else first(inputs), dict[str, Tensor]()
     for block, (depth, filters) in enumerate(blocks, start=1):
         for index in range(1, depth + 1):
             # In half precision, the masks must be the same as in float32.

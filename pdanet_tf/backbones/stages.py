@@ -1,18 +1,21 @@
 """Models of other packages as backbones; strides of stages; positions of features in the image."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import (
+    BilinearDeconvolution,
     BilinearResizeLike,
     ConvBatchNorm,
     DenseMaxPooling,
     MaxPoolingWithMask,
     MaxUnpooling,
     PixelNormalization,
+    ReflectionPadding,
 )
 from pdanet_tf.ops.grid import CellGrid
 
@@ -30,6 +33,7 @@ _UNPLACED = {
     "Reshape",
     "Resize",
     "Resizing",
+    "Stretched",
     "Transpose",
     "UpSampling2D",
 }
@@ -43,19 +47,24 @@ def as_backbone(model: keras.Model) -> keras.Model:
     Args:
         model: A functional model whose output is a dict with keys "C2" to "C5" (or some of
             them). Or a backbone of KerasHub (with `pyramid_outputs`) or of KerasCV (with
-            `pyramid_level_inputs`); their levels "P2" to "P5" become "C2" to "C5".
+            `pyramid_level_inputs`); their finest level decides the names of the stages: "P2" of
+            ResNets and "P1" of MiT, both of stride 4, become "C2", and so on. KerasHub's
+            `DeepLabV3Backbone` and `SegFormerBackbone` stand for their image encoder, without the
+            layers behind it.
 
     Returns:
         A functional model with a dict of stages. It shares its variables with `model`.
 
     Raises:
-        ValueError: If the model does not name its stages, does not take images of a known number
+        ValueError: If the model does not name its stages, the strides of its levels fit no stages,
+            the model does not take images of a known number
             of channels, or rescales its input, which the segmentation model has already normalised.
     """
     if not isinstance(model, keras.Model):
         raise ValueError(
             f"A backbone must be a Keras model. Received: {model!r} ({type(model).__name__})"
         )
+    model = _encoder(model)
     stages = _named_stages(model)
     if not stages:
         raise ValueError(
@@ -107,7 +116,43 @@ def _named_stages(model: keras.Model) -> dict[str, Tensor]:
         }
     else:
         return {}
-    return {f"C{level[1:]}": output for level, output in levels.items()}
+    return _by_stride(model, levels)
+
+
+def _encoder(model: keras.Model) -> keras.Model:
+    """Returns the image encoder of a KerasHub backbone for segmentation, or the model itself."""
+    encoder = getattr(model, "image_encoder", None)
+    has_levels = hasattr(encoder, "pyramid_outputs") and not hasattr(model, "pyramid_outputs")
+    return encoder if has_levels else model
+
+
+def _by_stride(model: keras.Model, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names levels of a pyramid, such as "P1" to "P4", as stages.
+
+    The stride of the finest level decides its stage: stride 4 is "C2". The others follow by their
+    numbers, because dilated stages have a lower stride than their number says.
+    """
+    strides = stage_strides(keras.Model(model.input, dict(levels)))
+    found = ", ".join(f"{level} (stride {strides.get(level, '?')})" for level in levels)
+    numbers = {level: int(level[1:]) for level in levels if re.fullmatch(r"P\d+", level)}
+    reason = ""
+    if numbers.keys() != strides.keys() or not numbers:
+        reason = "not all of its levels are features of a number and a stride"
+    else:
+        finest = min(numbers, key=lambda level: numbers[level])
+        shift = (strides[finest] - 1).bit_length() - numbers[finest]
+        stages = {level: number + shift for level, number in numbers.items()}
+        wrong = [
+            level
+            for level, stage in stages.items()
+            if not 1 <= stage <= 5 or strides[level] > 2**stage or strides[level].bit_count() != 1
+        ]
+        if not wrong:
+            return {f"C{stages[level]}": output for level, output in levels.items()}
+        reason = f"{', '.join(wrong)} would be none of C1 to C5, of strides up to 2 to 32"
+    raise ValueError(
+        f"The levels of {model.name!r} cannot be stages of a backbone: {reason}. Received: {found}"
+    )
 
 
 def stage_strides(backbone: keras.Model) -> dict[str, int]:
@@ -161,7 +206,7 @@ def _follow(operation: Any) -> Callable[..., Any]:
         grid = inputs[0] if isinstance(inputs, list | tuple) else inputs
         if isinstance(operation, keras.Model):
             return output_grids(operation, grid)
-        if isinstance(operation, BilinearResizeLike | MaxUnpooling):
+        if isinstance(operation, BilinearDeconvolution | BilinearResizeLike | MaxUnpooling):
             return inputs[1]
         if isinstance(operation, MaxPoolingWithMask):
             return grid.after(2, 2), grid
@@ -182,6 +227,8 @@ def _moved(layer: Any, grid: CellGrid) -> CellGrid:
         return grid.after(2, dilation_rate=layer.dilation_rate)
     if isinstance(layer, keras.layers.ZeroPadding2D):
         return grid.after(padding=layer.padding[0][0])
+    if isinstance(layer, ReflectionPadding):
+        return grid.after(padding=layer.padding)
     kernel = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if not kernel:
         return grid

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Sequence
 
 NORMALIZATIONS = ("torch", "caffe")  # of pixels, see `pdanet_tf.layers.PixelNormalization`
-STEMS = ("deep", "7x7")  # of ResNets, see `pdanet_tf.backbones.resnet18`
+STEMS = ("deep", "7x7", "v1c", "v1d")  # of ResNets, see `pdanet_tf.backbones.resnet18`
 OUTPUT_STRIDES = (8, 16, 32)  # of backbones
 BENCHMARK_TASKS = ("predict", "train")
 BACKENDS = ("tensorflow", "jax", "torch")  # of Keras

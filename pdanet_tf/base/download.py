@@ -1,9 +1,13 @@
 """Files from the network, and the folder of the cache."""
 
+import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 _ATTEMPTS = 3
+_SHA256 = "sha256:"
+_FULL_HASH = len(_SHA256) + 64
 
 
 def keras_home() -> Path:
@@ -23,8 +27,8 @@ def download(url: str, path: Path, known_hash: str | None = None, advice: str = 
     Args:
         url: Where the file lies.
         path: Where it is stored. If this file exists and has the hash, nothing is downloaded.
-        known_hash: The algorithm and the hash in hexadecimal digits, as in `"sha256:d7dc..."`; None
-            if the hash is not known and not checked.
+        known_hash: The algorithm and the hash in hexadecimal digits, as in `"sha256:d7dc..."`, or
+            the first digits of a SHA-256; None if the hash is not known and not checked.
         advice: What the user can do if the file cannot be downloaded, for the message.
 
     Returns:
@@ -36,6 +40,12 @@ def download(url: str, path: Path, known_hash: str | None = None, advice: str = 
     """
     import pooch
 
+    beginning = None
+    if known_hash is not None and len(known_hash) < _FULL_HASH:
+        beginning = known_hash.removeprefix(_SHA256)
+        known_hash = None
+        if path.is_file() and not _begins_with(path, beginning):
+            path.unlink()
     cache = pooch.create(
         path.parent,
         base_url="",
@@ -43,7 +53,13 @@ def download(url: str, path: Path, known_hash: str | None = None, advice: str = 
         urls={path.name: url},
         retry_if_failed=_ATTEMPTS - 1,
     )
-    downloader = pooch.HTTPDownloader(progressbar=True, chunk_size=2**20)
+    http = pooch.HTTPDownloader(progressbar=True, chunk_size=2**20)
+
+    def downloader(url: str, output_file: str, pooch: Any) -> None:
+        http(url, output_file, pooch)
+        if beginning is not None and not _begins_with(output_file, beginning):
+            raise ValueError(f"its SHA-256 does not begin with {beginning}")
+
     try:
         return Path(cache.fetch(path.name, downloader=downloader))
     except ValueError as error:
@@ -59,6 +75,11 @@ def download(url: str, path: Path, known_hash: str | None = None, advice: str = 
             stored.errno = error.errno
             raise stored from error
         raise OSError(f"{url} cannot be downloaded: {_reason(error)}. {advice}".strip()) from error
+
+
+def _begins_with(path: str | Path, digits: str) -> bool:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith(digits)
 
 
 def _reason(error: BaseException) -> str:

@@ -22,7 +22,8 @@ def check_fields(instance: Any) -> None:
 
     Call it in `__post_init__`. It supports `int`, `float`, `bool`, `str`, tuples of them,
     `... | None`, "one or several in any order", such as `int | tuple[int, ...]`, "a name or
-    numbers", such as `str | tuple[float, ...]`, and `Mapping[str, Any]` for values of JSON.
+    numbers", such as `str | tuple[float, ...]`, "a number or a text", such as `int | str`,
+    `Mapping[str, Any]` for values of JSON, and `Mapping[str, str]` and the like.
 
     Raises:
         ValueError: If a field has another type; the message names the field.
@@ -114,7 +115,11 @@ def _convert(value: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is tuple:
         return _convert_tuple(value, typing.get_args(hint))
     if typing.get_origin(hint) is Mapping:
-        return {_only(key, str): _as_tuples(part) for key, part in _only(value, Mapping).items()}
+        kind = typing.get_args(hint)[1]
+        return {
+            _only(key, str): _as_tuples(part) if kind is Any else _convert(part, kind)
+            for key, part in _only(value, Mapping).items()
+        }
     if hint is bool:
         return bool(_only(value, bool, np.bool_))
     if hint is str:
@@ -137,9 +142,11 @@ def _convert(value: Any, hint: Any) -> Any:
 def _convert_one_or_several(value: Any, one: Any, several: Any = None) -> Any:
     """Returns one value, or a tuple of several; without `several` only one is allowed.
 
-    The tuple is sorted, and a tuple of one becomes its element, if its elements have the type of
-    the one value.
+    `several` may also be `str`: the value is then of the one type or a string. A tuple is sorted,
+    and a tuple of one becomes its element, if its elements have the type of the one value.
     """
+    if several is str and isinstance(value, str):
+        return value
     if several is None or not isinstance(value, tuple | list | np.ndarray):
         return _convert(value, one)
     parts = typing.get_args(several)
@@ -186,7 +193,9 @@ def _describe(hint: Any) -> str:
     if typing.get_origin(hint) is tuple:
         return f"a sequence of {_describe_parts(hint)}"
     if typing.get_origin(hint) is Mapping:
-        return "an object of names and values (strings, numbers, booleans, or sequences of them)"
+        kind = typing.get_args(hint)[1]
+        values = "values (strings, numbers, booleans, or sequences of them)"
+        return f"an object of names and {values if kind is Any else f'{_NAMES.get(kind, kind)}s'}"
     name = _NAMES.get(hint, getattr(hint, "__name__", str(hint)))
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 

@@ -4,8 +4,6 @@ import dataclasses
 import itertools
 import sys
 import typing
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,17 @@ from pdanet_tf.base.processor import slow_precision
 from pdanet_tf.base.progress import track_long
 from pdanet_tf.benchmark.cases import Case
 from pdanet_tf.benchmark.runner import run_benchmark
+from pdanet_tf.cli.conversion import convert
 from pdanet_tf.cli.images import find_images, print_summary
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.named_recipes import find_named_recipe
 from pdanet_tf.cli.outputs import check_outputs, open_console, show
+from pdanet_tf.cli.push import push_model
 from pdanet_tf.cli.records import report, take_pending
 from pdanet_tf.cli.segmentation import segment_files, segment_large_files
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.data import Classes, FolderDataset, SegmentationDataset
-from pdanet_tf.data.sources.folder import CHANNEL_ENDINGS, IMAGE_ENDINGS
+from pdanet_tf.data.endings import CHANNEL_ENDINGS, IMAGE_ENDINGS
 from pdanet_tf.data.validation.page import write_page
 from pdanet_tf.data.validation.report import validate_dataset
 from pdanet_tf.evaluation.scoring import check_pixel_format, evaluate_predictions
@@ -35,7 +35,6 @@ from pdanet_tf.exporting.server_files import (
     version_folder,
     write_server_files,
 )
-from pdanet_tf.files import whole_file
 from pdanet_tf.inference.crf import CRFParameters
 from pdanet_tf.inference.display import check_shown
 from pdanet_tf.inference.large_images import Windows
@@ -45,7 +44,6 @@ from pdanet_tf.inference.settings import InferenceSettings, load_model
 from pdanet_tf.inference.tiled_labels import ENDING
 from pdanet_tf.models import with_dtype_policy
 from pdanet_tf.models.inspection import count_classes
-from pdanet_tf.weights.torch import load_torch_state_dict, read_torch_file, torch_stem
 
 
 def _crf(settings: list[str] | None) -> CRFParameters | None:
@@ -326,51 +324,6 @@ def _export(
     print(f"To serve it:\n{docker_command(folder)}")
 
 
-def _convert(
-    encoder: str,
-    decoder: str | None,
-    model: str,
-    output: str,
-    num_classes: int,
-    normalization: str,
-    output_stride: int,
-    stem: str | None,
-) -> None:
-    if not output.endswith(".keras"):
-        raise ValueError(f"--output must end in .keras. Received: {output}")
-    if Path(output).exists():
-        raise FileExistsError(f"{output} already exists; choose another file to convert to.")
-    files = [encoder] if decoder is None else [encoder, decoder]
-    states = [read_torch_file(file) for file in files]
-    found = torch_stem(states[0])
-    converted = pdanet_tf.build_model(
-        model,
-        num_classes,
-        aux_head=any("deepsup" in name for name in states[-1]),
-        normalization=normalization,
-        output_stride=output_stride,
-        stem=stem or found,
-    )
-    unused = load_torch_state_dict(converted, *states, source=" and ".join(files))
-    with whole_file(Path(output)) as temporary:
-        converted.save(temporary)
-    print(f"{output} holds {converted.name}.")
-    print(f"Found in the checkpoint: stem {found}.")
-    print(
-        f"Assumed, because a checkpoint does not contain it: output stride {output_stride}, "
-        f"normalization {normalization}."
-    )
-    print(f"Not used: {_summary(unused) or 'nothing'}.")
-
-
-def _summary(names: Sequence[str]) -> str:
-    """Lists names of a state dict, with a count in place of the names that every batch norm has."""
-    kinds = Counter(
-        name if name.endswith(("weight", "bias")) else name.rpartition(".")[2] for name in names
-    )
-    return ", ".join(f"{kind} ({count})" if count > 1 else kind for kind, count in kinds.items())
-
-
 def _benchmark(
     rounds: int,
     json: str | None,
@@ -394,7 +347,8 @@ COMMANDS = {
     "evaluate": _evaluate,
     "predict": _predict,
     "export": _export,
-    "convert": _convert,
+    "convert": convert,
+    "push": push_model,
     "benchmark": _benchmark,
     "models": print_models,
 }

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from pdanet_tf.data.sources.folder import IMAGE_ENDINGS
+from pdanet_tf.data.endings import IMAGE_ENDINGS
 from pdanet_tf.data.text_files import read_text
 from pdanet_tf.inference import tiled_labels
 from pdanet_tf.inference.marked_png import read_mark

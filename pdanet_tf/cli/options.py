@@ -22,6 +22,7 @@ from pdanet_tf.base.choices import (
 )
 from pdanet_tf.base.fields import with_nearest
 from pdanet_tf.cli.label_options import add_label_options
+from pdanet_tf.cli.push import add_push_options
 from pdanet_tf.cli.request_options import add_request_options
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.inference.crf import CRFParameters
@@ -30,9 +31,17 @@ from pdanet_tf.version import __version__
 
 # The groups of options in `train --help`. A test compares them with the fields of `TrainConfig`.
 TRAIN_GROUPS = {
-    "the run": ("output_dir", "resume", "patience", "seed"),
+    "the run": (
+        "output_dir",
+        "resume",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "patience",
+        "seed",
+    ),
     "the model": (
         "model",
+        "variant",
         "head_options",
         "weights",
         "strict",
@@ -48,6 +57,9 @@ TRAIN_GROUPS = {
     "the data": (
         "dataset",
         "data_dir",
+        "image_pattern",
+        "annotation_pattern",
+        "split_lists",
         "num_classes",
         "class_names",
         "class_colors",
@@ -95,6 +107,9 @@ TRAIN_GROUPS = {
     ),
 }
 _DATA_OPTIONS = (
+    "image_pattern",
+    "annotation_pattern",
+    "split_lists",
     "num_classes",
     "class_names",
     "class_colors",
@@ -103,8 +118,9 @@ _DATA_OPTIONS = (
     "channels",
 )
 _MODEL_HELP = (
-    "a .keras file, camvid (the trained model that comes with the package), a published "
-    "checkpoint, or with --weights an architecture"
+    "a .keras file, its address on Hugging Face (hf://owner/name, extra 'hub'), camvid (the "
+    "trained model that comes with the package), a published checkpoint, a checkpoint of another "
+    "package, or with --weights an architecture"
 )
 _METAVARS: dict[tuple[str, int | str], tuple[str, str]] = {
     ("crop_size", 2): ("HEIGHT", "WIDTH"),
@@ -294,37 +310,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_results_options(request)
     add_request_options(request)
 
-    convert = add("convert", "convert a checkpoint of the PyTorch code to a .keras file")
-    convert.add_argument(
-        "--encoder", required=True, help="encoder_epoch_N.pth, or a file that contains both parts"
-    )
-    convert.add_argument(
-        "--decoder", help="decoder_epoch_N.pth, unless --encoder contains both parts"
-    )
-    convert.add_argument(
-        "--model", default="pdanet_resnet18", help="name of the model (default: pdanet_resnet18)"
-    )
-    convert.add_argument("--output", required=True, help="the .keras file to write")
-    convert.add_argument(
-        "--num-classes", type=int, default=150, help="number of classes (default: 150)"
-    )
-    convert.add_argument(
-        "--normalization",
-        choices=NORMALIZATIONS,
-        default="torch",
-        help="normalisation of the pixels: torch (the default) for CSAIL's present checkpoints, "
-        "caffe for those of PDANet's author",
-    )
-    convert.add_argument(
-        "--output-stride",
-        type=int,
-        choices=OUTPUT_STRIDES,
-        default=8,
-        help="output stride of training, which a checkpoint does not contain (default: 8)",
-    )
-    convert.add_argument(
-        "--stem", choices=STEMS, help="stem of the ResNet (default: that of the checkpoint)"
-    )
+    add_push_options(add("push", "push a trained model to Hugging Face (extra 'hub')"))
+
+    convert = add("convert", "convert a checkpoint of another package to a .keras file")
+    _add_convert_options(convert)
 
     _add_benchmark_options(add("benchmark", "time models, each in its own process"))
     add("models", "list the models")
@@ -471,7 +460,10 @@ def _add_option(parser: Any, name: str, **settings: Any) -> None:
     if hint is bool:
         settings["action"] = argparse.BooleanOptionalAction
     elif typing.get_origin(hint) is Mapping:
-        settings |= {"type": _named_value, "nargs": "+", "metavar": "NAME=VALUE"}
+        if typing.get_args(hint)[1] is str:
+            settings |= {"type": _named_text, "nargs": "+", "metavar": "SPLIT=FILE"}
+        else:
+            settings |= {"type": _named_value, "nargs": "+", "metavar": "NAME=VALUE"}
         settings["action"] = _Named
     elif name == "class_weights":
         settings |= {"type": _number_or_name, "nargs": "+", "metavar": "WEIGHT"}
@@ -485,6 +477,14 @@ def _add_option(parser: Any, name: str, **settings: Any) -> None:
     else:
         settings["type"] = hint
     parser.add_argument(f"--{field.name.replace('_', '-')}", **settings)
+
+
+def _named_text(text: str) -> tuple[str, str]:
+    """Parses NAME=TEXT."""
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise argparse.ArgumentTypeError(f"expected SPLIT=FILE. Received: {text!r}")
+    return name, value
 
 
 def _named_value(text: str) -> tuple[str, Any]:
@@ -549,12 +549,50 @@ def _add_data_options(parser: argparse.ArgumentParser, split: str | None = "vali
         _add_option(group, name)
 
 
+def _add_convert_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="a .pth, .pt, .safetensors or .npz file; or encoder_epoch_N.pth and "
+        "decoder_epoch_N.pth of the reference's models",
+    )
+    parser.add_argument("--encoder", help="the first FILE, by name")
+    parser.add_argument("--decoder", help="the second FILE, by name")
+    parser.add_argument("--output", required=True, help="the .keras file to write")
+    parser.add_argument("--model", help="name of the model (default: that of the checkpoint)")
+    parser.add_argument(
+        "--variant", help="variant of the model (default: that of the checkpoint), see 'models'"
+    )
+    parser.add_argument(
+        "--num-classes", type=int, help="number of classes (default: that of the checkpoint)"
+    )
+    parser.add_argument(
+        "--normalization",
+        choices=NORMALIZATIONS,
+        help="normalisation of the pixels, if the checkpoint does not determine it: torch (the "
+        "default) for CSAIL's present checkpoints, caffe for those of PDANet's author",
+    )
+    parser.add_argument(
+        "--output-stride",
+        type=int,
+        choices=OUTPUT_STRIDES,
+        help="output stride of training, if the checkpoint does not determine it (default: that of "
+        "the model)",
+    )
+    parser.add_argument(
+        "--stem", choices=STEMS, help="stem of the ResNet (default: that of the checkpoint)"
+    )
+
+
 def _add_weights_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         metavar="CHECKPOINT",
         help="weights for the architecture that --model names: a published checkpoint, a .keras "
-        "file, or a .weights.h5 file of a model that build_model built with its default options",
+        "file or its address on Hugging Face, a checkpoint of another package, or a .weights.h5 "
+        "file of a model that build_model "
+        "built with its default options",
     )
 
 

@@ -80,10 +80,15 @@ def read_classes(path: str | os.PathLike[str]) -> Classes:
 
 
 def write_class_table(file: Path, classes: Classes) -> None:
-    """Writes `classes.csv`: the columns label, name, red, green and blue; labels from 0."""
+    """Writes `classes.csv`; see `format_class_table`."""
+    write_atomically(file, format_class_table(classes))
+
+
+def format_class_table(classes: Classes) -> str:
+    """Returns `classes.csv`: the columns label, name, red, green and blue; labels from 0."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("label", "name", *_CHANNELS))
     for label, (name, color) in enumerate(zip(classes.names, classes.colors, strict=True)):
         writer.writerow((label, name, *color))
-    write_atomically(file, text.getvalue())
+    return text.getvalue()

@@ -1,7 +1,7 @@
 """Opens a split of a data set by the name of the data set."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pdanet_tf.base.choices import DATASETS
@@ -24,6 +24,9 @@ def load_dataset(
     split: str,
     data_dir: PathLike | None = None,
     *,
+    image_pattern: str | None = None,
+    annotation_pattern: str | None = None,
+    split_lists: Mapping[str, PathLike] | None = None,
     num_classes: int | None = None,
     class_names: tuple[str, ...] | None = None,
     class_colors: Sequence[str | Sequence[int]] | None = None,
@@ -41,14 +44,20 @@ def load_dataset(
             `pdanet_tf.data.sources.camvid.camvid`), "ade20k" (an extracted folder, or the data set
             that `tfds.load("ade20k")` prepares), "cityscapes" (the folder with `leftImg8bit` and
             `gtFine`), "voc" (an extracted Pascal VOC), or "folder" (any folder with `images/SPLIT`
-            and `annotations/SPLIT`).
+            and `annotations/SPLIT`, or with files that fit two patterns).
         split: "train" or "validation"; for a "folder" or "camvid", the name of any folder below
-            `images`, such as "test".
+            `images`, such as "test"; or what `{split}` stands for in a pattern, or a key of
+            `split_lists`.
         data_dir: The folder; not allowed for "synthetic". For "ade20k" either the extracted
             `ADEChallengeData2016`, or a folder of TensorFlow Datasets (None takes its default
             folder). If ADE20K is not yet prepared there, it is prepared from the
             `ADEChallengeData2016` or `ADEChallengeData2016.zip` in that folder; if there is
             neither, the archive is downloaded (967 MB).
+        image_pattern: Where the images of a "folder" are, such as "{split}/img/{name}.jpg", see
+            `FolderDataset`.
+        annotation_pattern: Where its annotations are, such as "{split}/mask/{name}_mask.png".
+        split_lists: For a "folder": a text file of image names for each split, see
+            `FolderDataset`.
         num_classes: Number of classes of a "folder".
         class_names: Names of the classes of a "folder"; by default those of its `classes.csv`, see
             `pdanet_tf.data.class_table.parse_class_table`, or "class 0" and so on. A "folder"
@@ -82,6 +91,9 @@ def load_dataset(
     if name not in DATASETS:
         raise ValueError(f"dataset must be one of {DATASETS}. Received: {name!r}")
     given = {
+        "image_pattern": image_pattern,
+        "annotation_pattern": annotation_pattern,
+        "split_lists": split_lists,
         "num_classes": num_classes,
         "class_names": class_names,
         "class_colors": class_colors,
@@ -129,6 +141,9 @@ def load_dataset(
             channels=channels,
             mean=mean,
             std=std,
+            image_pattern=image_pattern,
+            annotation_pattern=annotation_pattern,
+            split_lists=split_lists,
         )
     raise NotImplementedError(
         f"The data set {name!r} is listed in pdanet_tf.base.choices.DATASETS, but load_dataset in "

@@ -1,7 +1,7 @@
 """Evaluation of a model, or of stored predictions, on a data set."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -13,13 +13,14 @@ from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.sources.folder import FolderDataset
 from pdanet_tf.data.validation.split import check_split
+from pdanet_tf.evaluation.parts import WHOLE, Part
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.store import Store, describe_origin
 from pdanet_tf.inference.crf import CRFParameters
 from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import load_model
-from pdanet_tf.metrics import MeanIoU
+from pdanet_tf.metrics import MeanIoU, Scores
 from pdanet_tf.models.inspection import count_channels, count_classes
 
 
@@ -95,11 +96,19 @@ def evaluate_predictor(
     dataset: SegmentationDataset,
     progress: bool = True,
     store: Store | None = None,
+    before_image: Callable[[], object] | None = None,
+    part: Part = WHOLE,
 ) -> Evaluation:
-    """Evaluates a predictor; see `evaluate`."""
+    """Evaluates a predictor; see `evaluate`.
+
+    `before_image` is called before every image. Several processes can share the images, each with
+    its own `part`; the scores are those of all images.
+    """
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for index in range(len(dataset)):
+        for index in part.select(len(dataset)):
+            if before_image is not None:
+                before_image()
             image, label = dataset.read(index)
             prediction = None if store is None else store.read(index, image, label.shape)
             if prediction is None:
@@ -108,7 +117,7 @@ def evaluate_predictor(
                     store.write(index, image, prediction)
             yield label, prediction
 
-    return _score(pairs(), dataset, progress)
+    return _score(pairs(), dataset, progress, part)
 
 
 def evaluate_predictions(
@@ -187,9 +196,14 @@ def _check_labels(dataset: SegmentationDataset) -> None:
 
 
 def _score(
-    pairs: Iterable[tuple[np.ndarray, np.ndarray]], dataset: SegmentationDataset, progress: bool
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    dataset: SegmentationDataset,
+    progress: bool,
+    part: Part = WHOLE,
 ) -> Evaluation:
     metric = MeanIoU(dataset.num_classes, dataset.void_label)
-    for label, prediction in track(pairs, "Evaluating", len(dataset), progress, leave=False):
+    count = len(part.select(len(dataset)))
+    for label, prediction in track(pairs, "Evaluating", count, progress, leave=False):
         metric.update_state(label, prediction)
-    return Evaluation(metric.scores(), dataset.classes, len(dataset))
+    matrix = part.sum(keras.ops.convert_to_numpy(metric.matrix).astype("float64"))
+    return Evaluation(Scores.from_confusion(matrix), dataset.classes, len(dataset))

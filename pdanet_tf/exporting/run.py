@@ -13,9 +13,9 @@ from pdanet_tf.base.choices import EXPORT_FORMATS, check_choice
 from pdanet_tf.base.extras import import_extra
 from pdanet_tf.base.pixel_format import PixelFormat
 from pdanet_tf.data.classes import Classes
+from pdanet_tf.data.endings import CHANNEL_ENDINGS, IMAGE_ENDINGS
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.readers import resize_image
-from pdanet_tf.data.sources.folder import CHANNEL_ENDINGS, IMAGE_ENDINGS
 from pdanet_tf.exporting.saved_model import export_saved_model
 from pdanet_tf.exporting.segmentation import OUTSIDE, build_segmentation
 from pdanet_tf.exporting.settings import complete_settings

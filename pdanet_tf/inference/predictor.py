@@ -24,6 +24,7 @@ from pdanet_tf.inference.crf import CRFParameters, dense_crf, import_densecrf
 from pdanet_tf.inference.pixels import ImageLike, read_pixels
 from pdanet_tf.inference.prediction import Prediction
 from pdanet_tf.inference.protocol import Protocol
+from pdanet_tf.inference.segmenters import as_pixel_model, is_segmenter, logits_function
 from pdanet_tf.inference.settings import SETTINGS_FILE, InferenceSettings, load_model
 from pdanet_tf.inference.stored_windows import LogitStore, StoredView
 from pdanet_tf.inference.windows import Tile, View, WindowedImage, compute_together, shift
@@ -31,6 +32,7 @@ from pdanet_tf.models.inspection import count_channels, count_classes, logits_of
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.runtimes.network import convert_network
 from pdanet_tf.weights.files import NAMED_WEIGHTS
+from pdanet_tf.weights.hub import local_file
 
 # Logits are interpolated, and classes decided, in parts that fit into the processor's cache.
 VALUES_PER_STRIP = 2**21  # logits or probabilities that are computed at once: 8 MiB
@@ -51,7 +53,9 @@ class Predictor:
         model: A model from pixels `(batch, height, width, channels)` to logits, or to a
             dict with "logits"; or a `.keras` file, a published checkpoint or an architecture, see
             `pdanet_tf.inference.settings.load_model`. Logits of models that `build_model` built are
-            upsampled once, from the size of the features to that of the result.
+            upsampled once, from the size of the features to that of the result. Or a segmenter of
+            KerasHub or KerasCV, with its preprocessor, see
+            `pdanet_tf.inference.segmenters.as_pixel_model`.
         protocol: How images are presented to the model; by default the protocol that belongs to the
             model's weights, else the image's own size, at most 1000 pixels long.
         crf: Parameters of the CRF that refines the probabilities (extra `crf`); None for no
@@ -80,7 +84,8 @@ class Predictor:
             installed.
         RuntimeError: If `runtime` is given and Keras runs on another backend than TensorFlow.
         ValueError: If the file does not hold a model, the number of classes or of channels is
-            wrong, the model was built with `include_preprocessing=False`, a CRF is asked for
+            wrong, a segmenter returns neither logits nor the probabilities of a softmax, the model
+            was built with `include_preprocessing=False`, a CRF is asked for
             images that are not RGB with 8 bits, or the runtime is unknown or does not compute in
             the model's precision.
 
@@ -108,6 +113,14 @@ class Predictor:
             check_choice("runtime", runtime, RUNTIMES)
             require_tensorflow(f"The runtime {runtime}")
         self.model, settings = load_model(model, weights)
+        is_foreign = is_segmenter(self.model)
+        if is_foreign:
+            if runtime is not None:
+                raise ValueError(
+                    "A segmenter of KerasHub or KerasCV runs on Keras' backend only. Received: "
+                    f"runtime={runtime!r}"
+                )
+            self.model = as_pixel_model(self.model)
         if settings is not None:
             classes, protocol = classes or settings.classes, protocol or settings.protocol
             pixel_format = pixel_format or settings.pixel_format
@@ -125,8 +138,13 @@ class Predictor:
             )
         if crf is not None:
             import_densecrf()  # if it is missing, the error comes before the first image
-        network, self._grid = split_pixel_model(self.model)
+        if is_foreign:
+            network, self._grid = self.model, None
+        else:
+            network, self._grid = split_pixel_model(self.model)
         self._logits, self._interpolate, self._probabilities = _compile(network)
+        if is_foreign:
+            self._logits = logits_function(network)
         if runtime not in (None, "tensorflow"):
             self._logits = convert_network(network, runtime)
 
@@ -455,7 +473,11 @@ def _load_cached(
 
 
 def _full_path(file: str | os.PathLike[str]) -> str:
-    """Returns the absolute path of a file, or the name of a published checkpoint unchanged."""
+    """Returns the absolute path of a file, or the name of a published checkpoint unchanged.
+
+    A file on the Hub is downloaded, unless it is in the cache.
+    """
+    file = local_file(file)
     return str(file) if str(file) in NAMED_WEIGHTS else str(Path(file).absolute())
 
 

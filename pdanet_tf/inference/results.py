@@ -7,8 +7,8 @@ from pathlib import Path, PurePath
 
 from PIL import Image
 
+from pdanet_tf.data.endings import CHANNEL_ENDINGS
 from pdanet_tf.data.problems import DataError
-from pdanet_tf.data.sources.folder import CHANNEL_ENDINGS
 from pdanet_tf.files import remove_leftovers
 from pdanet_tf.inference.marked_png import hash_pixels, save_marked
 

@@ -14,11 +14,15 @@ from pdanet_tf.data.classes import Classes
 from pdanet_tf.files import one_line, read_json, write_atomically
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.models import build_model
+from pdanet_tf.models.foreign import build_from_checkpoint
 from pdanet_tf.models.inspection import count_channels, count_classes, find_logits
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.weights.files import NAMED_WEIGHTS, count_classes_in_file, load_keras_file
+from pdanet_tf.weights.hub import local_file
 from pdanet_tf.weights.published import CHECKPOINTS
 from pdanet_tf.weights.shipped import SHIPPED, shipped_file
+from pdanet_tf.weights.sources.checkpoint import read_checkpoint
+from pdanet_tf.weights.state import STATE_ENDINGS
 
 SETTINGS_FILE = "inference.json"
 
@@ -61,10 +65,10 @@ class InferenceSettings:
         """Returns the settings of a model.
 
         Args:
-            model_file: A file of a model or of weights, whose settings are in the `inference.json`
-                of the same folder; the name of a model that comes with the package; or that of a
-                published checkpoint, which has the classes of its data set and the reference's
-                protocol.
+            model_file: A file of a model or of weights, or its address on the Hub, whose settings
+                are in the `inference.json` of the same folder; the name of a model that comes with
+                the package; or that of a published checkpoint, which has the classes of its data
+                set and the protocol of its publisher.
 
         Returns:
             The settings; None if there is no `inference.json`.
@@ -73,8 +77,10 @@ class InferenceSettings:
             ValueError: If `inference.json` does not hold such settings; the message names it.
         """
         if str(model_file) in CHECKPOINTS:
-            return cls(CHECKPOINTS[str(model_file)].classes, Protocol(short_edges=(450,)))
-        path = Path(shipped_file(model_file)).parent / SETTINGS_FILE
+            published = CHECKPOINTS[str(model_file)]
+            protocol = Protocol(short_edges=published.short_edges, max_size=published.max_size)
+            return cls(published.classes, protocol)
+        path = Path(local_file(shipped_file(model_file))).parent / SETTINGS_FILE
         if not path.is_file():
             return None
         content = read_json(path)
@@ -100,14 +106,17 @@ def load_model(
     """Loads a model from images to logits, with the settings that belong to its weights.
 
     Args:
-        model: A `.keras` file; or the name of a model that comes with the package, one of
-            `pdanet_tf.weights.shipped.SHIPPED`; or that of a published checkpoint, one of
-            `pdanet_tf.weights.published.CHECKPOINTS`, which is downloaded unless it is in the cache
-            (extra `torch`); or a model, which is returned as it is; or, with `weights`, the name of
-            an architecture, one of `pdanet_tf.list_models()`.
+        model: A `.keras` file, or its address on the Hub, such as "hf://owner/name" (extra `hub`),
+            see `pdanet_tf.weights.hub.local_file`; or the name of a model that comes with the
+            package, one of `pdanet_tf.weights.shipped.SHIPPED`; or that of a published checkpoint,
+            one of `pdanet_tf.weights.published.CHECKPOINTS`, which is downloaded unless it is in
+            the cache (extra `torch`); or a checkpoint of another package, see
+            `pdanet_tf.weights.sources`; or a model, which is returned as it is; or, with `weights`,
+            the name of an architecture, one of `pdanet_tf.list_models()`.
         weights: Weights for the architecture: one of these names; a `.keras` file that holds a
-            model of that architecture; or a `.weights.h5` file of a model that `build_model` built
-            with default options (the number of classes may differ).
+            model of that architecture; a `.weights.h5` file of a model that `build_model` built
+            with default options (the number of classes may differ); or a `.pth`, `.pt`,
+            `.safetensors` or `.npz` file of another package, see `pdanet_tf.weights.sources`.
 
     Returns:
         The model, and the settings of a published checkpoint or those in the `inference.json`
@@ -121,15 +130,19 @@ def load_model(
             architecture, or if the weights do not belong to it.
     """
     if weights is not None:
+        weights = local_file(weights)
         loaded, settings = _load_architecture(model, weights), InferenceSettings.load_for(weights)
         _check_settings(loaded, settings, weights)
         return loaded, settings
     if isinstance(model, keras.Model):
         return model, None
+    model = local_file(model)
     if str(model) in CHECKPOINTS:
         loaded = _build_published(CHECKPOINTS[str(model)].model, str(model))
     elif str(model) in SHIPPED:
         loaded = _build_shipped(SHIPPED[str(model)].model, str(model))
+    elif str(model).endswith(STATE_ENDINGS):
+        loaded = build_from_checkpoint(read_checkpoint(model))
     elif str(model).endswith(".weights.h5"):
         raise ValueError(
             f"{model}: holds weights, but no model. Give the name of the architecture as model, "
@@ -164,6 +177,8 @@ def _load_architecture(
         return _build_shipped(name, str(weights))
     if str(weights).endswith(".weights.h5"):
         return build_model(name, _count_classes_of_weights(weights), weights=weights)
+    if str(weights).endswith(STATE_ENDINGS):
+        return build_from_checkpoint(read_checkpoint(weights), model=name)
     # Use the model in the file instead of building a new one, because only the file contains its
     # options.
     loaded = load_keras_file(weights)

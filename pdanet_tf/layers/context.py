@@ -10,9 +10,15 @@ from pdanet_tf.base.shapes import channels_of
 from pdanet_tf.base.types import Shape, Tensor
 from pdanet_tf.layers.heads import FullPrecision
 
-# Dilation of each 3 x 3 convolution, and its width as a multiple of the number of classes.
-_DILATIONS = (1, 1, 2, 4, 8, 16, 1)
-_WIDTHS = {"basic": (1, 1, 1, 1, 1, 1, 1), "large": (2, 2, 4, 8, 16, 32, 32)}
+# Dilation of each 3 x 3 convolution, by the number of layers.
+_DILATIONS = {
+    7: (1, 1, 2, 4, 8, 1),
+    8: (1, 1, 2, 4, 8, 16, 1),
+    10: (1, 1, 2, 4, 8, 16, 32, 64, 1),
+}
+# Their widths as multiples of the number of classes.
+_LARGE_WIDTHS = (2, 2, 4, 8, 16, 32, 32)
+_VARIANTS = ("basic", "large")
 
 
 @keras.saving.register_keras_serializable(package="pdanet_tf")
@@ -55,45 +61,65 @@ class IdentityInitializer(keras.initializers.Initializer):
 class ContextModule(FullPrecision, keras.layers.Layer):
     """Seven 3 x 3 convolutions of dilation 1, 1, 2, 4, 8, 16 and 1, and a 1 x 1 convolution.
 
-    The receptive field of an output is 67 x 67 positions. A ReLU follows every convolution but the
-    last. A new module returns non-negative inputs unchanged, up to the noise of its initial
-    kernels. The inputs and outputs are scores, so it computes in float32 in half precision.
+    The receptive field of an output is 67 x 67 positions. With 7 layers it is 35 x 35, because the
+    dilation 16 is missing; with 10 layers it is 259 x 259, because 32 and 64 follow it. A ReLU
+    follows every convolution but the last. A new module returns non-negative inputs unchanged, up
+    to the noise of its initial kernels. The inputs and outputs are scores, so it computes in
+    float32 in half precision.
 
     Args:
         variant: `"basic"`: every convolution has one channel per class; `"large"`: they have 2, 2,
             4, 8, 16, 32 and 32 channels per class.
         noise: See `IdentityInitializer`.
+        num_layers: Number of convolutions: 7, 8 or 10; 8 in the large module.
+        pad_once: Whether the input is padded with zeros once, for all convolutions, as in the
+            published network for Pascal VOC. By default every convolution pads its input.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
         Input and output `(batch, height, width, num_classes)`.
 
     Raises:
-        ValueError: If `variant` is neither of these.
+        ValueError: If `variant` is neither of these, or there is no such module with this number of
+            layers.
     """
 
-    def __init__(self, variant: str = "basic", noise: float = 0.01, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        variant: str = "basic",
+        noise: float = 0.01,
+        num_layers: int = 8,
+        pad_once: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        if variant not in _WIDTHS:
+        if variant not in _VARIANTS:
+            raise ValueError(f"variant must be one of {_VARIANTS}. Received: variant={variant!r}")
+        known = tuple(_DILATIONS) if variant == "basic" else (8,)
+        if num_layers not in known:
             raise ValueError(
-                f"variant must be one of {tuple(_WIDTHS)}. Received: variant={variant!r}"
+                f"num_layers of the {variant} context module must be one of {known}. "
+                f"Received: num_layers={num_layers!r}"
             )
         self.variant = variant
         self.noise = noise
+        self.num_layers = num_layers
+        self.pad_once = pad_once
 
     def build(self, input_shape: Shape) -> None:
         """Creates the convolutions, initialised to the identity."""
         num_classes = channels_of(input_shape)
+        dilations = _DILATIONS[self.num_layers]
+        widths = _LARGE_WIDTHS if self.variant == "large" else (1,) * len(dilations)
         self.convs = [
             self._conv(width * num_classes, 3, dilation, num_classes, f"conv_{index}")
-            for index, (width, dilation) in enumerate(
-                zip(_WIDTHS[self.variant], _DILATIONS, strict=True)
-            )
+            for index, (width, dilation) in enumerate(zip(widths, dilations, strict=True))
         ]
         self.convs.append(self._conv(num_classes, 1, 1, num_classes, "projection"))
+        channels = num_classes
         for conv in self.convs:
-            conv.build(input_shape)
-            input_shape = conv.compute_output_shape(input_shape)
+            conv.build((None, None, None, channels))
+            channels = conv.filters
 
     def _conv(
         self, filters: int, kernel_size: int, dilation: int, num_classes: int, name: str
@@ -101,7 +127,7 @@ class ContextModule(FullPrecision, keras.layers.Layer):
         return keras.layers.Conv2D(
             filters,
             kernel_size,
-            padding="same",
+            padding="valid" if self.pad_once else "same",
             data_format="channels_last",
             dilation_rate=dilation,
             kernel_initializer=IdentityInitializer(num_classes, self.noise),
@@ -112,6 +138,9 @@ class ContextModule(FullPrecision, keras.layers.Layer):
     def call(self, inputs: Tensor) -> Tensor:
         """Applies the convolutions in turn."""
         x = inputs
+        if self.pad_once:
+            border = (sum(_DILATIONS[self.num_layers]),) * 2
+            x = ops.pad(x, ((0, 0), border, border, (0, 0)))
         for conv in self.convs[:-1]:
             x = ops.relu(conv(x))
         return self.convs[-1](x)
@@ -122,4 +151,10 @@ class ContextModule(FullPrecision, keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
-        return {**super().get_config(), "variant": self.variant, "noise": self.noise}
+        return {
+            **super().get_config(),
+            "variant": self.variant,
+            "noise": self.noise,
+            "num_layers": self.num_layers,
+            "pad_once": self.pad_once,
+        }

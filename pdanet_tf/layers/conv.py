@@ -60,22 +60,25 @@ class ConvBatchNorm(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer) or head_kernel()
         self.beta_initializer = keras.initializers.get(beta_initializer)
-        self.conv = keras.layers.Conv2D(
-            filters,
-            kernel_size,
-            strides=strides,
-            dilation_rate=dilation_rate,
-            padding="valid" if strides > 1 else "same",
+        self.conv = self._make_conv()
+        self.batch_norm = BatchNorm(
+            beta_initializer=self.beta_initializer, dtype=self.dtype_policy, name="batch_norm"
+        )
+        self._is_folded = False
+
+    def _make_conv(self) -> keras.layers.Layer:
+        return keras.layers.Conv2D(
+            self.filters,
+            self.kernel_size,
+            strides=self.strides,
+            dilation_rate=self.dilation_rate,
+            padding="valid" if self.strides > 1 else "same",
             data_format="channels_last",
             use_bias=False,
             kernel_initializer=self.kernel_initializer,
             dtype=self.dtype_policy,
             name="conv",
         )
-        self.batch_norm = BatchNorm(
-            beta_initializer=self.beta_initializer, dtype=self.dtype_policy, name="batch_norm"
-        )
-        self._is_folded = False
 
     def build(self, input_shape: Shape) -> None:
         """Creates the kernel and the batch norm's variables."""
@@ -103,7 +106,9 @@ class ConvBatchNorm(keras.layers.Layer):
         """
         norm = self.batch_norm
         scale = norm.gamma / ops.sqrt(norm.moving_variance + norm.epsilon)
-        self.conv.kernel.assign(self.conv.kernel * scale)
+        # A kernel (height, width, in, out), or (height, width, channels, 1) if it is depthwise.
+        shape = (-1, 1) if self.conv.kernel.shape[-1] == 1 else (-1,)
+        self.conv.kernel.assign(self.conv.kernel * ops.reshape(scale, shape))
         norm.beta.assign(norm.beta - norm.moving_mean * scale)
         norm.gamma.assign(ops.ones_like(norm.gamma))
         norm.moving_mean.assign(ops.zeros_like(norm.moving_mean))

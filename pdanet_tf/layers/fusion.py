@@ -22,7 +22,7 @@ def join_pyramid(features: Tensor, levels: Sequence[Tensor]) -> Tensor:
 
     Args:
         features: `(batch, height, width, channels)`.
-        levels: Any number of tensors `(batch, n, n, any)`.
+        levels: Any number of tensors `(batch, rows, columns, any)`.
 
     Returns:
         `(batch, height, width, sum of all channels)`.
@@ -52,7 +52,7 @@ class PyramidFusion(ConvBatchNorm):
 
     Shapes:
         Inputs `[features, *levels]` with features `(batch, height, width, channels)` and levels
-        `(batch, n, n, any)`, n of any size; output `(batch, height, width, filters)`.
+        `(batch, rows, columns, any)` of any size; output `(batch, height, width, filters)`.
 
     Raises:
         ValueError: If the input is not a list of features and at least one level.
@@ -76,7 +76,8 @@ class PyramidFusion(ConvBatchNorm):
         ):
             raise ValueError(
                 "The inputs must be a list of features (batch, height, width, channels) and at "
-                f"least one level (batch, n, n, channels). Received: input_shape={input_shape}"
+                "least one level (batch, rows, columns, channels). "
+                f"Received: input_shape={input_shape}"
             )
         features = input_shape[0]
         self.conv.build((*features[:-1], sum(map(channels_of, input_shape))))
@@ -103,7 +104,7 @@ class PyramidFusion(ConvBatchNorm):
         for level, kernel in zip(levels, kernels, strict=True):
             taps = full_precision(self._mix(level, kernel))
             rows.append(self._interpolate_rows(taps, height))
-            columns.append(_shifted_interpolation(level.shape[2], width, taps.dtype))
+            columns.append(_shifted_interpolation(ops.shape(level)[2], width, taps.dtype))
         return ops.matmul(ops.concatenate(columns, axis=-1), ops.concatenate(rows, axis=2))
 
     def _mix(self, level: Tensor, kernel: Tensor) -> Tensor:

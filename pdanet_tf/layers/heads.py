@@ -46,12 +46,14 @@ class ScoreSum(FullPrecision, keras.layers.Add):
 class AuxiliaryHead(keras.layers.Layer):
     """Classifies the features of an inner stage, for deep supervision (Zhao et al. 2017).
 
-    It is a 3 x 3 convolution to half the channels, spatial dropout, and a 1 x 1 convolution. It is
-    one layer, so that a weight file fits a model both with and without it.
+    It is a 3 x 3 convolution to half the channels, dropout, and a 1 x 1 convolution. It is one
+    layer, so that a weight file fits a model both with and without it.
 
     Args:
         num_classes: Number of classes.
-        dropout: Rate of the spatial dropout.
+        dropout: Rate of the dropout.
+        filters: Number of channels of the convolution; None for half of the input's.
+        spatial: Whether whole channels are dropped, or else single elements.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
@@ -59,12 +61,26 @@ class AuxiliaryHead(keras.layers.Layer):
         float32 in half precision.
     """
 
-    def __init__(self, num_classes: int, dropout: float = 0.1, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        dropout: float = 0.1,
+        filters: int | None = None,
+        spatial: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.dropout = dropout
-        self.spatial_dropout = keras.layers.SpatialDropout2D(
-            dropout, data_format="channels_last", dtype=self.dtype_policy
+        self.filters = filters
+        self.spatial = spatial
+        # Files of weights name the layer after this attribute, whichever kind it is.
+        self.spatial_dropout = (
+            keras.layers.SpatialDropout2D(
+                dropout, data_format="channels_last", dtype=self.dtype_policy
+            )
+            if spatial
+            else keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         )
         self.classifier = Classifier(
             num_classes,
@@ -75,9 +91,9 @@ class AuxiliaryHead(keras.layers.Layer):
         )
 
     def build(self, input_shape: Shape) -> None:
-        """Creates the convolution, with half the input's channels."""
+        """Creates the convolution and the classifier."""
         self.conv = ConvBatchNorm(
-            channels_of(input_shape) // 2,
+            channels_of(input_shape) // 2 if self.filters is None else self.filters,
             3,
             beta_initializer=head_beta(),
             dtype=self.dtype_policy,
@@ -104,4 +120,10 @@ class AuxiliaryHead(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
-        return {**super().get_config(), "num_classes": self.num_classes, "dropout": self.dropout}
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "dropout": self.dropout,
+            "filters": self.filters,
+            "spatial": self.spatial,
+        }

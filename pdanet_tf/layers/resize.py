@@ -25,6 +25,7 @@ class BilinearResizeLike(keras.layers.Layer):
             stretches the first input over the second.
         first: Centre of the first cell of the first input, in cells of the second; see
             `pdanet_tf.ops.grid.CellGrid`.
+        align_corners: How the first input is stretched, see `pdanet_tf.ops.resize.bilinear_resize`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Shapes:
@@ -33,11 +34,24 @@ class BilinearResizeLike(keras.layers.Layer):
         `(batch, like_height, like_width, channels)`, in the dtype of the first input.
 
     Raises:
-        ValueError: If `stride` is below 1, or `first` is not a finite number.
+        ValueError: If `stride` is below 1, `first` is not a finite number, or both a stride and
+            `align_corners` are given.
     """
 
-    def __init__(self, stride: int | None = None, first: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        stride: int | None = None,
+        first: float = 0.0,
+        align_corners: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
+        if align_corners and stride is not None:
+            raise ValueError(
+                "align_corners stretches the input, so it has no stride. "
+                f"Received: stride={stride}, align_corners={align_corners}"
+            )
+        self.align_corners = align_corners
         first = convert_field("first", first, float)
         self.grid = None if stride is None else CellGrid(check_positive("stride", stride), first)
 
@@ -45,7 +59,7 @@ class BilinearResizeLike(keras.layers.Layer):
         """Resizes the first input to the size of the second."""
         images, like = inputs
         _, height, width, _ = ops.shape(like)
-        return bilinear_resize(images, (height, width), self.grid)
+        return bilinear_resize(images, (height, width), self.grid, self.align_corners)
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         """Returns the shape that `call` produces."""
@@ -60,4 +74,18 @@ class BilinearResizeLike(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns every argument of the constructor."""
-        return {**super().get_config(), **(dataclasses.asdict(self.grid) if self.grid else {})}
+        place = dataclasses.asdict(self.grid) if self.grid else {}
+        return {**super().get_config(), **place, "align_corners": self.align_corners}
+
+
+@keras.saving.register_keras_serializable(package="pdanet_tf")
+class Stretched(keras.layers.Identity):
+    """Marks features that are stretched over the image, wherever their receptive fields are.
+
+    It changes nothing. The networks of other packages stretch their logits; where the model itself
+    does not resize them, the layer tells the loss, and who resizes them, to do the same. Float32
+    logits stay float32 in models of half precision.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)

@@ -1,6 +1,7 @@
 """Models: one file for each family, all built by `build_model`."""
 
 from pdanet_tf.base.lazy import lazy_attributes
+from pdanet_tf.models import variants
 from pdanet_tf.models.build import build_model
 from pdanet_tf.models.danet import danet
 from pdanet_tf.models.deeplab import deeplab_largefov, deeplabv2, deeplabv3, deeplabv3plus
@@ -12,6 +13,7 @@ from pdanet_tf.models.pspnet import pspnet
 from pdanet_tf.models.registry import list_models
 from pdanet_tf.models.segnet import segnet
 from pdanet_tf.models.transforms import fold_batch_norm, with_dtype_policy
+from pdanet_tf.models.upernet import upernet
 
 __all__ = [
     "build_model",
@@ -32,6 +34,8 @@ __all__ = [
     "pdanet",
     "pspnet",
     "segnet",
+    "upernet",
+    "variants",
     "with_dtype_policy",
 ]
 

@@ -16,8 +16,16 @@ from pdanet_tf.models.segmentation import check_input_shape, check_normalization
 from pdanet_tf.ops.precision import dtype_policy
 from pdanet_tf.weights.channels import copy_adapted
 from pdanet_tf.weights.files import load_weights
+from pdanet_tf.weights.hub import local_file
 from pdanet_tf.weights.imagenet import load_imagenet_weights, weights_source
 from pdanet_tf.weights.published import CHECKPOINTS, check_published
+from pdanet_tf.weights.sources.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    read_checkpoint,
+    require_architecture,
+)
+from pdanet_tf.weights.state import STATE_ENDINGS
 
 
 def build_model(
@@ -27,9 +35,10 @@ def build_model(
     include_preprocessing: bool = True,
     upsample: bool = True,
     aux_head: bool = False,
-    weights: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | Checkpoint | None = None,
     *,
-    normalization: str = "torch",
+    variant: str | None = None,
+    normalization: str | None = None,
     dtype: str | None = None,
     backbone: keras.Model | None = None,
     output_stride: int | None = None,
@@ -53,24 +62,33 @@ def build_model(
             the head's output (for most models 1/8 of the image, rounded up); training uses this.
             The weights are the same.
         aux_head: Whether the model has an auxiliary head on stage C4, for deep supervision.
-        weights: A `.weights.h5` or `.keras` file of a model of the same kind; the name of a
-            published checkpoint, one of `pdanet_tf.weights.published.CHECKPOINTS` (extra `torch`),
-            or of a model that comes with the package, one of `pdanet_tf.weights.shipped.SHIPPED`;
-            or None for random initial weights. All weights must fit. For a model with other classes
+        weights: A `.weights.h5` or `.keras` file of a model of the same kind; a `.pth`, `.pt`,
+            `.safetensors` or `.npz` file of another package, or what
+            `pdanet_tf.weights.sources.checkpoint.read_checkpoint` has read from it, whose variant
+            and stem the model then has; or the address of such a file on the Hub, such as
+            "hf://owner/name" (extra `hub`); the name of a published checkpoint, one of
+            `pdanet_tf.weights.published.CHECKPOINTS` (extra `torch`), or of a model that comes with
+            the package, one of `pdanet_tf.weights.shipped.SHIPPED`; or None for random initial
+            weights. All weights must fit. For a model with other classes
             or another head, build it without weights and call
             `pdanet_tf.weights.files.load_weights` with `strict=False`. The first kernel of weights
             for RGB images is adapted to other channels, with a warning that says how, except from
             `.weights.h5` files; see `pdanet_tf.weights.channels.adapt_kernel`.
-        normalization: `"torch"` or `"caffe"`, see `pdanet_tf.layers.PixelNormalization`.
+        variant: Name of a variant of the model: the network of another package or publication that
+            differs from the one here, such as `"torchvision"`. `pdanet-tf models` lists them. None
+            for the variant of a checkpoint of another package given as `weights`, or for the model
+            of this package.
+        normalization: `"torch"` or `"caffe"`, see `pdanet_tf.layers.PixelNormalization`. None for
+            that of the variant, which is `"torch"` unless its documentation says otherwise.
         dtype: A Keras dtype policy, such as `"mixed_bfloat16"`; None for the current policy of
             Keras. Energies, softmax and logits are float32 under every policy.
         backbone: A model that replaces the backbone in `name`. It takes normalised images and
             names its stages, see `pdanet_tf.backbones.as_backbone`.
-        output_stride: Stride of the backbone's last stage: 8 (the default), 16 or 32, for ResNets
-            and for DeepLab on VGG16. It is always 32 for FCN-32s, FCN-16s and FCN-8s, and always 8
-            for the dilated context networks. SegNet has no such option.
-        stem: Stem of a ResNet: `"deep"` (the default without ImageNet weights) or `"7x7"` (the
-            default with them), see `pdanet_tf.backbones.resnet18`.
+        output_stride: Stride of the backbone's last stage: 8 (the default; 32 for UPerNet), 16 or
+            32, for ResNets, MobileNetV2 and DeepLab on VGG16. It is always 32 for FCN-32s, FCN-16s
+            and FCN-8s, and always 8 for the dilated context networks. SegNet has no such option.
+        stem: Stem of a ResNet: `"deep"` (the default without ImageNet weights), `"7x7"` (the
+            default with them), `"v1c"` or `"v1d"`, see `pdanet_tf.backbones.resnet18`.
         backbone_weights: `"imagenet"` downloads ImageNet weights for the backbone, see
             `pdanet_tf.weights.imagenet.imagenet_weights`. They exist for ResNets with the 7 x 7
             stem (extra `keras-hub`), for ResNets other than ResNet34 with `stem="deep"` (extra
@@ -100,18 +118,42 @@ def build_model(
         logits = model(images)  # (batch, height, width, 11)
         ```
     """
-    entry = find_model(name)
+    find_model(name)  # raises if there is no such model
     num_classes = convert_field("num_classes", num_classes, int)
     include_preprocessing = convert_field("include_preprocessing", include_preprocessing, bool)
     upsample = convert_field("upsample", upsample, bool)
     aux_head = convert_field("aux_head", aux_head, bool)
+    checkpoint = None
+    if isinstance(weights, Checkpoint):
+        checkpoint, weights = weights, None
     weights = convert_field("weights", weights, str | None)
-    normalization = convert_field("normalization", normalization, str)
+    if weights is not None and str(local_file(str(weights))).endswith(STATE_ENDINGS):
+        checkpoint, weights = read_checkpoint(str(weights)), None
+    variant = convert_field("variant", variant, str | None)
+    normalization = convert_field("normalization", normalization, str | None)
+    choices: dict[str, Any] = {
+        "variant": variant,
+        "normalization": normalization,
+        "output_stride": output_stride,
+        "stem": stem,
+    }
+    if weights in CHECKPOINTS and variant is None and CHECKPOINTS[str(weights)].model == name:
+        choices["variant"] = CHECKPOINTS[str(weights)].variant
+    if checkpoint is not None:
+        found = {"model": name, "num_classes": num_classes, **choices, **options}
+        found = require_architecture(checkpoint).complete(checkpoint.file, **found)
+        del found["model"], found["num_classes"]
+        choices = {key: found.pop(key, None) for key in choices}
+        options = found
+        if backbone is not None:  # it has the stem and the stride that it has
+            choices |= {"output_stride": output_stride, "stem": stem}
+    entry = find_model(name, choices["variant"])
+    normalization = str(choices["normalization"] or entry.normalization)
     if "dropout" in options:
         options["dropout"] = convert_field("dropout", options["dropout"], float)
     chosen: dict[str, Any] = {
-        "output_stride": output_stride,
-        "stem": stem,
+        "output_stride": choices["output_stride"],
+        "stem": choices["stem"],
         "backbone_weights": backbone_weights,
     }
     named = [key for key, value in chosen.items() if value is not None]
@@ -123,14 +165,19 @@ def build_model(
     _check_options(name, entry, options)
     channels = check_input_shape(input_shape)
     check_normalization(channels, include_preprocessing, mean, std)
-    backbone_options = resolve_backbone_options(name, **chosen)
+    backbone_options = resolve_backbone_options(name, **chosen, variant=choices["variant"])
     source = None
     if backbone_weights is not None:
         _check_normalization(entry, normalization)
         source = weights_source(entry.backbone_name, entry.backbone, backbone_options.get("stem"))
     if weights in CHECKPOINTS:
-        facts = {"model": name, "num_classes": num_classes, "normalization": normalization}
-        check_published(str(weights), **facts)
+        check_published(
+            str(weights),
+            model=name,
+            variant=choices["variant"],
+            num_classes=num_classes,
+            normalization=normalization,
+        )
     given = {"mean": mean, "std": std}
     with dtype_policy(dtype):
         if backbone is None:
@@ -154,8 +201,10 @@ def build_model(
             **{key: value for key, value in given.items() if value is not None},
             **{**entry.options, **options},
         )
-    if weights is not None:
-        load_weights(model, weights)
+    if checkpoint is not None:
+        load_checkpoint(model, checkpoint, strict=True)
+    elif weights is not None:
+        load_weights(model, str(weights))
     return model
 
 
@@ -177,6 +226,7 @@ def resolve_backbone_options(
     output_stride: int | None = None,
     stem: str | None = None,
     backbone_weights: str | None = None,
+    variant: str | None = None,
 ) -> dict[str, Any]:
     """Returns the options that `build_model` builds the backbone of a model with.
 
@@ -188,6 +238,7 @@ def resolve_backbone_options(
         output_stride: See `build_model`.
         stem: See `build_model`.
         backbone_weights: See `build_model`.
+        variant: See `build_model`.
 
     Returns:
         `output_stride` and `stem`, each only if it was chosen.
@@ -196,7 +247,7 @@ def resolve_backbone_options(
         ValueError: If there is no such model, an argument has the wrong type, or the model's
             backbone has no such option.
     """
-    entry = find_model(name)
+    entry = find_model(name, variant)
     given = {
         "output_stride": convert_field("output_stride", output_stride, int | None),
         "stem": convert_field("stem", stem, str | None),

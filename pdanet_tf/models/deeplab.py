@@ -60,7 +60,7 @@ def atrous_head(
     scores = []
     for index, rate in enumerate(check_all_positive("dilation_rates", dilation_rates)):
         x, name = stages["C5"], f"branch_{index}"
-        dilated = {"kernel_size": 3, "dilation_rate": rate}
+        dilated: dict[str, Any] = {"kernel_size": 3, "dilation_rate": rate}
         classifier = dilated
         if hidden_filters is not None:
             x = hidden_conv(x, hidden_filters, dropout, f"{name}_fc6", **dilated)

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones.registry import HALF_RESNETS, QUARTER_RESNETS, RESNETS
+from pdanet_tf.backbones.registry import HALF_RESNETS, MOBILENETS, QUARTER_RESNETS, RESNETS
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.models.registry import register_family
 from pdanet_tf.models.segmentation import classify, head_conv, segmentation_model
@@ -27,7 +27,7 @@ def fcn_head(stages: Mapping[str, Tensor], num_classes: int, dropout: float) -> 
     return classify(x, num_classes, dropout)
 
 
-@register_family({**RESNETS, **HALF_RESNETS, **QUARTER_RESNETS}, fcn_head)
+@register_family({**RESNETS, **HALF_RESNETS, **QUARTER_RESNETS, **MOBILENETS}, fcn_head)
 def fcn(backbone: keras.Model, dropout: float = 0.0, **options: Any) -> keras.Model:
     """FCN: one convolution on dilated features, without dropout as in the reference."""
     return segmentation_model("fcn", backbone, fcn_head, dropout=dropout, **options)

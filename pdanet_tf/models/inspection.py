@@ -133,7 +133,8 @@ def split_upsampling(model: keras.Model) -> tuple[keras.Model, CellGrid | None]:
     if isinstance(model, keras.Sequential):
         model = keras.Model(model.inputs, model.outputs[0], name=model.name)
     last = next((layer for layer in model.layers if layer.name == "logits"), None)
-    if isinstance(last, BilinearResizeLike):
+    # Logits that are resized with aligned corners lie on no grid, so the network includes that.
+    if isinstance(last, BilinearResizeLike) and not last.align_corners:
         return keras.Model(model.input, last.input[0]), last.grid
     placements = output_placements(keras.Model(model.input, {"logits": logits_of(model.output)}))
     return model, placements.get("logits")

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.backbones.registry import HALF_RESNETS, QUARTER_RESNETS, RESNETS
+from pdanet_tf.backbones.registry import HALF_RESNETS, MOBILENETS, QUARTER_RESNETS, RESNETS
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.layers import PyramidFusion, PyramidPooling
 from pdanet_tf.models.registry import register_family
@@ -37,7 +37,7 @@ def pspnet_head(
     return classify(x, num_classes, dropout)
 
 
-@register_family(RESNETS, pspnet_head)
+@register_family({**RESNETS, **MOBILENETS}, pspnet_head)
 @register_family(HALF_RESNETS, pspnet_head, filters=256)
 @register_family(QUARTER_RESNETS, pspnet_head, filters=128)
 def pspnet(backbone: keras.Model, **options: Any) -> keras.Model:

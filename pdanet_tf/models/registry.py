@@ -1,4 +1,9 @@
-"""Names of models, and the functions that build them."""
+"""Names of models, and the functions that build them.
+
+A network of another package that differs from the one of the same name here is a variant of it:
+`build_model("deeplabv3_resnet50", variant="torchvision")`. The modules of
+`pdanet_tf.models.variants` register them, see `register_variant`.
+"""
 
 import difflib
 import inspect
@@ -29,6 +34,8 @@ class ModelEntry:
         options: Options that the family is called with for this name.
         output_stride: The only output stride of the network of this name; None if users of
             `build_model` choose it.
+        normalization: How its pixels are normalised if users of `build_model` do not choose, see
+            `pdanet_tf.layers.PixelNormalization`.
     """
 
     family: FamilyFunction
@@ -37,6 +44,7 @@ class ModelEntry:
     backbone_name: str
     options: Mapping[str, Any]
     output_stride: int | None = None
+    normalization: str = "torch"
 
     @property
     def option_names(self) -> list[str]:
@@ -53,6 +61,7 @@ class ModelEntry:
 
 
 _MODELS: dict[str, ModelEntry] = {}
+_VARIANTS: dict[tuple[str, str], ModelEntry] = {}  # by model and variant
 
 
 def register_family(
@@ -145,6 +154,53 @@ def register_family(
     return register
 
 
+def register_variant(
+    family: str,
+    variant: str,
+    backbones: Mapping[str, Backbone],
+    head: Callable[..., Tensor],
+    *,
+    output_stride: int | None = None,
+    normalization: str = "torch",
+    **options: Any,
+) -> Callable[[FamilyFunction], FamilyFunction]:
+    """Registers the network of another package as a variant of a family's models.
+
+    `build_model(f"{family}_{backbone}", variant=variant)` then calls the decorated function, which
+    is like that of a family, see `register_family`. It passes `variant` on to `segmentation_model`.
+
+    Args:
+        family: Name of the family.
+        variant: Name of the variant: that of the package, such as "torchvision", or "published" for
+            a network as its authors published it.
+        backbones: The backbones by name; `Backbone.with_fixed` fixes their stem and layout.
+        head: The function from the backbone's stages to logits.
+        output_stride: The variant's only output stride; None if users of `build_model` choose it.
+        normalization: See `ModelEntry`.
+        **options: Options that the variant is built with on these backbones.
+
+    Returns:
+        A decorator, which returns the decorated function as it is.
+
+    Raises:
+        ValueError: If neither the function nor the head takes an option.
+
+    `pdanet_tf.models.variants.torchvision` is an example.
+    """
+    _check_head(head)
+
+    def register(build: FamilyFunction) -> FamilyFunction:
+        _check_family(build)
+        _check_options(build, head, options)
+        for name, backbone in backbones.items():
+            _VARIANTS[f"{family}_{name}", variant] = ModelEntry(
+                build, head, backbone, name, options, output_stride, normalization
+            )
+        return build
+
+    return register
+
+
 def _check_head(head: Callable[..., Tensor]) -> None:
     """Raises if a head does not take what it is called with."""
     expected = "A head must be a function (stages, num_classes, dropout, **options). Received: "
@@ -220,12 +276,21 @@ def list_models() -> list[str]:
     return sorted(_MODELS)
 
 
-def find_model(name: str) -> ModelEntry:
+def variants_of(name: str) -> list[str]:
+    """Returns the names of the variants of a model."""
+    return [variant for model, variant in _VARIANTS if model == name]
+
+
+def find_model(name: str, variant: str | None = None) -> ModelEntry:
     """Returns what the name of a model stands for.
+
+    Args:
+        name: The name.
+        variant: A variant of the model; None for the model itself.
 
     Raises:
         ValueError: If there is no such model; the message suggests names that begin with `name`,
-            and similar names.
+            and similar names. If it has no such variant; the message lists its variants.
     """
     name = convert_field("name", name, str)
     if name not in _MODELS:
@@ -234,7 +299,18 @@ def find_model(name: str) -> ModelEntry:
             f"There is no model named {name!r}. Did you mean: {', '.join(near)}? The module of a "
             "model of your own must be imported first (command line: --import MODULE)."
         )
-    return _MODELS[name]
+    if variant is None:
+        return _MODELS[name]
+    if (name, variant) not in _VARIANTS:
+        known = variants_of(name)
+        having = [model for model, other in _VARIANTS if other == variant]
+        raise ValueError(
+            f"{name} has "
+            + (f"the variants {', '.join(known)}" if known else "no variants")
+            + f". Received: variant={variant!r}"
+            + (f", which these models have: {', '.join(having)}" if having else "")
+        )
+    return _VARIANTS[name, variant]
 
 
 def _near(name: str) -> list[str]:

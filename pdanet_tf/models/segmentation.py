@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from pdanet_tf.backbones.stages import output_grids, stage_strides
+from pdanet_tf.base.choices import check_choice
 from pdanet_tf.base.pixel_format import check_statistics
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.base.wording import quantity
@@ -17,11 +18,14 @@ from pdanet_tf.layers import (
     Classifier,
     ConvBatchNorm,
     PixelNormalization,
+    Stretched,
     pixel_mean,
 )
 from pdanet_tf.layers.initializers import head_beta, head_kernel
 from pdanet_tf.models.inspection import NORMALIZED_IMAGE, output_placements
 from pdanet_tf.ops.grid import CellGrid
+
+_UPSAMPLINGS = ("placed", "stretched", "corners")
 
 
 def segmentation_model(
@@ -39,6 +43,9 @@ def segmentation_model(
     dropout: float = 0.1,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    variant: str | None = None,
+    auxiliary: Mapping[str, Any] | None = None,
+    upsampling: str = "placed",
     **head_options: Any,
 ) -> keras.Model:
     """Joins a backbone and a head to a model from images to logits.
@@ -62,6 +69,13 @@ def segmentation_model(
         dropout: Rate of the dropout in the head, where it has one, and in the auxiliary head.
         mean: See `build_model`.
         std: See `build_model`.
+        variant: Name of the variant that the model is of, which ends its name; None if it is none.
+        auxiliary: Options of the auxiliary head, see `pdanet_tf.layers.AuxiliaryHead`; None for its
+            defaults, and `dropout`.
+        upsampling: How logits get the size of the image: `"placed"`, by their receptive fields,
+            except logits on the grid of the reference's networks, which are stretched;
+            `"stretched"`, always stretched; or `"corners"`, stretched with aligned corners. See
+            `pdanet_tf.layers.BilinearResizeLike`.
         **head_options: Options of the head.
 
     Returns:
@@ -84,6 +98,7 @@ def segmentation_model(
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1. Received: num_classes={num_classes}")
     check_input_shape(input_shape)
+    check_choice("upsampling", upsampling, _UPSAMPLINGS)
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1). Received: dropout={dropout}")
     if not isinstance(backbone, keras.Model):
@@ -104,16 +119,26 @@ def segmentation_model(
     )
     outputs = {"logits": logits}
     if aux_head:
-        outputs["aux_logits"] = AuxiliaryHead(num_classes, dropout, name="aux_head")(stages["C4"])
+        chosen = {"dropout": dropout, **(auxiliary or {})}
+        outputs["aux_logits"] = AuxiliaryHead(num_classes, **chosen, name="aux_head")(stages["C4"])
     if upsample:
-        placements = output_placements(keras.Model(images, outputs))
-        outputs = {
-            key: resize_like(value, images, placements.get(key), name=key)
-            for key, value in outputs.items()
-        }
-    return keras.Model(
-        images, outputs if aux_head else outputs["logits"], name=f"{family}_{backbone.name}"
-    )
+        outputs = _resized(images, outputs, upsampling)
+    elif upsampling != "placed":
+        outputs = {key: Stretched(name=key)(value) for key, value in outputs.items()}
+    parts = (family, backbone.name) if variant is None else (family, backbone.name, variant)
+    return keras.Model(images, outputs if aux_head else outputs["logits"], name="_".join(parts))
+
+
+def _resized(images: Tensor, outputs: dict[str, Tensor], upsampling: str) -> dict[str, Tensor]:
+    """Returns logits at the size of the image, see `segmentation_model`."""
+    place: Mapping[str, CellGrid] = {}
+    if upsampling == "placed":
+        place = output_placements(keras.Model(images, outputs))
+    corners = upsampling == "corners"
+    return {
+        key: resize_like(value, images, place.get(key), key, align_corners=corners)
+        for key, value in outputs.items()
+    }
 
 
 def _apply_head(
@@ -231,7 +256,13 @@ def relative_grid(backbone: keras.Model, stage: str, finer: str) -> CellGrid | N
     return grids[stage].relative_to(grids[finer])
 
 
-def resize_like(features: Tensor, like: Tensor, grid: CellGrid | None, name: str) -> Tensor:
+def resize_like(
+    features: Tensor,
+    like: Tensor,
+    grid: CellGrid | None,
+    name: str,
+    align_corners: bool = False,
+) -> Tensor:
     """Resizes features to the size of an image or of finer features.
 
     Args:
@@ -239,12 +270,14 @@ def resize_like(features: Tensor, like: Tensor, grid: CellGrid | None, name: str
         like: An image, or finer features, `(batch, like_height, like_width, any)`.
         grid: Where the cells of `features` lie among those of `like`; None stretches them.
         name: Name of the layer.
+        align_corners: How features without a grid are stretched, see
+            `pdanet_tf.layers.BilinearResizeLike`.
 
     Returns:
         Features `(batch, like_height, like_width, channels)`.
     """
     place = {} if grid is None else dataclasses.asdict(grid)
-    return BilinearResizeLike(**place, name=name)([features, like])
+    return BilinearResizeLike(**place, align_corners=align_corners, name=name)([features, like])
 
 
 def used_strides(backbone: keras.Model, names: Iterable[str]) -> dict[str, int]:
@@ -299,7 +332,9 @@ def head_conv(filters: int, name: str) -> ConvBatchNorm:
     return ConvBatchNorm(filters, 3, beta_initializer=head_beta(), name=name)
 
 
-def hidden_conv(x: Tensor, filters: int, dropout: float, name: str, **conv: Any) -> Tensor:
+def hidden_conv(
+    x: Tensor, filters: int, dropout: float, name: str, padding: str = "same", **conv: Any
+) -> Tensor:
     """Applies a convolution with bias and ReLU, then dropout, in place of a fully connected layer.
 
     Args:
@@ -307,6 +342,7 @@ def hidden_conv(x: Tensor, filters: int, dropout: float, name: str, **conv: Any)
         filters: Number of output channels.
         dropout: Rate of the dropout.
         name: Name of the convolution.
+        padding: `"same"` or `"valid"`, see `keras.layers.Conv2D`.
         **conv: Other arguments of `keras.layers.Conv2D`.
 
     Returns:
@@ -315,7 +351,7 @@ def hidden_conv(x: Tensor, filters: int, dropout: float, name: str, **conv: Any)
     x = keras.layers.Conv2D(
         filters,
         **conv,
-        padding="same",
+        padding=padding,
         data_format="channels_last",
         activation="relu",
         kernel_initializer=head_kernel(),
@@ -324,25 +360,33 @@ def hidden_conv(x: Tensor, filters: int, dropout: float, name: str, **conv: Any)
     return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
 
 
-def classify(features: Tensor, num_classes: int, dropout: float, kernel_size: int = 1) -> Tensor:
-    """Applies spatial dropout and a convolution to logits, which are float32 in half precision.
+def classify(
+    features: Tensor,
+    num_classes: int,
+    dropout: float,
+    kernel_size: int = 1,
+    spatial: bool = True,
+) -> Tensor:
+    """Applies dropout and a convolution to logits, which are float32 in half precision.
 
     Args:
         features: Features `(batch, height, width, channels)`.
         num_classes: Number of classes.
-        dropout: Rate of the spatial dropout.
+        dropout: Rate of the dropout.
         kernel_size: Side of the convolution's kernel.
+        spatial: Whether whole channels are dropped, or else single elements.
 
     Returns:
         Logits, `(batch, height, width, num_classes)`.
     """
-    x = keras.layers.SpatialDropout2D(dropout, data_format="channels_last", name="dropout")(
-        features
-    )
+    if spatial:
+        drop = keras.layers.SpatialDropout2D(dropout, data_format="channels_last", name="dropout")
+    else:
+        drop = keras.layers.Dropout(dropout, name="dropout")
     return Classifier(
         num_classes,
         kernel_size,
         padding="same",
         kernel_initializer=head_kernel(),
         name="classifier",
-    )(x)
+    )(drop(features))

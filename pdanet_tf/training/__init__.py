@@ -11,8 +11,16 @@ from pdanet_tf.training.config import TrainConfig
 if TYPE_CHECKING:
     from pdanet_tf.training.callbacks import NonFiniteLossError, TrainingInterrupted
     from pdanet_tf.training.run import TrainResult, resume
+    from pdanet_tf.training.termination import TrainingTerminated
 
-__all__ = ["NonFiniteLossError", "TrainConfig", "TrainResult", "TrainingInterrupted", "resume"]
+__all__ = [
+    "NonFiniteLossError",
+    "TrainConfig",
+    "TrainResult",
+    "TrainingInterrupted",
+    "TrainingTerminated",
+    "resume",
+]
 
 __getattr__ = lazy_attributes(
     __name__,
@@ -20,6 +28,7 @@ __getattr__ = lazy_attributes(
         "NonFiniteLossError": "pdanet_tf.training.callbacks",
         "TrainResult": "pdanet_tf.training.run",
         "TrainingInterrupted": "pdanet_tf.training.callbacks",
+        "TrainingTerminated": "pdanet_tf.training.termination",
         "resume": "pdanet_tf.training.run",
     },
 )

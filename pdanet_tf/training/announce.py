@@ -22,6 +22,7 @@ from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.training.callbacks import MONITOR, TRAINING_MEAN_IOU
 from pdanet_tf.training.config import TrainConfig
+from pdanet_tf.training.progress import Progress as TrainingProgress
 from pdanet_tf.training.run_folder import RunFolder
 
 _SIZES_READ = 64  # images whose size is read; reading all sizes of a large data set takes too long
@@ -32,7 +33,7 @@ def describe_run(
     splits: dict[str, SegmentationDataset],
     model: keras.Model,
     devices: Sequence[str],
-    first_epoch: int,
+    progress: TrainingProgress,
     has_tensorboard: bool,
 ) -> list[str]:
     """Describes a run before it starts: data, model, devices, steps, loss, optimizer, and results.
@@ -42,7 +43,7 @@ def describe_run(
         splits: The data set of each split.
         model: The model that is trained.
         devices: TensorFlow's names of the devices.
-        first_epoch: Number of epochs that are already complete.
+        progress: What is already complete.
         has_tensorboard: Whether logs for TensorBoard are written.
 
     Returns:
@@ -58,15 +59,16 @@ def describe_run(
         places += f" ({os.cpu_count()} cores, {describe_processor()})"
     crops = f" as crops of {_product(config.crop_size)}" if config.crop_size else ""
     epochs = quantity(config.epochs, "epoch")
-    if first_epoch:
-        epochs = f"epochs {first_epoch + 1} to {config.epochs}"
+    if progress.epochs or progress.step:
+        epochs = f"epochs {progress.epochs + 1} to {config.epochs}"
     logs = (
         "TensorBoard logs" if has_tensorboard else "no logs, because TensorBoard is not installed"
     )
+    variant = "" if config.variant is None else f" ({config.variant})"
     lines = [
         f"Data: {config.dataset}, {quantity(classes, 'class', 'classes')}{channels}; "
         f"{data} (height x width)",
-        f"Model: {config.model}, {model.count_params():,} parameters",
+        f"Model: {config.model}{variant}, {model.count_params():,} parameters",
         f"Devices: {places}; precision {config.precision}",
         f"Steps: {config.steps_per_epoch} per epoch, {epochs}, "
         f"{quantity(config.batch_size, 'image')} each{crops}",
@@ -113,25 +115,34 @@ def _describe_optimizer(config: TrainConfig) -> str:
 
 
 def describe_resuming(
-    folder: RunFolder, done: int, epochs: int, former_rate: float, rate: float
+    folder: RunFolder,
+    progress: TrainingProgress,
+    config: TrainConfig,
+    former_rate: float,
+    rate: float,
+    changes: str,
 ) -> str:
     """Describes how a run is resumed.
 
     Args:
         folder: The folder of the run.
-        done: Number of complete epochs.
-        epochs: Number of epochs of the whole run.
+        progress: What is already complete.
+        config: The run.
         former_rate: The learning rate in the checkpoint.
         rate: The learning rate of the first step.
+        changes: How its options differ from those so far; "" if nowhere.
     """
-    text = f"Resuming {folder.path} after epoch {done} of {epochs}."
-    if done == epochs:
+    done = progress.describe(config.steps_per_epoch or 1)
+    text = f"Resuming {folder.path} after {done} of {config.epochs}."
+    if progress.epochs == config.epochs:
         text += " Nothing is left to train; the best model is scored again."
     if rate != former_rate:
         text += (
             f" The number of epochs has changed. The learning rate continues at {rate:.3g} instead "
             f"of {former_rate:.3g}, and decays to 0 at the new end."
         )
+    if changes:
+        text += f" Changed: {changes}."
     return text
 
 

@@ -64,6 +64,7 @@ def make_batches(
     model: keras.Model,
     start_step: int,
     augment: Augment | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Returns endless batches of images and labels, for the loss at `config.loss_size`.
 
@@ -73,6 +74,7 @@ def make_batches(
         model: The model that is trained.
         start_step: Number of steps that are already complete.
         augment: An augmentation of the user's own.
+        share: Which share of each batch is returned, and the number of equal shares.
     """
     options: dict[str, Any] = {
         **_recipe_options(config),
@@ -82,6 +84,7 @@ def make_batches(
         "seed": config.seed,
         "start_step": start_step,
         "augment": augment,
+        "share": share,
     }
     if config.recipe == "paper":
         batches = paper_batches(dataset, config.batch_size, **options)

@@ -1,6 +1,7 @@
 """Callbacks of a training run."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from pdanet_tf.base.startup import keep_freed_memory
 from pdanet_tf.data.dataset import SegmentationDataset
+from pdanet_tf.evaluation.parts import WHOLE, Part
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.scoring import evaluate_predictor
 from pdanet_tf.inference.predictor import Predictor
@@ -35,12 +37,21 @@ class Validation(keras.callbacks.Callback):
         dataset: The validation split.
         protocol: How the model sees an image.
         progress: Whether to show a progress bar, if standard error is a terminal.
+        before_image: Is called before every image; an error that it raises ends the validation.
+        part: The images of this process, if several share them.
     """
 
     def __init__(
-        self, dataset: SegmentationDataset, protocol: Protocol, progress: bool = False
+        self,
+        dataset: SegmentationDataset,
+        protocol: Protocol,
+        progress: bool = False,
+        before_image: Callable[[], object] | None = None,
+        part: Part = WHOLE,
     ) -> None:
         super().__init__()
+        self.part = part
+        self.before_image = before_image
         self.dataset = dataset
         self.protocol = protocol
         self.progress = progress
@@ -54,7 +65,13 @@ class Validation(keras.callbacks.Callback):
                 self.model, self.protocol, pixel_format=self.dataset.pixel_format
             )
         with averaged_weights(self.model):
-            self.evaluation = evaluate_predictor(self._predictor, self.dataset, self.progress)
+            self.evaluation = evaluate_predictor(
+                self._predictor,
+                self.dataset,
+                self.progress,
+                before_image=self.before_image,
+                part=self.part,
+            )
         if logs is not None:
             logs[MONITOR] = self.evaluation.scores.mean_iou
             logs["val_pixel_accuracy"] = self.evaluation.scores.pixel_accuracy
@@ -63,10 +80,19 @@ class Validation(keras.callbacks.Callback):
 class KeepFreedMemory(keras.callbacks.Callback):
     """Makes glibc keep freed memory from the first batch on; see `keep_freed_memory`."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_first = False
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Remembers that the next batch is the first of an epoch."""
+        self._is_first = True
+
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Applies the settings at the first batch of every epoch; this costs no time."""
-        if batch == 0:
+        if self._is_first:
             keep_freed_memory()
+        self._is_first = False
 
 
 class StopOnNonFinite(keras.callbacks.Callback):

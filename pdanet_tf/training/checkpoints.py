@@ -1,11 +1,10 @@
-"""Checkpoints of a run: their progress, how they are saved, and how they are loaded."""
+"""Checkpoints of a run: when they are saved, and how they are loaded."""
 
 import dataclasses
 import json
 import math
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,85 +12,18 @@ import keras
 import numpy as np
 
 from pdanet_tf.base.wording import quantity
-from pdanet_tf.files import one_line, whole_file
+from pdanet_tf.evaluation.parts import WHOLE, Part
+from pdanet_tf.files import one_line
 from pdanet_tf.training.callbacks import MONITOR
+from pdanet_tf.training.checkpoint_files import write_checkpoint
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.fine_tuning import load_with_frozen_parts
+from pdanet_tf.training.intervals import Due, Interval
+from pdanet_tf.training.metric_states import METRICS_ENTRY, dump_metrics
 from pdanet_tf.training.optimization import averaged_weights
+from pdanet_tf.training.progress import PROGRESS_ENTRY, Progress
 from pdanet_tf.training.run_folder import RunFolder
-
-_PROGRESS_ENTRY = "pdanet_tf_progress.json"  # in the .keras file, which is a zip archive
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The progress of a run. Each checkpoint contains it, so that the two always agree.
-
-    Attributes:
-        origin: The options and the data of the run, see `run_folder.make_origin`.
-        epochs: Number of complete epochs.
-        best_score: Highest score so far.
-        best_epochs: Number of epochs after which the model had that score.
-        history: The metrics of every complete epoch.
-    """
-
-    origin: dict[str, Any]
-    epochs: int = 0
-    best_score: float = -math.inf
-    best_epochs: int = 0
-    history: tuple[dict[str, float], ...] = ()
-
-    @classmethod
-    def read(cls, checkpoint: Path) -> "Progress":
-        """Reads the progress from a checkpoint that `Checkpoints` wrote.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If the file is not such a checkpoint.
-        """
-        try:
-            with zipfile.ZipFile(checkpoint) as archive:
-                if _PROGRESS_ENTRY not in archive.namelist():
-                    raise ValueError(
-                        "it lacks the progress of the run, which training writes into checkpoints"
-                    )
-                return cls._from_json(archive.read(_PROGRESS_ENTRY))
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # damaged archives raise errors of many kinds
-            raise ValueError(
-                f"{checkpoint}: not a checkpoint of a run: {one_line(error)}"
-            ) from error
-
-    @classmethod
-    def _from_json(cls, text: bytes) -> "Progress":
-        try:
-            content = json.loads(text)
-            progress = cls(**{**content, "history": tuple(content["history"])})
-            is_sound = {"config", "data"} <= progress.origin.keys() and progress.epochs >= 0
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-            is_sound = False
-        if not is_sound:
-            raise ValueError("the progress of the run in it is damaged")
-        return progress
-
-    def after_epoch(self, logs: Mapping[str, Any]) -> "Progress":
-        """Returns the progress after one more epoch, whose metrics are in Keras' logs."""
-        score = float(logs[MONITOR])
-        row = {"epoch": self.epochs, **{name: float(logs[name]) for name in sorted(logs)}}
-        is_better = score > self.best_score
-        is_best = is_better or not self.best_epochs  # the first score may be NaN
-        return dataclasses.replace(
-            self,
-            epochs=self.epochs + 1,
-            best_score=score if is_better else self.best_score,
-            best_epochs=self.epochs + 1 if is_best else self.best_epochs,
-            history=(*self.history, row),
-        )
-
-    def has_stalled(self, patience: int | None) -> bool:
-        """Returns whether the score has not improved for `patience` epochs; None for never."""
-        return patience is not None and self.epochs - self.best_epochs >= patience
+from pdanet_tf.training.termination import Termination, TrainingTerminated
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -100,12 +32,19 @@ class Checkpoints(keras.callbacks.Callback):
     Each file is written atomically. The last state is written first, and the best model and the
     history are derived from it: if the process was killed before they were written, the resumed
     run writes them again. The last state has the weights themselves, with their moving averages
-    beside them; the best model has the averages, if the run has them.
+    beside them; the best model has the averages, if the run has them. A state within an epoch also
+    has the metrics of the epoch's batches so far.
+
+    It does not depend on the number of devices: it counts the steps of all devices together, and
+    holds one value of each variable.
 
     Args:
         folder: The folder of the run.
         for_inference: Converts the trained model into the one that is saved as best.
         progress: The progress of the run so far.
+        config: The run, with its number of steps per epoch.
+        termination: Tells whether the process was asked to stop.
+        part: Lets several processes save and stop after the same step.
     """
 
     def __init__(
@@ -113,11 +52,21 @@ class Checkpoints(keras.callbacks.Callback):
         folder: RunFolder,
         for_inference: Callable[[keras.Model], keras.Model],
         progress: Progress,
+        config: TrainConfig,
+        termination: Termination,
+        part: Part = WHOLE,
     ) -> None:
         super().__init__()
         self.folder = folder
         self.for_inference = for_inference
         self.progress = progress
+        self.steps = config.steps_per_epoch or 1
+        self.batch_size = config.batch_size
+        self.kept = config.keep_checkpoints
+        self.termination = termination
+        self.part = part
+        self._due = Due(Interval.parse(config.checkpoint_every))
+        self._is_saved = True  # whether the last step that is complete is in `last.keras`
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Saves the initial state, so that a checkpoint always exists, and restores other files."""
@@ -134,6 +83,18 @@ class Checkpoints(keras.callbacks.Callback):
             self._save_best()
         self.folder.save_history(self.progress.history)
 
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Saves the state if it is due. Raises `TrainingTerminated` if the process must stop."""
+        self.progress = dataclasses.replace(self.progress, step=batch + 1)
+        self._is_saved = False
+        is_due, must_stop = self.part.any(
+            self._due.after(self.progress.total_steps(self.steps)), self.termination.is_requested
+        )
+        if is_due:
+            self.save_within_epoch()
+        if must_stop:
+            raise TrainingTerminated
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves the state, the model if it is the best so far, and the history."""
         self.progress = self.progress.after_epoch(logs or {})
@@ -142,38 +103,62 @@ class Checkpoints(keras.callbacks.Callback):
             self._save_best()
         self.folder.save_history(self.progress.history)
 
+    def save_within_epoch(self) -> None:
+        """Saves the state after the last step that is complete, unless it is already saved."""
+        if self._is_saved:
+            return
+        if self.progress.step == self.steps:  # only the validation is left
+            logs = {
+                name: float(keras.ops.convert_to_numpy(each))
+                for name, each in self.model.get_metrics_result().items()
+            }
+            self.progress = dataclasses.replace(self.progress, logs=logs)
+        self._save_last({METRICS_ENTRY: dump_metrics(self.model)})
+
     def _has_best(self) -> bool:
         try:
-            return Progress.read(self.folder.best).epochs == self.progress.best_epochs
+            # A later one is that of the same run, whose last states were damaged.
+            return Progress.read(self.folder.best).epochs >= self.progress.best_epochs
         except (FileNotFoundError, ValueError):
             return False
 
-    def _save_last(self) -> None:
-        self._save(self.model, self.folder.last)
+    def _save_last(self, more: dict[str, bytes] | None = None) -> None:
+        former = self.folder.former_states(self.kept - 1)
+        self._save(self.model, self.folder.last, former, more)
+        self.folder.remove_states_before(former)
+        self._is_saved = True
+        self._due.restart()
 
     def _save_best(self) -> None:
         with averaged_weights(self.model):
             model = self.for_inference(self.model)
         self._save(model, self.folder.best)
 
-    def _save(self, model: keras.Model, path: Path) -> None:
+    def _save(
+        self,
+        model: keras.Model,
+        path: Path,
+        former: list[Path] | None = None,
+        more: dict[str, bytes] | None = None,
+    ) -> None:
         optimizer = getattr(model, "optimizer", None)  # only a compiled model has one
         variables = [*model.variables, *(optimizer.variables if optimizer else ())]
         size = sum(math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in variables)
-        with whole_file(path, size) as temporary:
-            model.save(temporary)
-            with zipfile.ZipFile(temporary, "a") as archive:
-                archive.writestr(_PROGRESS_ENTRY, json.dumps(dataclasses.asdict(self.progress)))
+        entries: dict[str, str | bytes] = {
+            PROGRESS_ENTRY: self.progress.to_json(self.steps, self.batch_size),
+            **(more or {}),
+        }
+        write_checkpoint(path, size, model.save, entries, former or ())
 
 
 def load_checkpoint(
-    folder: RunFolder, progress: Progress, steps_per_epoch: int, config: TrainConfig
+    path: Path, progress: Progress, steps_per_epoch: int, config: TrainConfig
 ) -> keras.Model:
-    """Loads the last state of a run, with its optimizer.
+    """Loads a state of a run, with its optimizer.
 
     Args:
-        folder: The folder of the run.
-        progress: The progress in its last checkpoint.
+        path: The checkpoint.
+        progress: The progress in it.
         steps_per_epoch: Number of steps per epoch.
         config: The run.
 
@@ -181,7 +166,6 @@ def load_checkpoint(
         ValueError: If the file is damaged, lacks the optimizer, or does not agree with the
             progress.
     """
-    path = folder.last
     try:
         model = (
             keras.saving.load_model(path)
@@ -197,18 +181,18 @@ def load_checkpoint(
     if getattr(model, "optimizer", None) is None:
         raise ValueError(
             f"{path}: the checkpoint cannot be loaded: it contains a model without an optimizer, "
-            f"like {folder.best.name}, which cannot be trained further. Replace it by the run's "
+            f"like best.keras, which cannot be trained further. Replace it by the run's "
             f"own {path.name}"
         )
     done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
     # Updates of the weights, of which each may accumulate the gradients of several steps.
-    expected = progress.epochs * steps_per_epoch // config.accumulation_steps
+    expected = progress.total_steps(steps_per_epoch) // config.accumulation_steps
     # With loss scaling, steps that overflow are not counted.
     if done > expected or (done < expected and config.precision != "mixed_float16"):
         name = "step" if config.accumulation_steps == 1 else "update"
         raise ValueError(
             f"{path}: the optimizer has done {quantity(done, name)}, but "
-            f"{quantity(progress.epochs, 'epoch')} of this run must be {expected}"
+            f"after {progress.describe(steps_per_epoch)} of this run it must be {expected}"
         )
     return model
 

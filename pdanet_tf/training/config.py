@@ -32,11 +32,12 @@ from pdanet_tf.base.ranges import (
 )
 from pdanet_tf.files import one_line, write_atomically
 from pdanet_tf.training.config_files import read_options
+from pdanet_tf.training.intervals import normalise
 from pdanet_tf.version import __version__
 
 # Format of `config.json`. Raise it with every change that an older pdanet_tf cannot read, such as
 # a new option. Files without a format were written before there was one, and count as format 1.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 # The defaults of each recipe, for options that are None.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "crop": {"crop_size": (512, 512), "scale_range": (0.5, 2.0), "color_jitter": 0.4},
@@ -103,6 +104,21 @@ class TrainConfig:
     model: str = _option("pdanet_resnet18", "name of the model")
     dataset: str = _option("synthetic", " or ".join((", ".join(DATASETS[:-1]), DATASETS[-1])))
     data_dir: str | None = _option(None, "folder of the data set")
+    image_pattern: str | None = _option(
+        None,
+        "paths of the images in the folder, such as '{split}/img/{name}.jpg'; by default "
+        "'images/{split}/{name}.*'; for 'folder'",
+    )
+    annotation_pattern: str | None = _option(
+        None,
+        "paths of the annotations, such as '{split}/mask/{name}_mask.png'; by default "
+        "'annotations/{split}/{name}.*'; for 'folder'",
+    )
+    split_lists: Mapping[str, str] | None = _option(
+        None,
+        "text files of image names for the splits, relative to the folder, such as "
+        "train=train.txt validation=val.txt; for 'folder'",
+    )
     num_classes: int | None = _option(None, "number of classes; for 'folder' without classes.csv")
     class_names: tuple[str, ...] | None = _option(
         None, "names of the classes; for 'folder' (default: classes.csv)"
@@ -191,7 +207,12 @@ class TrainConfig:
         None, "options of the model's head, such as pool_scales=[1,2,4,8]"
     )
     dropout: float | None = _option(None, "dropout rate of the heads; by default that of the model")
-    stem: str | None = _option(None, "stem of a ResNet: deep or 7x7; by default that of the model")
+    variant: str | None = _option(
+        None, "variant of the model, such as torchvision; by default this package's own model"
+    )
+    stem: str | None = _option(
+        None, "stem of a ResNet: deep, 7x7, v1c or v1d; by default that of the model"
+    )
     output_stride: int | None = _option(
         None, "stride of the features: 8, 16 or 32; by default that of the model"
     )
@@ -245,8 +266,9 @@ class TrainConfig:
     )
     weights: str | None = _option(
         None,
-        "file of initial weights, or the name of a published checkpoint; by default random. "
-        "Weights that do not fit, such as those of a classifier for other classes, stay random",
+        "file of initial weights, its address on Hugging Face (hf://owner/name, extra 'hub'), or "
+        "the name of a published checkpoint; by default random. Weights that do not fit, such as "
+        "those of a classifier for other classes, stay random",
     )
     strict: bool = _option(False, "refuse initial weights that do not all fit")
     freeze: str | tuple[str, ...] | None = _option(
@@ -263,11 +285,22 @@ class TrainConfig:
     patience: int | None = _option(
         None, "stop after this many epochs without a better validation score; by default never"
     )
+    checkpoint_every: int | str | None = _option(
+        None,
+        "how often the state is saved within an epoch: a number of steps, such as 500, or minutes, "
+        "such as 10min; by default only at the end of every epoch",
+    )
+    keep_checkpoints: int = _option(
+        2,
+        "number of states that are kept: last.keras, and before it last-1.keras and so on, which "
+        "are used if a newer one is damaged",
+    )
     seed: int = _option(0, "seed of all random choices")
     resume: bool = _option(
         False,
         "continue the run in output_dir with the options of its config.json; the only options that "
-        "may change are epochs, to a larger number, and data_dir",
+        "may change are epochs, to a larger number, data_dir, checkpoint_every and "
+        "keep_checkpoints",
     )
 
     def __post_init__(self) -> None:
@@ -292,6 +325,7 @@ class TrainConfig:
             "rotation": 0,
             "blur": 0,
             "downscale": 1,
+            "keep_checkpoints": 1,
         }
         for name, bound in lowest.items():
             value = getattr(self, name)
@@ -300,6 +334,7 @@ class TrainConfig:
         ignored_values(self.ignore_label)  # raises if one is negative or occurs twice
         if self.seed >= 2**32:
             raise ValueError(f"seed must be below 2**32. Received: seed={self.seed}")
+        object.__setattr__(self, "checkpoint_every", normalise(self.checkpoint_every))
         check_precision(self.precision, training=True)
         if isinstance(self.class_weights, str):
             check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)

@@ -11,7 +11,7 @@ from rich.console import Console
 from pdanet_tf.charts import LineChart, line_charts, render
 from pdanet_tf.files import one_line, whole_file
 from pdanet_tf.training.callbacks import MONITOR, TRAINING_MEAN_IOU
-from pdanet_tf.training.checkpoints import Progress
+from pdanet_tf.training.progress import Progress
 from pdanet_tf.training.run_folder import RunFolder
 
 LEARNING_RATE = "learning_rate"

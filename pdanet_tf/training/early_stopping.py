@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from pdanet_tf.base.wording import quantity
-from pdanet_tf.training.checkpoints import Checkpoints, Progress
+from pdanet_tf.training.checkpoints import Checkpoints
+from pdanet_tf.training.progress import describe_stall
 
 
 class StopOnStall(keras.callbacks.Callback):
@@ -40,9 +40,3 @@ class StopOnStall(keras.callbacks.Callback):
         if self._stops and self.verbose:
             progress = self.checkpoints.progress
             print(f"Stopped after epoch {progress.epochs}: {describe_stall(progress)}", flush=True)
-
-
-def describe_stall(progress: Progress) -> str:
-    """Returns the sentence that says since when the score has not improved."""
-    count = quantity(progress.epochs - progress.best_epochs, "epoch")
-    return f"the validation score of epoch {progress.best_epochs} was not exceeded in {count}."

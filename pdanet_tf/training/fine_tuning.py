@@ -41,6 +41,7 @@ def prepare_model(
         check_published(
             config.weights,
             model=config.model,
+            variant=config.variant,
             num_classes=num_classes,
             normalization=config.normalization,
         )

@@ -19,6 +19,9 @@ OWN_DATA = "own data"
 _DATA_OPTIONS = (
     "dataset",
     "data_dir",
+    "image_pattern",
+    "annotation_pattern",
+    "split_lists",
     "num_classes",
     "class_names",
     "class_colors",

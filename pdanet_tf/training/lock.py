@@ -2,11 +2,10 @@
 
 import contextlib
 import errno
-import json
 import os
 import socket
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,29 +13,6 @@ from pdanet_tf.files import HAS_LOCKS, describe_reason, lock_descriptor, plain_e
 
 _LOCK_FILE = ".lock"
 _HELD = (errno.EAGAIN, errno.EACCES)
-
-
-def refuse_workers(environment: Mapping[str, str]) -> None:
-    """Checks that the environment variable TF_CONFIG names no other workers.
-
-    Raises:
-        ValueError: If it names more than one task, or is not a JSON object.
-    """
-    text = environment.get("TF_CONFIG") or "{}"
-    try:
-        cluster = json.loads(text).get("cluster") or {}
-        tasks = sum(len(addresses) for addresses in cluster.values())
-    except (AttributeError, RecursionError, TypeError, ValueError):
-        raise ValueError(
-            "The environment variable TF_CONFIG must be a JSON object whose cluster maps jobs to "
-            f"lists of addresses. Received: TF_CONFIG={text[:100]!r}"
-        ) from None
-    if tasks > 1:
-        raise ValueError(
-            f"TF_CONFIG names a cluster of {tasks} tasks, but training runs in one process: every "
-            "worker would write the same files. Unset TF_CONFIG to train on the devices of one "
-            "machine."
-        )
 
 
 @contextmanager

@@ -78,6 +78,7 @@ def _build(
         return build_model(
             config.model,
             num_classes=num_classes,
+            variant=config.variant,
             upsample=upsample,
             aux_head=aux_head,
             input_shape=(None, None, 3 if config.mean is None else len(config.mean)),
@@ -105,7 +106,7 @@ def head_options(config: TrainConfig) -> dict[str, Any]:
             the nearest.
     """
     options = dict(config.head_options or {})
-    known = find_model(config.model).option_names
+    known = find_model(config.model, config.variant).option_names
     unknown = [name for name in options if name not in known]
     if unknown:
         raise ValueError(
@@ -126,6 +127,7 @@ def backbone_options(config: TrainConfig) -> dict[str, Any]:
         output_stride=config.output_stride,
         stem=config.stem,
         backbone_weights=config.backbone_weights,
+        variant=config.variant,
     )
 
 

@@ -3,6 +3,9 @@
 import dataclasses
 import os
 import shlex
+import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,21 +18,25 @@ import keras
 from pdanet_tf.data import SegmentationDataset
 from pdanet_tf.data.batches.augment_function import Augment
 from pdanet_tf.evaluation.report import Evaluation
-from pdanet_tf.evaluation.scoring import evaluate
 from pdanet_tf.models.registry import find_model
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.ops.precision import full_precision_floatx
 from pdanet_tf.training.callbacks import (
     TrainingInterrupted,
 )
-from pdanet_tf.training.checkpoints import Progress
+from pdanet_tf.training.cluster import Cluster, read_cluster
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.inputs import Inputs
-from pdanet_tf.training.lock import locked, refuse_workers
+from pdanet_tf.training.lock import locked
+from pdanet_tf.training.progress import Progress
 from pdanet_tf.training.run_folder import (
     RunFolder,
 )
 from pdanet_tf.training.session import Session
+from pdanet_tf.training.termination import Termination, TrainingTerminated
+
+# What the processes of a run do not copy from its folder.
+_UNSHARED = shutil.ignore_patterns("logs", ".lock", "*.tmp")
 
 
 @dataclass(frozen=True)
@@ -57,21 +64,31 @@ def train(
     validation_data: SegmentationDataset | None = None,
     augment: Augment | None = None,
 ) -> TrainResult:
-    """Trains a model on one GPU, on several GPUs of one machine, or on the CPU.
+    """Trains a model on one GPU, on several GPUs, on several machines, or on the CPU.
 
-    It uses all GPUs, or the strategy of TensorFlow in whose scope it is called.
+    It uses all GPUs, or the strategy of TensorFlow in whose scope it is called. If the environment
+    names several processes (TF_CONFIG, or Slurm's `srun` with several tasks), each of them trains
+    on its share of every batch, and the first one writes the files; see the page "Several devices
+    and machines".
 
     Training writes these files to `config.output_dir`: `best.keras` (the best model, for
-    inference), `last.keras` (the last state, for `resume`), `history.csv`, TensorBoard logs in
-    `logs` (if TensorBoard is installed: extra `tensorboard`), `config.json`, `inference.json`,
-    `curves.png` (the learning curves, drawn at the end, after an error and after Ctrl-C), and at
-    the end `summary.json`. The folder is locked during the run. `history.csv` counts epochs from
-    0, like Keras' `CSVLogger`; the printed lines and `curves.png` count them from 1.
+    inference), `last.keras` and `last-1.keras` (the last state and the one before it, for
+    `resume`), `history.csv`, TensorBoard logs in `logs` (if TensorBoard is installed: extra
+    `tensorboard`), `config.json`, `inference.json`, `curves.png` (the learning curves, drawn at the
+    end, after an error and after Ctrl-C), and at the end `summary.json`. The folder is locked
+    during the run. `history.csv` counts epochs from 0, like Keras' `CSVLogger`; the printed lines
+    and `curves.png` count them from 1.
 
     `history.csv` holds the metrics, `learning_rate` (that after the last step of the epoch), and
     for models with attention its scales, such as `gamma_position_6` for the 6 x 6 level of PDANet.
 
-    With `config.resume`, training continues the run in that folder; see `resume`.
+    If the folder holds a run with the same options that was interrupted, at whatever step, training
+    continues it; `epochs`, `data_dir`, `checkpoint_every` and `keep_checkpoints` may differ. With
+    `config.resume`, options that are not given are those of the run; see `resume`.
+
+    After SIGTERM, by which schedulers announce that the process must end, training saves its state
+    after the present step and raises `TrainingTerminated`, which ends the process with exit status
+    75. Where the program handles SIGTERM itself, its handler stays.
 
     On a CPU, training makes the process keep freed memory: returning it to the system takes up to
     half of the time of a step. See `pdanet_tf.base.startup.keep_freed_memory`.
@@ -97,19 +114,24 @@ def train(
     Raises:
         DataError: If the data have an error; raised before anything is written. If `read` of
             data of your own or `augment` fails during the run; the last checkpoint stays.
-        FileExistsError: If `output_dir` contains a run and `resume` is off, or if another process
-            trains there.
+        FileExistsError: If `output_dir` contains a run that has ended and `resume` is off, or if
+            another process trains there.
         FileNotFoundError: If there is no run to resume.
         NonFiniteLossError: If the loss is infinite or not a number; the last good checkpoint
             stays.
         OSError: If a file cannot be written, for example because the disk is full; the last
             checkpoint stays.
         RuntimeError: If the backend of Keras is not TensorFlow.
+        TimeoutError: If a process of several that train together does not come up within
+            PDANET_TF_WORKER_SECONDS (a variable of the environment; 600 by default).
         TrainingInterrupted: After Ctrl-C. It is a KeyboardInterrupt whose message says what was
             kept and how to continue.
+        TrainingTerminated: After SIGTERM. It is a SystemExit with the status 75, whose message says
+            what was kept and how to continue.
         TypeError: If a data set, `augment` or a callback has the wrong type.
         ValueError: If an option does not fit the model, the data, the devices or the run that is
-            resumed, or if TF_CONFIG names several workers.
+            resumed; if TF_CONFIG is wrong; or if processes that train together differ in their
+            options, data or versions.
 
     Example:
         ```python
@@ -135,8 +157,12 @@ def train(
         )
     inputs = Inputs(train_data, validation_data, augment, callbacks)
     config = dataclasses.replace(config, **inputs.configure(config))
-    with _locked_run(RunFolder(config.output_dir), inputs):
-        return _train(config, verbose, inputs)
+    with _run(RunFolder(config.output_dir), inputs, verbose) as run:
+        config = dataclasses.replace(config, output_dir=str(run.folder.path))
+        if run.folder.is_interrupted:
+            config = run.folder.continued_config(config)
+            inputs.check_resumed(config, run.folder)
+        return run.train(config)
 
 
 def resume(
@@ -149,14 +175,16 @@ def resume(
     augment: Augment | None = None,
     **given: Any,
 ) -> TrainResult:
-    """Continues the run in a folder from its last checkpoint.
+    """Continues the run in a folder from its last checkpoint, also within an epoch.
 
     All options come from the `config.json` of the run. A run that was killed and resumed ends with
-    the same results as an uninterrupted one, because all random choices depend only on the seed
-    and the step. (Two runs differ in their last digits if threads add numbers in another order;
-    TensorFlow's `enable_op_determinism` prevents that.) `history.csv` and `best.keras` are written
-    again if they do not agree with the checkpoint, and temporary files of the killed process are
-    removed. If the run has no checkpoint yet, it starts from the beginning.
+    the same results as an uninterrupted one, because all random choices depend only on the seed and
+    the step, and a checkpoint within an epoch has the sums of its metrics. (Two runs differ in
+    their last digits if threads add numbers in another order; TensorFlow's `enable_op_determinism`
+    prevents that.) `history.csv` and `best.keras` are written again if they do not agree with the
+    checkpoint, and temporary files of the killed process are removed. A damaged checkpoint is named
+    in a warning, and the one before it is used. If the run has no checkpoint yet, it starts from
+    the beginning.
 
     A run may be continued for more epochs than it was started with. From the current step on, the
     learning rate then follows the schedule over the new number of epochs, for example
@@ -172,7 +200,8 @@ def resume(
         validation_data: Likewise.
         augment: The same as in `train`, for a run that was started with it.
         **given: Options of `TrainConfig` that the run is expected to have. Only `data_dir` (if the
-            data were moved) and `epochs` (a larger number) may differ from those of the run.
+            data were moved), `epochs` (a larger number), `checkpoint_every` and `keep_checkpoints`
+            may differ from those of the run.
 
     Returns:
         The same as `train`.
@@ -192,54 +221,81 @@ def resume(
     folder = RunFolder(output_dir)
     folder.check_run()  # before the lock creates the folder
     inputs = Inputs(train_data, validation_data, augment, callbacks)
-    with _locked_run(folder, inputs):
-        config = folder.resumed_config(given)
-        inputs.check_resumed(config, folder)
-        return _train(config, verbose, inputs)
+    with _run(folder, inputs, verbose) as run:
+        config = run.folder.resumed_config(given)
+        inputs.check_resumed(config, run.folder)
+        return run.train(config)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a call of `train` or `resume` works with."""
+
+    folder: RunFolder
+    shared: RunFolder  # `folder`, but for a process that works in a copy of it
+    inputs: Inputs
+    verbose: int | str
+    termination: Termination
+    cluster: Cluster | None
+
+    @full_precision_floatx()
+    def train(self, config: TrainConfig) -> TrainResult:
+        """Trains, and scores the best model."""
+        started = time.monotonic()
+        session = Session(config, self.inputs, self.termination, self.cluster)
+        session.check()
+        session.fit(self.verbose, self.inputs.callbacks)
+        if self.verbose:
+            epochs = Progress.read(session.folder.last).best_epochs
+            print(f"Scoring the best model, that of epoch {epochs}, on the validation images")
+        evaluation = session.score_best(bool(self.verbose))
+        summary = session.summarise(evaluation, time.monotonic() - started)
+        return TrainResult(self.shared.best, evaluation, summary)
 
 
 @contextmanager
-def _locked_run(folder: RunFolder, inputs: Inputs) -> Iterator[None]:
-    """Locks the folder of a run. After Ctrl-C, the error says how to continue."""
+def _run(folder: RunFolder, inputs: Inputs, verbose: int | str) -> Iterator[_Run]:
+    """Locks the folder of a run. After Ctrl-C and SIGTERM, the error says how to continue.
+
+    Of several processes that train together, only the chief writes to the folder. The others work
+    in a temporary copy, which is removed, and print nothing.
+    """
+    termination = Termination()
     require_tensorflow("Training")
-    refuse_workers(os.environ)
+    cluster = read_cluster(os.environ)
     if folder.path.exists() and not folder.path.is_dir():
         raise FileExistsError(f"output_dir={folder.path} is a file")
+    if cluster is not None and not cluster.is_chief:
+        with termination.watching(), tempfile.TemporaryDirectory() as copy:
+            if folder.path.exists():
+                # The chief changes nothing before it has met the others.
+                shutil.copytree(folder.path, copy, dirs_exist_ok=True, ignore=_UNSHARED)
+            yield _Run(RunFolder(copy), folder, inputs, 0, termination, cluster)
+        return
     try:
-        with locked(folder.path):
-            yield
+        with termination.watching(), locked(folder.path):
+            yield _Run(folder, folder, inputs, verbose, termination, cluster)
     except KeyboardInterrupt:
-        raise TrainingInterrupted(_describe_interrupt(folder, inputs)) from None
+        raise TrainingInterrupted(_describe_interrupt(folder, inputs, "Interrupted")) from None
+    except TrainingTerminated:
+        text = _describe_interrupt(folder, inputs, "SIGTERM ended training")
+        if verbose:
+            print(text, file=sys.stderr, flush=True)
+        raise TrainingTerminated(text) from None
 
 
-def _describe_interrupt(folder: RunFolder, inputs: Inputs) -> str:
-    if not folder.last.exists():
-        return "Interrupted before the first checkpoint: nothing was kept. Start the run again."
+def _describe_interrupt(folder: RunFolder, inputs: Inputs, what: str) -> str:
+    if not folder.states():
+        return f"{what} before the first checkpoint: nothing was kept. Start the run again."
     config = TrainConfig.load(folder.config)
     path, imports = str(folder.path), ""
     module = find_model(config.model).family.__module__
     if module.partition(".")[0] not in ("pdanet_tf", "__main__"):
         imports = f" --import {module}"
-    text = (
-        f"Interrupted. {folder.last} keeps the state after epoch "
-        f"{Progress.read(folder.last).epochs} of {config.epochs}.\n"
-    )
+    done = Progress.read(folder.states()[0]).describe(config.steps_per_epoch or 1)
+    text = f"{what}. {folder.last} keeps the state after {done} of {config.epochs}.\n"
     call = inputs.spell_resume(folder)
     if inputs.has_data or inputs.augment is not None:
         return f"{text}To continue, in Python: {call}"
     command = f"pdanet-tf train --resume --output-dir {shlex.quote(path)}{imports}"
     return f"{text}To continue: {command} (in Python: {call})"
-
-
-@full_precision_floatx()
-def _train(config: TrainConfig, verbose: int | str, inputs: Inputs) -> TrainResult:
-    started = time.monotonic()
-    run = Session(config, inputs)
-    run.check()
-    run.fit(verbose, inputs.callbacks)
-    if verbose:
-        epochs = Progress.read(run.folder.last).best_epochs
-        print(f"Scoring the best model, that of epoch {epochs}, on the validation images")
-    evaluation = evaluate(run.folder.best, run.validation, run.protocol, progress=bool(verbose))
-    summary = run.summarise(evaluation, time.monotonic() - started)
-    return TrainResult(run.folder.best, evaluation, summary)

@@ -4,7 +4,9 @@ import csv
 import dataclasses
 import hashlib
 import io
+import itertools
 import json
+import math
 import os
 import typing
 from collections.abc import Mapping, Sequence
@@ -13,14 +15,26 @@ from typing import Any
 
 from pdanet_tf.base.fields import convert_field, shorten, with_nearest
 from pdanet_tf.data.dataset import SegmentationDataset
-from pdanet_tf.files import remove_leftovers, write_atomically
+from pdanet_tf.files import read_json, remove_leftovers, write_atomically
 from pdanet_tf.inference.settings import SETTINGS_FILE
+from pdanet_tf.training.checkpoint_files import former_paths
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.summaries import SUMMARY_FILE
 from pdanet_tf.weights.files import NAMED_WEIGHTS
+from pdanet_tf.weights.hub import is_hub_address
 
 # Options that may differ when a run is resumed.
-_FREE = ("output_dir", "data_dir", "resume", "epochs")
+_FREE = (
+    "output_dir",
+    "data_dir",
+    "resume",
+    "epochs",
+    "checkpoint_every",
+    "keep_checkpoints",
+)
+_CHANGED_FREELY = ("data_dir", "checkpoint_every", "keep_checkpoints")
+# Options that a new run fills in if they are None.
+_FILLED_IN = ("steps_per_epoch", "mean", "std")
 # Entries of `describe_data` that are hashes, and the split whose names they represent.
 _HASHED = {f"hash of the {split} images' names": split for split in ("training", "validation")}
 
@@ -46,6 +60,39 @@ class RunFolder:
         self.curves = self.path / "curves.png"
         self.config = self.path / "config.json"
         self.summary = self.path / SUMMARY_FILE
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the folder holds a run that has not ended as planned."""
+        if not self.states() or not self.config.is_file():
+            return False
+        if not self.summary.is_file():
+            return True
+        # A run that has ended can be resumed for more epochs, and be interrupted then.
+        return _read_epochs(self.summary) < TrainConfig.load(self.config).epochs
+
+    def former_states(self, count: int) -> list[Path]:
+        """Returns the names of the states before the last one, newest first."""
+        return list(itertools.islice(former_paths(self.last), count))
+
+    def states(self) -> list[Path]:
+        """Returns the states of training that exist, newest first.
+
+        If the process was killed between two renamings, one name in between is missing.
+        """
+        numbered = [
+            (int(path.stem.rpartition("-")[2]), path)
+            for path in self.path.glob("last-*.keras")
+            if path.stem.rpartition("-")[2].isdecimal()
+        ]
+        former = [path for _, path in sorted(numbered)]
+        return [self.last, *former] if self.last.exists() else former
+
+    def remove_states_before(self, kept: Sequence[Path]) -> None:
+        """Removes all former states but `kept`."""
+        for path in self.states():
+            if path != self.last and path not in kept:
+                path.unlink()
 
     def remove_leftovers(self) -> None:
         """Removes temporary files of a killed process; the caller must have locked the folder."""
@@ -76,7 +123,7 @@ class RunFolder:
         if not self.config.is_file():
             raise FileNotFoundError(
                 f"The run cannot be resumed: {self.config} is missing."
-                if self.last.exists()
+                if self.states()
                 else f"There is no run to resume: {self.last} does not exist."
             )
 
@@ -90,7 +137,6 @@ class RunFolder:
             ValueError: If `config.json` is damaged, or options differ from those of the run. The
                 message lists all differences, in the order of `TrainConfig`.
         """
-        former = TrainConfig.load(self.config).resolved()
         hints = typing.get_type_hints(TrainConfig)
         unknown = [name for name in given if name not in hints]
         if unknown:
@@ -100,8 +146,36 @@ class RunFolder:
             for name, hint in hints.items()
             if given.get(name) is not None
         }
+        advice = "Leave these options out to continue it, or choose another output_dir."
+        return self._resumed_config(asked, advice)
+
+    def continued_config(self, config: TrainConfig) -> TrainConfig:
+        """Returns the configuration for continuing the run with a whole configuration.
+
+        Args:
+            config: The configuration, of which every option counts.
+
+        Raises:
+            ValueError: As `resumed_config`.
+        """
+        config = config.resolved()
+        asked = {
+            field.name: getattr(config, field.name)
+            for field in dataclasses.fields(config)
+            if getattr(config, field.name) is not None or field.name not in _FILLED_IN
+        }
+        if config.data_dir is None:
+            del asked["data_dir"]
+        advice = (
+            "It was interrupted, and these options would make it another run. Choose another "
+            "output_dir for that; resume=True continues it with the options that it has."
+        )
+        return self._resumed_config(asked, advice)
+
+    def _resumed_config(self, asked: dict[str, Any], advice: str) -> TrainConfig:
+        former = TrainConfig.load(self.config).resolved()
         former = dataclasses.replace(former, weights=_absolute_weights(former.weights))
-        if "weights" in asked:
+        if asked.get("weights") is not None:
             asked["weights"] = _absolute_weights(asked["weights"])
         different = [
             f"{name}={shorten(getattr(former, name))}, not {name}={shorten(value)}"
@@ -115,16 +189,35 @@ class RunFolder:
             )
         if different:
             raise ValueError(
-                f"The run in {self.path} was started with {'; '.join(different)}. Leave these "
-                "options out to continue it, or choose another output_dir."
+                f"The run in {self.path} was started with {'; '.join(different)}. {advice}"
             )
         return dataclasses.replace(
             former,
             epochs=epochs,
-            data_dir=asked.get("data_dir", former.data_dir),
+            **{name: asked[name] for name in _CHANGED_FREELY if name in asked},
             output_dir=str(self.path),
             resume=True,
         )
+
+    def describe_changes(self, config: TrainConfig) -> str:
+        """Returns how the options of a run differ from those in its `config.json`; "" if nowhere.
+
+        Args:
+            config: The configuration with which the run is resumed.
+        """
+        former, current = describe_config(TrainConfig.load(self.config)), describe_config(config)
+        names = ("epochs", *_CHANGED_FREELY)
+        return _differences(
+            {name: former[name] for name in names}, {name: current[name] for name in names}
+        )
+
+
+def _read_epochs(summary: Path) -> float:
+    """Returns the number of epochs in a `summary.json`; infinity if it is damaged."""
+    try:
+        return int(read_json(summary)["config"]["epochs"])
+    except (KeyError, TypeError, ValueError):
+        return math.inf
 
 
 def describe_config(config: TrainConfig) -> dict[str, Any]:
@@ -142,7 +235,9 @@ def describe_config(config: TrainConfig) -> dict[str, Any]:
 
 def _absolute_weights(weights: str | None) -> str | None:
     """Returns the absolute path of a file of weights. Names of checkpoints stay as they are."""
-    return weights if weights is None or weights in NAMED_WEIGHTS else os.path.abspath(weights)
+    if weights is None or weights in NAMED_WEIGHTS or is_hub_address(weights):
+        return weights
+    return os.path.abspath(weights)
 
 
 def describe_data(train: SegmentationDataset, validation: SegmentationDataset) -> dict[str, Any]:

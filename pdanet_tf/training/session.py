@@ -7,7 +7,7 @@ import importlib.util
 import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,9 @@ from rich.console import Console
 from pdanet_tf.data import SegmentationDataset, load_dataset
 from pdanet_tf.data.batches.tf_bridge import ErrorRecordingDataset
 from pdanet_tf.evaluation.report import Evaluation
+from pdanet_tf.evaluation.scoring import evaluate_predictor
 from pdanet_tf.files import write_atomically
+from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings
 from pdanet_tf.training.announce import Report, describe_resuming, describe_run
@@ -31,12 +33,17 @@ from pdanet_tf.training.callbacks import (
     Validation,
 )
 from pdanet_tf.training.channels import check_same_format, with_statistics
-from pdanet_tf.training.checkpoints import Checkpoints, Progress, load_checkpoint
+from pdanet_tf.training.checkpoint_files import newest_sound
+from pdanet_tf.training.checkpoints import Checkpoints, load_checkpoint
+from pdanet_tf.training.cluster import Cluster
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.curves import LogState, curves_at_end
-from pdanet_tf.training.early_stopping import StopOnStall, describe_stall
+from pdanet_tf.training.devices import choose_strategy, part_of, spread
+from pdanet_tf.training.early_stopping import StopOnStall
+from pdanet_tf.training.epochs import fit_from
 from pdanet_tf.training.fine_tuning import describe_fine_tuning
 from pdanet_tf.training.inputs import Inputs
+from pdanet_tf.training.metric_states import read_metrics
 from pdanet_tf.training.model import (
     backbone_options,
     check_batch_norm,
@@ -47,6 +54,8 @@ from pdanet_tf.training.model import (
 )
 from pdanet_tf.training.objective import check_loss, resolve_class_weights
 from pdanet_tf.training.optimization import check_steps, learning_rate_schedule
+from pdanet_tf.training.progress import Progress, describe_stall
+from pdanet_tf.training.rendezvous import meet
 from pdanet_tf.training.run_folder import (
     RunFolder,
     check_same_run,
@@ -54,7 +63,9 @@ from pdanet_tf.training.run_folder import (
     describe_data,
     make_origin,
 )
+from pdanet_tf.training.termination import Termination, TrainingTerminated
 from pdanet_tf.version import __version__
+from pdanet_tf.weights.files import load_keras_file
 from pdanet_tf.weights.fitting import LoadedWeights
 
 _LIBRARIES = (tf, keras, np, PIL)
@@ -68,11 +79,21 @@ class Session:
     Args:
         config: The run.
         inputs: The Python objects that the caller gave.
+        termination: Tells whether the process was asked to stop.
+        cluster: The processes that train together; None if this one trains alone.
     """
 
-    def __init__(self, config: TrainConfig, inputs: Inputs) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        inputs: Inputs,
+        termination: Termination,
+        cluster: Cluster | None = None,
+    ) -> None:
         self.config = config = config.resolved()
         self.inputs = inputs
+        self.termination = termination
+        self.cluster = cluster
         self.train = ErrorRecordingDataset(self._open("train"))
         self.validation = self._open("validation")
         self.protocol = Protocol(
@@ -84,8 +105,21 @@ class Session:
         self.config = dataclasses.replace(config, steps_per_epoch=self.steps)
         self.data = describe_data(self.train, self.validation)
         self.progress = Progress({**make_origin(self.config, self.data), **inputs.describe()})
+        self.state = self.folder.last  # the state that a resumed run continues from
         self.loaded: LoadedWeights | None = None
-        self.strategy, self.devices = _choose_strategy()
+
+    def _facts(self) -> dict[str, Any]:
+        """Returns what must be the same in all processes that train together."""
+        options = make_origin(self.config, self.data)["config"]
+        versions = {f"version of {name}": version for name, version in _versions().items()}
+        return {
+            **{name: value for name, value in options.items() if name != "data_dir"},
+            "epochs": self.config.epochs,
+            "checkpoint_every": self.config.checkpoint_every,
+            "steps that are complete": self.progress.total_steps(self.steps),
+            **self.data,
+            **versions,
+        }
 
     def _open(self, split: str) -> SegmentationDataset:
         config = self.config
@@ -95,6 +129,9 @@ class Session:
             config.dataset,
             split,
             config.data_dir,
+            image_pattern=config.image_pattern,
+            annotation_pattern=config.annotation_pattern,
+            split_lists=config.split_lists,
             num_classes=config.num_classes,
             class_names=config.class_names,
             class_colors=config.class_colors,
@@ -106,10 +143,11 @@ class Session:
     def check(self) -> None:
         """Checks the folder, the devices, the options and the data, and reads the progress."""
         if self.is_resumed:
-            self.progress = Progress.read(self.folder.last)
+            self.state = newest_sound(self.folder.states())
+            self.progress = Progress.read(self.state)
             check_same_run(self.folder, self.progress.origin, self.config, self.data)
             self.inputs.check_origin(self.progress.origin, self.folder)
-        elif self.folder.last.exists():
+        elif self.folder.states():
             raise FileExistsError(
                 f"{self.folder.path} already holds a run. Choose another output_dir, or "
                 "resume=True to continue it."
@@ -119,11 +157,17 @@ class Session:
                 f"{self.folder.best} exists without {self.folder.last.name}: the run cannot be "
                 "resumed, and training would overwrite the model. Choose another output_dir."
             )
+        if self.cluster is not None:
+            meet(self.cluster, self._facts(), _seconds_to_meet())
+        self.strategy, self.devices = choose_strategy(self.cluster)
+        self.part = part_of(self.strategy, self.cluster)
         replicas = self.strategy.num_replicas_in_sync
-        if self.config.batch_size < replicas:
+        batch_size = self.config.batch_size
+        if batch_size < replicas or (self.cluster is not None and batch_size % replicas):
+            wanted = "at least" if self.cluster is None else "a multiple of"
             raise ValueError(
-                f"batch_size must be at least the number of devices, {replicas}. "
-                f"Received: batch_size={self.config.batch_size}"
+                f"batch_size must be {wanted} the number of devices, {replicas}. "
+                f"Received: batch_size={batch_size}"
             )
         backbone_options(self.config)  # raises if the model has no such options
         head_options(self.config)  # likewise
@@ -143,7 +187,7 @@ class Session:
     @property
     def is_resumed(self) -> bool:
         """Whether there is a checkpoint to continue from."""
-        return self.config.resume and self.folder.last.exists()
+        return self.config.resume and bool(self.folder.states())
 
     @property
     def has_stopped(self) -> bool:
@@ -163,34 +207,65 @@ class Session:
             model.jit_compile = self._uses_xla()
         check_batch_norm(model, config)
         # All random choices are functions of the seed and the step, also in a resumed run.
-        step = progress.epochs * self.steps
-        batches = make_batches(config, self.train, model, step, self.inputs.augment)
+        step = progress.total_steps(self.steps)
+        model, batches, first_batch = self._fed_model(model, step)
         seed_dropout(model, config.seed, step)
+        metrics = read_metrics(self.state) if progress.step else {}
         self.folder.remove_leftovers()
+        if self.is_resumed and self.state != self.folder.last:  # newer ones are damaged or missing
+            os.replace(self.state, self.folder.last)
         settings = InferenceSettings(self.train.classes, self.protocol, self.train.pixel_format)
         settings.save(self.folder.path)
         if not self.has_stopped:
             self.folder.save_config(config)
         report = self._report(model, verbose)
+        checkpoints = self._checkpoints()
+        callbacks = [
+            *self._callbacks(checkpoints, bool(verbose)),
+            *([report] if verbose else []),
+            *callbacks,
+        ]
         with (
             curves_at_end(self.folder, bool(verbose)),
             self._full_disks_as_os_errors(),
             self.train.original_errors(),
             report,
+            self._saved_when_terminated(checkpoints),
         ):
-            model.fit(
-                batches,
-                initial_epoch=progress.epochs,
-                epochs=progress.epochs if self.has_stopped else config.epochs,
-                steps_per_epoch=self.steps,
-                callbacks=[
-                    *self._callbacks(bool(verbose)),
-                    *([report] if verbose else []),
-                    *callbacks,
-                ],
-                shuffle=False,  # the batches are already shuffled
-                verbose=0,  # Keras' bar writes control characters even into files
-            )
+            epochs = progress.epochs if self.has_stopped else config.epochs
+            fit_from(progress, model, batches, callbacks, epochs, self.steps, metrics, first_batch)
+
+    def _fed_model(
+        self, model: keras.Model, step: int
+    ) -> tuple[keras.Model, Any, Callable[[], tuple[Any, Any]]]:
+        """Returns the model to fit, its batches, and a function that returns one of them."""
+        make = functools.partial(
+            make_batches, self.config, self.train, model, step, self.inputs.augment
+        )
+        if self.cluster is None:
+            batches = make()
+            return model, batches, lambda: next(iter(batches))
+        replicas = self.strategy.num_replicas_in_sync
+        local = replicas // self.cluster.size
+        first = self.cluster.index * local
+        # TensorFlow takes a batch for each of this process's devices in turn.
+        shares = [make(share=(first + number, replicas)) for number in range(local)]
+        turns = tf.data.Dataset.choose_from_datasets(
+            shares, tf.data.Dataset.range(local).repeat(), stop_on_empty_dataset=True
+        )
+        model = spread(model, self.strategy, next(iter(turns)))
+        batches = self.strategy.distribute_datasets_from_function(lambda _: turns)
+        return model, batches, lambda: next(iter(turns))
+
+    @contextmanager
+    def _saved_when_terminated(self, checkpoints: Checkpoints) -> Iterator[None]:
+        """Saves the state after SIGTERM, where the block has left the model between two steps."""
+        with self.termination.deferred():
+            try:
+                yield
+            except TrainingTerminated:
+                checkpoints.save_within_epoch()
+                raise
 
     def _new_model(self, verbose: int | str) -> keras.Model:
         """Builds and compiles the model."""
@@ -232,24 +307,26 @@ class Session:
                 {"train": self.train, "validation": self.validation},
                 model,
                 self.devices,
-                self.progress.epochs,
+                self.progress,
                 _has_tensorboard(),
             )
             lines += describe_fine_tuning(model, self.config, self.loaded)
             print("\n".join(lines), flush=True)
-        return Report(self.config.epochs, self.steps, with_bar=verbose != 2)
+        is_validated = self.progress.step == self.steps
+        return Report(self.config.epochs, self.steps, with_bar=verbose != 2 and not is_validated)
 
     def _loaded_model(self, verbose: int | str) -> keras.Model:
         """Loads the last state, and sets the schedule for the present number of epochs."""
-        config, epochs = self.config, self.progress.epochs
-        model = load_checkpoint(self.folder, self.progress, self.steps, config)
+        config, progress = self.config, self.progress
+        model = load_checkpoint(self.state, progress, self.steps, config)
         former = float(model.optimizer.learning_rate)
         schedule = learning_rate_schedule(config, self.steps)
         if not isinstance(schedule, float):  # a number may have been changed by a callback
             model.optimizer.learning_rate = schedule
         if verbose:
             rate = former if self.has_stopped else float(model.optimizer.learning_rate)
-            text = describe_resuming(self.folder, epochs, config.epochs, former, rate)
+            changes = self.folder.describe_changes(config)
+            text = describe_resuming(self.folder, progress, config, former, rate, changes)
             if self.has_stopped:
                 text += f" The run has stopped early: {describe_stall(self.progress)}"
             Console(stderr=True).print(text, soft_wrap=True, markup=False, highlight=False)
@@ -269,13 +346,26 @@ class Session:
     def _on_gpu(self) -> bool:
         return any("GPU" in device for device in self.devices)
 
-    def _callbacks(self, shows_progress: bool) -> list[keras.callbacks.Callback]:
+    def _checkpoints(self) -> Checkpoints:
         for_inference = functools.partial(inference_model, self.config, self.train.num_classes)
-        checkpoints = Checkpoints(self.folder, for_inference, self.progress)
+        return Checkpoints(
+            self.folder, for_inference, self.progress, self.config, self.termination, self.part
+        )
+
+    def _callbacks(
+        self, checkpoints: Checkpoints, shows_progress: bool
+    ) -> list[keras.callbacks.Callback]:
         callbacks: list[keras.callbacks.Callback] = [
             StopOnNonFinite(self.folder.last),
             LogState(),
-            Validation(self.validation, self.protocol, shows_progress),
+            Validation(
+                self.validation,
+                self.protocol,
+                shows_progress,
+                # Several processes stop together, after a step.
+                self.termination.check if self.cluster is None else None,
+                self.part,
+            ),
             checkpoints,
             StopOnStall(checkpoints, self.config.patience, verbose=shows_progress),
         ]
@@ -286,6 +376,15 @@ class Session:
             callbacks.append(KeepFreedMemory())
         return callbacks
 
+    def score_best(self, progress: bool) -> Evaluation:
+        """Scores `best.keras` on the validation images."""
+        predictor = Predictor(
+            load_keras_file(self.folder.best),
+            self.protocol,
+            pixel_format=self.validation.pixel_format,
+        )
+        return evaluate_predictor(predictor, self.validation, progress, part=self.part)
+
     def summarise(self, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
         """Writes `summary.json`, and returns its content."""
         origin = self.progress.origin
@@ -295,11 +394,7 @@ class Session:
             **self.inputs.describe(),
             "seed": self.config.seed,
             "seconds": round(seconds, 1),
-            "versions": {
-                "python": platform.python_version(),
-                "pdanet_tf": __version__,
-                **{library.__name__: library.__version__ for library in _LIBRARIES},
-            },
+            "versions": _versions(),
             "machine": platform.platform(),
             "devices": self.devices,
             "classes": list(self.train.classes.names),
@@ -310,20 +405,17 @@ class Session:
         return summary
 
 
-def _choose_strategy() -> tuple[tf.distribute.Strategy, list[str]]:
-    """Returns the strategy for the devices of this machine, and the names of the devices.
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "pdanet_tf": __version__,
+        **{library.__name__: library.__version__ for library in _LIBRARIES},
+    }
 
-    A single device needs no strategy other than TensorFlow's default: under another one the first
-    step comes later.
-    """
-    gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
-    if tf.distribute.has_strategy():  # the caller has entered its scope
-        strategy = tf.distribute.get_strategy()
-    elif len(gpus) > 1:
-        strategy = tf.distribute.MirroredStrategy(gpus)
-    else:
-        return tf.distribute.get_strategy(), gpus or ["/device:CPU:0"]
-    return strategy, list(strategy.extended.worker_devices)
+
+def _seconds_to_meet() -> float:
+    """Returns how long processes that train together wait for each other."""
+    return float(os.environ.get("PDANET_TF_WORKER_SECONDS", "600"))
 
 
 def _has_tensorboard() -> bool:

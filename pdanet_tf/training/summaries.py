@@ -19,8 +19,17 @@ from pdanet_tf.charts import draw_bar_chart
 from pdanet_tf.files import read_json, write_atomically
 
 SUMMARY_FILE = "summary.json"
-# Options that do not make runs different from one another: where they are, and their seed.
-_NOT_COMPARED = ("output_dir", "data_dir", "seed", "resume", "version")
+# Options that do not make runs different from one another: where they are, their seed, and how
+# often their state is saved.
+_NOT_COMPARED = (
+    "output_dir",
+    "data_dir",
+    "seed",
+    "resume",
+    "version",
+    "checkpoint_every",
+    "keep_checkpoints",
+)
 _SCORES = ("mean_iou", "pixel_accuracy", "mean_accuracy")
 
 

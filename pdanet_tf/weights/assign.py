@@ -12,7 +12,12 @@ _LOGITS_LAYER = re.compile(r"classifier$|^dual_attention/projection$")
 _NOT_REAL = "bcOSUmM"  # kinds of NumPy's dtypes that are not real numbers; bfloat16 is of kind V
 
 
-def assign_weights(model: keras.Model, arrays: Mapping[str, np.ndarray], source: str) -> None:
+def assign_weights(
+    model: keras.Model,
+    arrays: Mapping[str, np.ndarray],
+    source: str,
+    names: Mapping[str, str] | None = None,
+) -> None:
     """Assigns one array to each variable of a model, by the variable's path.
 
     All names and shapes are compared before anything is assigned: either all weights are loaded or
@@ -22,14 +27,17 @@ def assign_weights(model: keras.Model, arrays: Mapping[str, np.ndarray], source:
         model: The model.
         arrays: An array for the path of each variable.
         source: Where the arrays come from, for the message.
+        names: The names of the arrays there, by the paths of the variables, for the message; None
+            if they are the same.
 
     Raises:
         ValueError: If arrays are missing, unexpected or of the wrong shape (the message lists the
             first ten of each kind), or if `check_numbers` refuses an array.
     """
     variables = {variable.path: variable for variable in model.weights}
+    named = {path: f"{path} ({name})" for path, name in (names or {}).items()}
     missing = [
-        f"  missing: {path} {tuple(variables[path].shape)}"
+        f"  missing: {named.get(path, path)} {tuple(variables[path].shape)}"
         for path in variables
         if path not in arrays
     ]
@@ -42,7 +50,7 @@ def assign_weights(model: keras.Model, arrays: Mapping[str, np.ndarray], source:
         if path in arrays and tuple(variable.shape) != np.shape(arrays[path])
     }
     misshapen = [
-        f"  {path}: expected {expected}, found {found}"
+        f"  {named.get(path, path)}: expected {expected}, found {found}"
         for path, (expected, found) in shapes.items()
     ]
     if missing or unexpected or misshapen:

@@ -17,8 +17,12 @@ from pdanet_tf.base.catalog import model_names
 from pdanet_tf.weights.assign import check_numbers
 from pdanet_tf.weights.fitting import LoadedWeights, StoredWeights, all_loaded, load_stored
 from pdanet_tf.weights.h5 import read_weights_h5
-from pdanet_tf.weights.published import CHECKPOINTS, load_published
+from pdanet_tf.weights.hub import local_file
+from pdanet_tf.weights.published import CHECKPOINTS
+from pdanet_tf.weights.published_files import load_published
 from pdanet_tf.weights.shipped import SHIPPED
+from pdanet_tf.weights.sources.checkpoint import load_checkpoint, read_checkpoint
+from pdanet_tf.weights.state import STATE_ENDINGS
 
 # The weights that have a name: in the package, and on the network.
 NAMED_WEIGHTS = (*SHIPPED, *CHECKPOINTS)
@@ -28,7 +32,7 @@ _LONGEST_REASON = 500  # characters; a message of Keras may hold a whole configu
 
 
 def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
-    """Loads a `.keras` file, without its optimizer.
+    """Loads a `.keras` file, or one at an address `hf://owner/name`, without its optimizer.
 
     Nothing in the file is executed: Keras refuses layers with code, such as `Lambda` layers.
 
@@ -37,7 +41,7 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
         OSError: If it cannot be read, or is a folder.
         ValueError: If the file is damaged or not a model, or holds weights that are not finite.
     """
-    path = Path(path)
+    path = Path(local_file(path))
     _check_file(path, "model")
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: not a model in Keras' format (.keras), or a damaged one")
@@ -103,8 +107,11 @@ def load_weights(
 
     Args:
         model: The model.
-        weights: A `.keras` or `.weights.h5` file, the name of a published checkpoint, or that of a
-            model that comes with the package, one of `pdanet_tf.weights.shipped.SHIPPED`.
+        weights: A `.keras` or `.weights.h5` file; a `.pth`, `.pt`, `.safetensors` or `.npz` file of
+            another package, see `pdanet_tf.weights.sources`; the name of a published checkpoint, or
+            that of a model that comes with the package, one of
+            `pdanet_tf.weights.shipped.SHIPPED`; or the address of a file on the Hub, such as
+            "hf://owner/name", see `pdanet_tf.weights.hub.local_file`.
         strict: Whether the weights must belong to a model of the same kind with as many classes.
 
     Returns:
@@ -112,7 +119,8 @@ def load_weights(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If a published checkpoint is named and PyTorch is not installed.
+        ImportError: If the file is one of PyTorch, or a published checkpoint is named, and PyTorch
+            is not installed.
         OSError: If a file cannot be read or downloaded, or is a folder.
         ValueError: If the file is damaged or of another kind, if its weights are not finite or do
             not fit (without `strict`: if its backbone does not fit), or if its pixels are
@@ -132,16 +140,18 @@ def load_weights(
     if str(weights) in SHIPPED:
         path, source = SHIPPED[str(weights)].file, f"the trained model {str(weights)!r}"
     else:
-        path = Path(weights)
-        source = str(path)
+        path = Path(local_file(weights))
+        source = str(weights)
     _check_file(path, "weights")
     if path.name.endswith(".keras"):
         saved = load_keras_file(path)
         return load_stored(model, StoredWeights.from_model(saved, source), strict)
+    if path.suffix in STATE_ENDINGS:
+        return load_checkpoint(model, read_checkpoint(weights), strict)
     if not path.name.endswith(".weights.h5"):
         raise ValueError(
-            "weights must be a .keras or a .weights.h5 file, or one of the names "
-            f"{', '.join(NAMED_WEIGHTS)}. Received: {path}"
+            f"weights must be a .keras or a .weights.h5 file, a {', '.join(STATE_ENDINGS)} file of "
+            f"another package, or one of the names {', '.join(NAMED_WEIGHTS)}. Received: {path}"
         )
     advice = ""
     if not strict:
@@ -187,7 +197,7 @@ def count_classes_in_file(path: str | os.PathLike[str]) -> int | None:
         OSError: If it cannot be read, or is a folder.
         ValueError: If the file is damaged.
     """
-    path = Path(path)
+    path = Path(local_file(path))
     _check_file(path, "weights")
     counts: set[int] = set()
 

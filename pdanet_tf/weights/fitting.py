@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -19,6 +19,7 @@ _MOST_LISTED = 6  # parts in a sentence
 # norm belong together.
 _INSIDE_A_PART = re.compile(r"(/(conv|batch_norm))?/[^/]+$")
 _STEM_KERNEL = "stem_conv1/conv/kernel"
+_BLOCK_KERNEL = "c2_block1_conv1/conv/kernel"
 
 _Shapes = Mapping[str, tuple[int, ...]]
 
@@ -34,6 +35,8 @@ class StoredWeights:
         backbone_paths: The paths of its backbone's variables; empty if they are not known.
         normalization: How its pixels are normalised, see `pdanet_tf.layers.PixelNormalization`;
             None if it is not known.
+        names: The names of the arrays in the file, by path, for messages; empty if they are the
+            paths.
     """
 
     source: str
@@ -41,6 +44,7 @@ class StoredWeights:
     model_name: str | None = None
     backbone_paths: Collection[str] = ()
     normalization: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_model(cls, model: keras.Model, source: str) -> "StoredWeights":
@@ -51,7 +55,7 @@ class StoredWeights:
             {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights},
             model.name,
             frozenset() if backbone is None else {weight.path for weight in backbone.weights},
-            _normalization(model),
+            normalization_of(model),
         )
 
 
@@ -116,7 +120,7 @@ def load_stored(model: keras.Model, stored: StoredWeights, strict: bool) -> Load
     """
     _check_normalization(model, stored)
     # A .weights.h5 file does not say how pixels are normalised; it must fit the model in this, too.
-    reverse = (stored.normalization or _normalization(model)) == "caffe"
+    reverse = (stored.normalization or normalization_of(model)) == "caffe"
     arrays = adapt_arrays(model, stored.arrays, stored.source, reverse)
     stored = dataclasses.replace(stored, arrays=arrays)
     backbone = find_backbone(model)
@@ -127,7 +131,7 @@ def load_stored(model: keras.Model, stored: StoredWeights, strict: bool) -> Load
             for path, array in stored.arrays.items()
             if path in shapes or not path.startswith(f"{_AUXILIARY}/")
         }
-        assign_weights(model, arrays, stored.source)
+        assign_weights(model, arrays, stored.source, stored.names)
         return all_loaded(model, stored.source, stored.model_name)
     stored_shapes = {path: np.shape(array) for path, array in stored.arrays.items()}
     if backbone is not None:
@@ -178,16 +182,26 @@ def all_loaded(model: keras.Model, source: str, stored_model: str | None = None)
 
 
 def stem_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Returns the stem of a ResNet of this package, `"deep"` or `"7x7"`; None if it is none.
+    """Returns the stem of a ResNet of this package, see `pdanet_tf.backbones.resnet18`.
 
     Args:
         shapes: Shapes of its variables, by path.
+
+    Returns:
+        One of `pdanet_tf.base.choices.STEMS`; None if it is no ResNet.
     """
-    kernel = shapes.get(_STEM_KERNEL)
-    return None if kernel is None else "7x7" if kernel[:2] == (7, 7) else "deep"
+    kernel, block = shapes.get(_STEM_KERNEL), shapes.get(_BLOCK_KERNEL)
+    if kernel is None or block is None:
+        return None
+    if kernel[:2] == (7, 7):
+        return "7x7"
+    if kernel[-1] == block[-1]:
+        return "deep"
+    return "v1d" if any("_average_shortcut/" in path for path in shapes) else "v1c"
 
 
-def _normalization(model: keras.Model) -> str | None:
+def normalization_of(model: keras.Model) -> str | None:
+    """Returns how a model normalises pixels; None if it takes normalised images."""
     found = (layer for layer in model.layers if isinstance(layer, PixelNormalization))
     layer = next(found, None)
     return None if layer is None else layer.normalization
@@ -195,7 +209,7 @@ def _normalization(model: keras.Model) -> str | None:
 
 def _check_normalization(model: keras.Model, stored: StoredWeights) -> None:
     """Raises if the model normalises pixels otherwise than the model that was stored."""
-    found, expected = stored.normalization, _normalization(model)
+    found, expected = stored.normalization, normalization_of(model)
     if None not in (found, expected) and found != expected:
         raise ValueError(
             f"The weights in {stored.source} belong to normalization={found!r}. "

@@ -8,7 +8,8 @@ import numpy as np
 from pdanet_tf.backbones.registry import PRETRAINED, Backbone, WeightsSource
 from pdanet_tf.base.choices import STEMS
 from pdanet_tf.weights.assign import assign_weights
-from pdanet_tf.weights.published import PublishedFile, fetch
+from pdanet_tf.weights.published import PublishedFile
+from pdanet_tf.weights.published_files import fetch
 from pdanet_tf.weights.torch import import_torch, load_torch_backbone, read_torch_file
 
 _KERAS_HUB_LAYER = re.compile(r"(?:conv1|stack(\d+)_block(\d+)_(\d))_(conv|bn)")

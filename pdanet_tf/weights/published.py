@@ -1,34 +1,18 @@
-"""Checkpoints that others have published: their addresses, and loading them by name.
+"""The checkpoints that others have published, as a table. Importing it does not import Keras."""
 
-A file's hash is given here if it is publicly recorded. The hashes of the other files are not known:
-they are downloaded with a warning that states their hash. Like all files of weights, they are read
-without executing anything, and mapped strictly by name.
-"""
-
-import hashlib
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import keras
-
-from pdanet_tf.backbones.parts import find_backbone
-from pdanet_tf.backbones.registry import PRETRAINED
-from pdanet_tf.base.download import download, keras_home
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.sources.ade20k import ADE20K_CLASSES
-from pdanet_tf.weights.fitting import LoadedWeights, all_loaded, load_stored
-from pdanet_tf.weights.torch import (
-    import_torch,
-    load_torch_state_dict,
-    read_torch_file,
-    stored_torch_weights,
-)
+from pdanet_tf.data.sources.voc import VOC_CLASSES
 
 _CSAIL = "http://sceneparsing.csail.mit.edu/model/pytorch"
 _CSAIL_SCORES = "https://github.com/CSAILVision/semantic-segmentation-pytorch#performance"
+_TORCHVISION = "https://download.pytorch.org/models"
+_TORCHVISION_SCORES = "https://pytorch.org/vision/stable/models.html#semantic-segmentation"
+_BSD = "BSD-3-Clause"
+_NO_LIMIT = 65_535  # pixels, the largest side of a JPEG
 
 
 @dataclass(frozen=True)
@@ -37,7 +21,8 @@ class PublishedFile:
 
     Attributes:
         url: Its address. The last two parts of the path are also its path below the cache folder.
-        sha256: Its hash in hexadecimal digits; None if it is not known.
+        sha256: Its hash in hexadecimal digits, or the first of them, at least 8, if the publisher
+            gives no more; None if it is not known.
     """
 
     url: str
@@ -52,34 +37,49 @@ class PublishedScores:
         mean_iou: Mean intersection over union of the validation split, from 0 to 1.
         pixel_accuracy: Share of the correct pixels, from 0 to 1.
         source: Where they are published.
+        images: The images that were scored.
     """
 
     mean_iou: float
     pixel_accuracy: float
     source: str
+    images: str = "ADE20K validation"
 
 
 @dataclass(frozen=True)
 class PublishedCheckpoint:
-    """A trained model, as the reference's PyTorch code stores it.
+    """A trained model of another package.
+
+    The score belongs to the protocol, up to the sizes of images: here both sides are rounded up to
+    multiples of 8. CSAIL does the same, but rounds up to multiples of 32 for UPerNet. torchvision
+    does not round.
 
     Attributes:
         model: Name of the model in this package.
-        encoder: State dict of the backbone.
-        decoder: State dict of the heads.
+        encoder: State dict of the backbone, or of the whole network if there is no `decoder`.
+        decoder: State dict of the heads; None if `encoder` has them.
         num_classes: Number of classes.
         normalization: How its pixels are normalised, see `pdanet_tf.layers.PixelNormalization`.
         classes: Names and colours of its classes.
         scores: Its published scores; None if there are none.
+        variant: Variant of the model, see `pdanet_tf.build_model`.
+        licence: Licence of the project that publishes it, as an SPDX identifier. The images that it
+            was trained with have terms of their own.
+        short_edges: The protocol: short edges that images are resized to, in pixels.
+        max_size: The protocol: upper limit of the long edge, in pixels.
     """
 
     model: str
     encoder: PublishedFile
-    decoder: PublishedFile
+    decoder: PublishedFile | None = None
     num_classes: int = 150
     normalization: str = "torch"
     classes: Classes = ADE20K_CLASSES
     scores: PublishedScores | None = None
+    variant: str | None = None
+    licence: str = _BSD
+    short_edges: tuple[int, ...] = (450,)
+    max_size: int = 1000
 
 
 def _csail(
@@ -96,9 +96,35 @@ def _csail(
     return {name: PublishedCheckpoint(model, encoder, decoder, scores=scores)}
 
 
-# CSAIL (`semantic-segmentation-pytorch`) trained them on ADE20K, all with deep supervision. The
-# scores are those on the validation split, without multi-scale inference.
+def _torchvision(
+    model: str, digits: str, mean_iou: float, pixel_accuracy: float
+) -> dict[str, PublishedCheckpoint]:
+    """Returns a checkpoint of torchvision, whose file name ends in the first digits of its hash."""
+    scores = PublishedScores(
+        mean_iou, pixel_accuracy, _TORCHVISION_SCORES, "COCO val2017, the classes of Pascal VOC"
+    )
+    checkpoint = PublishedCheckpoint(
+        model,
+        PublishedFile(f"{_TORCHVISION}/{model}_coco-{digits}.pth", digits),
+        num_classes=21,
+        classes=VOC_CLASSES,
+        scores=scores,
+        variant="torchvision",
+        short_edges=(520,),
+        max_size=_NO_LIMIT,
+    )
+    return {f"{model}_coco": checkpoint}
+
+
+# CSAIL (`semantic-segmentation-pytorch`) trained its models on ADE20K, those with dilated backbones
+# with deep supervision. The scores are those on the validation split, without multi-scale
+# inference. The mean IoU of MobileNetV2 with c1_deepsup is that of the table's first version, whose
+# mean with the pixel accuracy is the printed "overall score", 54.07; that of the present table,
+# 34.84, is not consistent with it.
+#
+# torchvision trained its models on the images of COCO train2017 that show a class of Pascal VOC.
 CHECKPOINTS = {
+    **_csail("fcn_mobilenetv2", "ade20k-mobilenetv2dilated-c1_deepsup", 20, 0.3239, 0.7575),
     **_csail("fcn_resnet18", "ade20k-resnet18dilated-c1_deepsup", 20, 0.3382, 0.7605),
     **_csail("pspnet_resnet18", "ade20k-resnet18dilated-ppm_deepsup", 20, 0.3800, 0.7864),
     **_csail(
@@ -110,83 +136,13 @@ CHECKPOINTS = {
         "d7dcb0234a2c1fd23d490d48c2c2fc5c39dc2b0ce39085b2f6f7e867fdd5d304",
     ),
     **_csail("pspnet_resnet101", "ade20k-resnet101dilated-ppm_deepsup", 25, 0.4219, 0.8059),
+    **_csail("upernet_resnet50", "ade20k-resnet50-upernet", 30, 0.4044, 0.7980),
+    **_csail("upernet_resnet101", "ade20k-resnet101-upernet", 50, 0.4200, 0.8079),
+    **_torchvision("fcn_resnet50", "1167a1af", 0.605, 0.914),
+    **_torchvision("fcn_resnet101", "7ecb50ca", 0.637, 0.919),
+    **_torchvision("deeplabv3_resnet50", "cd0a2569", 0.664, 0.924),
+    **_torchvision("deeplabv3_resnet101", "586e9e4e", 0.674, 0.924),
 }
-
-
-def fetch(file: PublishedFile) -> Path:
-    """Downloads a file to the cache, `~/.keras/pdanet_tf`, unless it is already there.
-
-    Returns:
-        Its path in the cache.
-
-    Raises:
-        OSError: If it cannot be downloaded or stored.
-        ValueError: If the downloaded file has another hash than the published one; it is not kept.
-    """
-    *_, folder, name = urlsplit(file.url).path.split("/")
-    path = keras_home() / "pdanet_tf" / folder / name
-    known_hash = None if file.sha256 is None else f"sha256:{file.sha256}"
-    advice = f"Check the network, or download the file by hand to {path}, and try again"
-    download(file.url, path, known_hash, advice)
-    if file.sha256 is None:
-        with open(path, "rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        warnings.warn(
-            f"The published hash of {file.url} is not known, so it was not checked. The SHA-256 "
-            f"of {path} is {digest}",
-            stacklevel=2,
-        )
-    return path
-
-
-def load_published(model: keras.Model, checkpoint: str, strict: bool = True) -> LoadedWeights:
-    """Loads a published checkpoint into a model. Files that are not cached are downloaded.
-
-    A checkpoint with deep supervision also fits a model without it.
-
-    Args:
-        model: A model; with `strict` one of the kind that `check_published` accepts.
-        checkpoint: A name in `CHECKPOINTS`.
-        strict: Whether all weights must fit; otherwise, as `pdanet_tf.weights.files.load_weights`
-            describes, the backbone must, and of the head those are loaded that do.
-
-    Raises:
-        ImportError: If PyTorch, which reads the files, is not installed (extra `torch`).
-        OSError: If a file cannot be downloaded.
-        ValueError: If a file has another hash than the published one, or does not fit.
-    """
-    published = CHECKPOINTS[checkpoint]
-    _check_backbone(model, checkpoint)
-    import_torch()  # before anything is downloaded
-    encoder = read_torch_file(fetch(published.encoder))
-    decoder = read_torch_file(fetch(published.decoder))
-    source = f"the checkpoint {checkpoint!r}"
-    if strict and model.inputs[0].shape[-1] == 3:
-        load_torch_state_dict(model, encoder, decoder, source=source)
-        return all_loaded(model, source, published.model)
-    stored = stored_torch_weights(
-        model,
-        encoder,
-        decoder,
-        source=source,
-        model_name=published.model,
-        normalization=published.normalization,
-    )
-    return load_stored(model, stored, strict)
-
-
-def _check_backbone(model: keras.Model, checkpoint: str) -> None:
-    """Raises if a model has another backbone of `PRETRAINED` than a checkpoint."""
-    backbone = find_backbone(model)
-    stored = CHECKPOINTS[checkpoint].model
-    if backbone is None or backbone.name not in PRETRAINED:
-        return
-    if not stored.endswith(f"_{backbone.name}"):
-        raise ValueError(
-            f"The checkpoint {checkpoint!r} holds {stored}, whose backbone does not fit: "
-            f"{model.name!r} needs the backbone {backbone.name}; nothing was downloaded. Choose a "
-            "model or a checkpoint with the same backbone"
-        )
 
 
 def check_published(checkpoint: str, **arguments: Any) -> None:

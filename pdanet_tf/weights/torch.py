@@ -16,58 +16,13 @@ import numpy as np
 
 from pdanet_tf.weights.assign import assign_weights, check_numbers
 from pdanet_tf.weights.fitting import StoredWeights, stem_of
+from pdanet_tf.weights.sources.reference import REFERENCE
+from pdanet_tf.weights.sources.resnet import resnet_stem
 
-_DUAL_ATTENTION = {
-    "position_conv_in/conv": "conv5a.0",
-    "position_conv_in/batch_norm": "conv5a.1",
-    "position_attention": "sa",
-    "position_attention/query": "sa.query_conv",
-    "position_attention/key": "sa.key_conv",
-    "position_attention/value": "sa.value_conv",
-    "position_conv_out/conv": "conv51.0",
-    "position_conv_out/batch_norm": "conv51.1",
-    "channel_conv_in/conv": "conv5c.0",
-    "channel_conv_in/batch_norm": "conv5c.1",
-    "channel_attention": "sc",
-    "channel_conv_out/conv": "conv52.0",
-    "channel_conv_out/batch_norm": "conv52.1",
-    "projection": "conv8.1",
-}
-_HEAD = {
-    "head_conv/conv": "cbr.0",
-    "head_conv/batch_norm": "cbr.1",
-    "classifier": "conv_last",
-    "aux_head/conv/conv": "cbr_deepsup.0",
-    "aux_head/conv/batch_norm": "cbr_deepsup.1",
-    "aux_head/classifier": "conv_last_deepsup",
-}
-_PYRAMID_HEAD = {
-    **_HEAD,
-    "fusion/conv": "conv_last.0",
-    "fusion/batch_norm": "conv_last.1",
-    "classifier": "conv_last.4",
-}
-_VARIABLES = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
-# Names without a counterpart: the two convolutions of the author's dual attention whose outputs are
-# discarded; the counters of PyTorch's batch norm; the second copy of the moving averages in the
-# reference's synchronized batch norm; the classifier of a classification backbone; the class
-# weights of a loss.
-_UNUSED = re.compile(
-    r"(^|\.)(conv6|conv7)\.1\.(weight|bias)$"
-    r"|\.(num_batches_tracked|_tmp_running_mean|_tmp_running_var|_running_iter)$"
-    r"|^(fc|crit)\."
-)
-_DEEP_SUPERVISION = re.compile(r"^(cbr|conv_last)_deepsup\.")
 # The prefixes that PyTorch's wrappers of modules (DataParallel, compile) add to every name.
-_WRAPPER = re.compile(r"(?<![^.])(module|_orig_mod)\.")
+WRAPPER = re.compile(r"(?<![^.])(module|_orig_mod)\.")
 _PARTS = ("encoder", "decoder")
+TORCH_ENDINGS = (".pth", ".pt", ".bin")  # of files that PyTorch saved
 # The keys of the weights in files of training scripts that also hold other things.
 _STATE_DICTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network")
 
@@ -144,12 +99,7 @@ def torch_stem(encoder: Mapping[str, Any]) -> str | None:
         encoder: Arrays by name, as for `load_torch_state_dict`.
     """
     part = _part(encoder, "encoder")
-    shape = np.shape(part.get("conv1.weight", ()))
-    if len(shape) != 4:
-        return None
-    if shape[2:] == (7, 7):
-        return "7x7"
-    return "deep" if shape[2:] == (3, 3) and "conv3.weight" in part else None
+    return resnet_stem({name: np.asarray(array) for name, array in part.items()})
 
 
 def _check_stem(model: keras.Model, encoder: Mapping[str, Any], source: str) -> None:
@@ -185,7 +135,7 @@ def torch_parts(
 
 def _part(state: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Returns the arrays of the encoder or of the decoder, under the reference's own names."""
-    arrays = {_WRAPPER.sub("", name): array for name, array in state.items()}
+    arrays = {WRAPPER.sub("", name): array for name, array in state.items()}
     if len(arrays) < len(state):
         raise ValueError("The state dict holds the same names with and without 'module.'")
     if not any(name.startswith(("encoder.", "decoder.")) for name in arrays):
@@ -204,7 +154,8 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Nothing in the file is executed. If the file of a training script holds the state dict among
     other things, as in `{"state_dict": ..., "epoch": 20}` or `{"encoder": ..., "decoder": ...}`,
-    the state dict is extracted.
+    the state dict is extracted. The other things may be numbers and arrays of NumPy, and the
+    history of losses that mmengine keeps, which is ignored.
 
     Args:
         path: The `.pth` file.
@@ -221,21 +172,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             that are not finite real numbers; the message names the file.
     """
     torch = import_torch()
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no checkpoint at {path}")
-    with open(path, "rb"):
-        pass  # PyTorch reports an unreadable file as a damaged one
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about file formats and sparse tensors
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can lead PyTorch to raise anything
-        raise ValueError(
-            f"{path}: not a state dict of PyTorch, or a damaged one{_reason(error)}. A file that "
-            "holds more than tensors, such as a whole model, is refused, since reading it would "
-            "execute code: save model.state_dict() alone"
-        ) from error
-    state = _unwrap(content)
+    state = _unwrap(_load_content(path))
     unexpected = (
         [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
         if isinstance(state, Mapping)
@@ -250,9 +187,82 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             arrays[str(name)] = _to_numpy(tensor)
         except Exception as error:  # a tensor without values, an unknown dtype, ...
             raise ValueError(f"{path}: {name} cannot be read: {error}") from error
-    used = ((name, array) for name, array in arrays.items() if not _UNUSED.search(name))
+    used = ((name, array) for name, array in arrays.items() if not REFERENCE.unused.search(name))
     check_numbers(used, str(path))
     return arrays
+
+
+def read_torch_entry(path: str | os.PathLike[str], *keys: str) -> Any:
+    """Reads an entry of nested dicts in a file that PyTorch saved, such as `("meta", "config")`.
+
+    Args:
+        path: The file.
+        *keys: The key of each dict, the outermost first.
+
+    Returns:
+        The entry; None if the file has none.
+
+    Raises:
+        ValueError: See `read_torch_file`, which also raises the other errors of this function.
+    """
+    content = _load_content(path)
+    for key in keys:
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content
+
+
+def _load_content(path: str | os.PathLike[str]) -> Any:
+    """Returns what a file of PyTorch holds, without executing anything in it."""
+    torch = import_torch()
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no checkpoint at {path}")
+    with open(path, "rb"):
+        pass  # PyTorch reports an unreadable file as a damaged one
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()):
+            warnings.simplefilter("ignore")  # about file formats and sparse tensors
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can lead PyTorch to raise anything
+        raise ValueError(
+            f"{path}: not a state dict of PyTorch, or a damaged one{_reason(error)}. A file that "
+            "holds more than tensors, such as a whole model, is refused, since reading it would "
+            "execute code: save model.state_dict() alone"
+        ) from error
+
+
+class _Ignored:
+    """Stands for an object of another package, and keeps nothing of it."""
+
+    def __new__(cls, *_: Any) -> "_Ignored":
+        """Takes any arguments."""
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        """Takes any state."""
+
+
+def _harmless() -> list[Any]:
+    """Returns what files may hold besides tensors: NumPy's numbers and arrays, mmengine's history.
+
+    These are the names that PyTorch's documentation lists for NumPy. mmengine's history refers to
+    `getattr`; what stands for both here does nothing.
+    """
+    dtypes = {np.dtype, *(type(np.dtype(code)) for code in "?bBhHiIlLqQefdU")}
+    makers = {
+        "scalar": np.float64(0).__reduce__()[0],
+        "_reconstruct": np.empty(0).__reduce__()[0],
+    }
+    return [
+        np.ndarray,
+        *dtypes,
+        *(
+            (function, f"numpy.{core}.multiarray.{name}")
+            for name, function in makers.items()
+            for core in ("core", "_core")
+        ),
+        (_Ignored, "mmengine.logging.history_buffer.HistoryBuffer"),
+        (_Ignored, "builtins.getattr"),
+    ]
 
 
 def _unwrap(content: Any) -> Any:
@@ -299,33 +309,22 @@ def import_torch() -> Any:
 def _load(model: keras.Model, state: Mapping[str, Any], source: str) -> list[str]:
     """Assigns the arrays of a state dict to a model, and returns the names of the unused ones."""
     names = torch_names(model)
-    has_deep_supervision = any(
-        _DEEP_SUPERVISION.search(_without_part(name)) for name in names.values()
-    )
+    has_deep_supervision = any(map(REFERENCE.auxiliary.match, names.values()))
     unused = [
         name
         for name in state
-        if _is_unused(name)
-        or (not has_deep_supervision and _DEEP_SUPERVISION.search(_without_part(name)))
+        if REFERENCE.unused.search(name)
+        or (not has_deep_supervision and REFERENCE.auxiliary.match(name))
     ]
     paths = {name: path for path, name in names.items()}
     arrays = {
         # An unknown name stays as it is, and `assign_weights` reports it as unexpected.
-        paths.get(name, name): _to_keras_layout(np.asarray(array), name)
+        paths.get(name, name): REFERENCE.to_keras(np.asarray(array), name)
         for name, array in state.items()
         if name not in unused
     }
     assign_weights(model, arrays, source=source)
     return unused
-
-
-def _is_unused(name: str) -> bool:
-    return bool(_UNUSED.search(_without_part(name)))
-
-
-def _without_part(name: str) -> str:
-    """Returns a name without its first part, "encoder." or "decoder."."""
-    return name.partition(".")[2]
 
 
 def stored_torch_weights(
@@ -340,18 +339,18 @@ def stored_torch_weights(
         decoder: As for `load_torch_state_dict`.
         **facts: Other attributes of `StoredWeights`.
     """
-    paths = {name: path for path, name in _known_names(model).items()}
+    paths = {name: path for path, name in REFERENCE.names(_paths(model)).items()}
     arrays, backbone_paths = {}, set()
     for name, array in torch_parts(encoder, decoder).items():
         # A pyramid of other layers is not the model's, even if the batch norm of both fits.
         other_level = re.match(r"decoder\.ppm\.(\d+)\.(.*)", name)
         if name in paths:
             path = paths[name]
-        elif _is_unused(name) or not (other_level or name.startswith("encoder.")):
+        elif REFERENCE.unused.search(name) or not (other_level or name.startswith("encoder.")):
             continue
         else:
             path = f"pyramid/level_{other_level[1]}/{other_level[2]}" if other_level else name
-        arrays[path] = _to_keras_layout(np.asarray(array), name)
+        arrays[path] = REFERENCE.to_keras(np.asarray(array), name)
         if name.startswith("encoder."):
             backbone_paths.add(path)
     return StoredWeights(arrays=arrays, backbone_paths=backbone_paths, **facts)
@@ -365,59 +364,12 @@ def torch_names(model: keras.Model) -> dict[str, str]:
     Raises:
         ValueError: If the reference has no such model.
     """
-    names = _known_names(model)
-    for variable in model.weights:
-        if variable.path not in names:
-            raise ValueError(f"The reference's models have no counterpart of {variable.path!r}.")
+    names = REFERENCE.names(_paths(model))
+    for path in _paths(model):
+        if path not in names:
+            raise ValueError(f"The reference's models have no counterpart of {path!r}.")
     return names
 
 
-def _known_names(model: keras.Model) -> dict[str, str]:
-    """Returns the reference's names for the paths of the variables that the reference has."""
-    paths = [variable.path for variable in model.weights]
-    head = _PYRAMID_HEAD if any(path.startswith("pyramid/") for path in paths) else _HEAD
-    names = {}
-    for path in paths:
-        layer, _, variable = path.rpartition("/")
-        module = _encoder_module(layer) or _decoder_module(layer, head)
-        if module is not None:
-            names[path] = f"{module}.{_variable_name(layer, variable)}"
-    return names
-
-
-def _encoder_module(layer: str) -> str | None:
-    if match := re.fullmatch(r"stem_conv(\d)/(conv|batch_norm)", layer):
-        index, part = match.groups()
-        return f"encoder.{'conv' if part == 'conv' else 'bn'}{index}"
-    pattern = r"c(\d)_block(\d+)_(conv|shortcut)(\d?)/(conv|batch_norm)"
-    if match := re.fullmatch(pattern, layer):
-        stage, block, branch, index, part = match.groups()
-        prefix = f"encoder.layer{int(stage) - 1}.{int(block) - 1}"
-        if branch == "shortcut":
-            return f"{prefix}.downsample.{0 if part == 'conv' else 1}"
-        return f"{prefix}.{'conv' if part == 'conv' else 'bn'}{index}"
-    return None
-
-
-def _decoder_module(layer: str, head: Mapping[str, str]) -> str | None:
-    if layer in head:
-        return f"decoder.{head[layer]}"
-    _, dual_attention, inside = layer.partition("dual_attention/")
-    level = re.match(r"pyramid/level_(\d+)/", layer)
-    if dual_attention and inside in _DUAL_ATTENTION:
-        prefix = f"ppm.{level[1]}.1" if level else "dam.0"
-        return f"decoder.{prefix}.{_DUAL_ATTENTION[inside]}"
-    if level and layer.endswith(("/conv", "/batch_norm")):
-        return f"decoder.ppm.{level[1]}.{1 if layer.endswith('/conv') else 2}"
-    return None
-
-
-def _variable_name(layer: str, variable: str) -> str:
-    # In this package, the scale of batch norm and the scale of attention are both called gamma.
-    return "gamma" if layer.endswith("attention") else _VARIABLES[variable]
-
-
-def _to_keras_layout(array: np.ndarray, name: str) -> np.ndarray:
-    if array.ndim == 4:
-        return array.transpose(2, 3, 1, 0)
-    return array.reshape(()) if name.endswith(".gamma") else array
+def _paths(model: keras.Model) -> list[str]:
+    return [variable.path for variable in model.weights]

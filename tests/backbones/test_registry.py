@@ -32,7 +32,7 @@ def test_the_first_stem_with_imagenet_weights_is_the_default():
         "vgg16": [None],
     }
     for name, entry in RESNETS.items():
-        assert {"output_stride", "stem", "width"} == {*entry.options}
+        assert {"layout", "output_stride", "stem", "width"} == {*entry.options}
         for source in entry.weights.values():
             assert source.reader != "torch" or source.name.endswith(f"/{name}-imagenet.pth")
 

@@ -67,6 +67,9 @@ def run_layer_test(layer, shape, expected_shape):
         (layers.ConvBatchNorm(6, 3, strides=2), (7, 10, 4), (4, 5, 6)),
         (layers.ConvBatchNorm(6, 1, strides=2, activation=None), (7, 10, 4), (4, 5, 6)),
         (layers.ConvBatchNorm(6, 3, dilation_rate=2), (7, 10, 4), (7, 10, 6)),
+        (layers.DepthwiseConvBatchNorm(4, 3), (7, 10, 4), (7, 10, 4)),
+        (layers.DepthwiseConvBatchNorm(4, 3, strides=2), (7, 10, 4), (4, 5, 4)),
+        (layers.DepthwiseConvBatchNorm(4, 3, dilation_rate=2), (7, 10, 4), (7, 10, 4)),
         (layers.BatchNorm(), (7, 10, 4), (7, 10, 4)),
         (layers.FullPrecisionConvBatchNorm(6, 3), (7, 10, 4), (7, 10, 6)),
         (layers.AdaptiveAveragePooling(3), (7, 10, 4), (3, 3, 4)),
@@ -80,11 +83,18 @@ def run_layer_test(layer, shape, expected_shape):
         (layers.ChannelAttention("similar"), (5, 7, 16), (5, 7, 16)),
         (layers.DualAttention(6), (5, 7, 16), (5, 7, 6)),
         (layers.PyramidPooling(8, (1, 2, 3)), (5, 7, 16), (5, 7, 40)),
+        (layers.ResizedPyramidPooling(8, (1, 2, 3)), (5, 7, 16), (5, 7, 40)),
         (layers.AuxiliaryHead(6), (5, 7, 16), (5, 7, 6)),
         (layers.Classifier(6, 1), (5, 7, 16), (5, 7, 6)),
         (layers.AtrousSpatialPyramidPooling(6, (1, 2)), (5, 7, 16), (5, 7, 6)),
+        (layers.ImagePooling(6), (5, 7, 16), (5, 7, 6)),
         (layers.ContextModule("basic"), (9, 7, 3), (9, 7, 3)),
         (layers.ContextModule("large"), (9, 7, 3), (9, 7, 3)),
+        (layers.ContextModule("basic", num_layers=7), (9, 7, 3), (9, 7, 3)),
+        (layers.ContextModule("large", pad_once=True), (9, 7, 3), (9, 7, 3)),
+        (layers.LocalResponseNormalization(5, alpha=0.1), (7, 10, 3), (7, 10, 3)),
+        (layers.ReflectionPadding(3, 4), (7, 10, 3), (14, 18, 3)),
+        (layers.BilinearRescale(0.75), (7, 10, 3), (5, 7, 3)),
         (layers.AttentionLevel(8), (3, 3, 16), (3, 3, 8)),
         (layers.PyramidDualAttention(8, (1, 2)), (5, 7, 16), (5, 7, 32)),
     ],
@@ -109,7 +119,8 @@ def test_scores_are_precise_under_every_policy(policy, expected):
     scores = np.ones((2, 3, 5, 4), expected)
     total = layers.ScoreSum(dtype=policy)([scores, scores])
     resized = layers.BilinearResizeLike(dtype=policy)([total, np.ones((2, 7, 6, 1), "float16")])
-    assert total.dtype == resized.dtype == expected
+    marked = layers.Stretched(dtype=policy)(total)
+    assert total.dtype == resized.dtype == marked.dtype == expected
     symbols = [keras.KerasTensor(x.shape, x.dtype) for x in (total, total)]
     assert layers.BilinearResizeLike(dtype=policy)(symbols).dtype == expected
 
@@ -133,6 +144,20 @@ def test_bilinear_resize_equals_tensorflow(size):
     images = np.random.default_rng(0).standard_normal((2, 5, 7, 3)).astype("float32")
     expected = tf.image.resize(images, size, method="bilinear")
     np.testing.assert_allclose(bilinear_resize(images, size), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(5, 7), (17, 25), (3, 2), (12, 1)])
+def test_aligned_corners_equal_pytorch(size):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    images = np.random.default_rng(0).standard_normal((2, 5, 7, 3)).astype("float32")
+    tensor = torch.from_numpy(images.transpose(0, 3, 1, 2))
+    expected = torch.nn.functional.interpolate(tensor, size, mode="bilinear", align_corners=True)
+    layer = layers.BilinearResizeLike(align_corners=True)
+    layer = layers.BilinearResizeLike.from_config(layer.get_config())
+    found = layer([images, np.zeros((2, *size, 1), "float32")])
+    np.testing.assert_allclose(found, expected.numpy().transpose(0, 2, 3, 1), atol=1e-5)
+    with pytest.raises(ValueError, match=r"align_corners stretches the input.*stride=8"):
+        layers.BilinearResizeLike(8, align_corners=True)
 
 
 def test_strided_convolution_pads_symmetrically():

@@ -184,10 +184,10 @@ def test_a_published_checkpoint_is_adapted(strict, monkeypatch):
     shapes = layout("fcn_deepsup")
     states = {part: draw(shapes[part]) for part in ("encoder", "decoder")}
     checkpoint = "ade20k-resnet18dilated-c1_deepsup"
-    monkeypatch.setattr("pdanet_tf.weights.published.import_torch", lambda: None)
-    monkeypatch.setattr("pdanet_tf.weights.published.fetch", lambda file: file.url)
+    monkeypatch.setattr("pdanet_tf.weights.published_files.import_torch", lambda: None)
+    monkeypatch.setattr("pdanet_tf.weights.published_files.fetch", lambda file: file.url)
     monkeypatch.setattr(
-        "pdanet_tf.weights.published.read_torch_file",
+        "pdanet_tf.weights.published_files.read_torch_file",
         lambda url: states["encoder" if "encoder" in url else "decoder"],
     )
     classes = len(states["decoder"]["conv_last.bias"])

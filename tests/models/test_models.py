@@ -82,6 +82,16 @@ def decoder(channels, classes):
     return detail + refine + classifier(256, classes)
 
 
+def feature_pyramid(channels, classes, filters=512):
+    """Counts Xiao et al. 2018, figure 4, for C5 of a number of channels and C4 to C2 of fewer."""
+    pooled = 4 * conv_batch_norm(1, channels, filters)
+    pooled += conv_batch_norm(3, channels + 4 * filters, filters)
+    finer = (channels // 2, channels // 4, channels // 8)
+    laterals = sum(conv_batch_norm(1, each, filters) for each in finer)
+    outputs = 3 * conv_batch_norm(3, filters, filters) + conv_batch_norm(3, 4 * filters, filters)
+    return pooled + laterals + outputs + classifier(filters, classes)
+
+
 HEADS = {
     "danet": dual_attention,
     "deeplabv3": lambda c, n: aspp(c) + conv_batch_norm(3, 256, 256) + classifier(256, n),
@@ -89,6 +99,7 @@ HEADS = {
     "fcn": lambda c, n: conv_batch_norm(3, c, c // 4) + classifier(c // 4, n),
     "pdanet": lambda c, n, **width: pyramid(c, lambda f: dual_attention(c, f) + 4 * f, n, **width),
     "pspnet": lambda c, n, **width: pyramid(c, lambda f: conv_batch_norm(1, c, f), n, **width),
+    "upernet": feature_pyramid,
 }
 BACKBONES = {
     "resnet101": (BOTTLENECK, (3, 4, 23, 3)),
@@ -182,7 +193,27 @@ PARAMETERS |= {
         ("fcn", {}),
         ("pdanet", {"filters": 8 * first}),
         ("pspnet", {"filters": 8 * first}),
+        ("upernet", {"filters": 8 * first}),
     )
+}
+
+
+def mobilenetv2():
+    """Counts Sandler et al. 2018, table 2, without the convolution and the classifier behind it."""
+    groups = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
+    count, channels = conv_batch_norm(3, 3, 32), 32
+    for expansion, outputs, depth in groups:
+        for _ in range(depth):
+            wide = expansion * channels
+            count += conv_batch_norm(1, channels, wide) if expansion > 1 else 0
+            count += conv_batch_norm(3, 1, wide) + conv_batch_norm(1, wide, outputs)
+            channels = outputs
+    return count
+
+
+PARAMETERS |= {
+    f"{head}_mobilenetv2": (lambda n, count=HEADS[head]: mobilenetv2() + count(320, n), 160)
+    for head in ("fcn", "pspnet")
 }
 
 
@@ -221,7 +252,7 @@ EVERY_FAMILY = each(FAMILIES, ["pdanet_resnet18"])
 # Families first, so that tests of the same model follow one another.
 EVERY_MODEL = each([*FAMILIES, *(name for name in PARAMETERS if name not in FAMILIES)], QUICK)
 # Strides of the logits that are not upsampled, where it is not 8.
-STRIDES = {"deeplabv3plus": 4, "fcn16s": 16, "fcn32s": 32, "segnet": 1}
+STRIDES = {"deeplabv3plus": 4, "fcn16s": 16, "fcn32s": 32, "segnet": 1, "upernet": 4}
 # Rates that reach inside the features of small images. Wide ones see zeros alone, and the
 # gradient takes seconds.
 RATES = {"deeplabv2": (1, 2, 3, 4), "deeplabv3": (1, 2, 3), "deeplabv3plus": (1, 2, 3)}
@@ -511,7 +542,7 @@ def test_preprocessing_is_the_only_difference_that_it_makes():
 @pytest.mark.parametrize("output_stride", [8, 16])
 @pytest.mark.parametrize(
     "backbone",
-    ["resnet18", "resnet50", "vgg16"]
+    ["resnet18", "resnet50", "vgg16", "mobilenetv2"]
     + [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet34", "resnet101")],
 )
 def test_dilated_features_subsampled_equal_those_of_the_strided_network(backbone, output_stride):
@@ -656,6 +687,7 @@ def backbone(strides):
             {"C3": 32, "C4": 16, "C5": 32},
             "no stage may be finer.*'own' with C3 at stride 32, C4 at stride 16, C5 at stride 32",
         ),
+        ("upernet_resnet18", {"C2": 4, "C5": 32}, "'own' has the stages C2, C5; .* needs C3, C4"),
         (
             "deeplabv3plus_resnet18",
             {"C2": 8, "C4": 8, "C5": 8},
@@ -674,7 +706,10 @@ def test_stages_that_do_not_fit(name, strides, message):
 
 
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
-@pytest.mark.parametrize(("name", "stride"), [("deeplabv3plus_resnet18", 4), ("fcn8s_vgg16", 8)])
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    [("deeplabv3plus_resnet18", 4), ("fcn8s_vgg16", 8), ("upernet_resnet18", 4)],
+)
 def test_heads_that_join_stages_take_every_output_stride(name, stride, output_stride):
     build_backbone = getattr(pdanet_tf.backbones, name.partition("_")[2])
     model = blank(name, backbone=build_backbone(output_stride), upsample=False)
@@ -756,10 +791,10 @@ def test_bad_dilation_rates(name, rates):
         pdanet_tf.build_model(name, num_classes=2, backbone=stages, dilation_rates=rates)
 
 
-@pytest.mark.parametrize("name", ["pspnet_resnet18", "pdanet_resnet18"])
+@pytest.mark.parametrize("name", ["pspnet_resnet18", "pdanet_resnet18", "upernet_resnet18"])
 @pytest.mark.parametrize("scales", [(), (1, 0), "12", 6])
 def test_bad_pool_scales(name, scales):
-    stages = backbone({"C5": 16})
+    stages = backbone({"C2": 4, "C3": 8, "C4": 16, "C5": 16})
     with pytest.raises(ValueError, match=r"^pool_scales must .*Received: pool_scales="):
         pdanet_tf.build_model(name, num_classes=2, backbone=stages, pool_scales=scales)
 

@@ -13,6 +13,7 @@ from pdanet_tf.recipes import RECIPES, Recipe, find
 from pdanet_tf.training import TrainConfig
 from pdanet_tf.training.inputs import Inputs
 from pdanet_tf.training.session import Session
+from pdanet_tf.training.termination import Termination
 from tests.support.folders import write_folder
 
 # What the sources state, in the words of this package.
@@ -180,7 +181,7 @@ def test_a_recipe_passes_all_checks_before_training(name, data, tmp_path):
     config = recipe.configure(
         data_dir=data / recipe.config.dataset, output_dir=tmp_path / "run", **options
     )
-    Session(config, Inputs()).check()
+    Session(config, Inputs(), Termination()).check()
     assert not (tmp_path / "run").exists()
 
 

@@ -22,6 +22,7 @@ MODELS = {
     "fcn": ("fcn_resnet18", False),
     "fcn_deepsup": ("fcn_resnet18", True),
     "danet": ("danet_resnet18", False),
+    "upernet_resnet50": ("upernet_resnet50", False),
 }
 
 

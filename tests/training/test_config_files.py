@@ -15,7 +15,7 @@ from pdanet_tf.training.run import train
 
 # The options of each format. A test fails when an option is added without a new format: an older
 # pdanet_tf would then call the option unknown, instead of advising to upgrade.
-OPTIONS_OF_FORMAT = {1: 36, 2: 57, 3: 58}
+OPTIONS_OF_FORMAT = {1: 36, 2: 57, 3: 58, 4: 64}
 
 
 def write(path, **content):

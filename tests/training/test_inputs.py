@@ -16,8 +16,8 @@ from pdanet_tf.data import Classes, DataError, SegmentationDataset
 from pdanet_tf.data.checked import CheckedDataset
 from pdanet_tf.data.class_frequencies import count_classes
 from pdanet_tf.training import TrainConfig, TrainingInterrupted, resume
-from pdanet_tf.training.checkpoints import Progress
 from pdanet_tf.training.inputs import Inputs
+from pdanet_tf.training.progress import Progress
 from tests.training.test_resume import tiny_model
 
 NAMES = ("dark", "grey", "bright")

@@ -13,13 +13,14 @@ from pdanet_tf.optimizers import SGD, Adam, AdamW
 from pdanet_tf.training import TrainConfig, resume
 from pdanet_tf.training.announce import describe_run
 from pdanet_tf.training.callbacks import MONITOR, Validation
-from pdanet_tf.training.checkpoints import Checkpoints, Progress
+from pdanet_tf.training.checkpoints import Checkpoints
 from pdanet_tf.training.optimization import (
     averaged_weights,
     check_steps,
     learning_rate_schedule,
     make_optimizer,
 )
+from pdanet_tf.training.progress import Progress
 from pdanet_tf.training.run_folder import RunFolder
 from tests.support.folders import write_folder
 

@@ -17,9 +17,9 @@ from pdanet_tf.optimizers import SGD
 from pdanet_tf.training import NonFiniteLossError, TrainConfig
 from pdanet_tf.training.announce import describe_run
 from pdanet_tf.training.callbacks import StopOnNonFinite
-from pdanet_tf.training.checkpoints import Progress
 from pdanet_tf.training.curves import make_charts
 from pdanet_tf.training.model import compiled_model, inference_model
+from pdanet_tf.training.progress import Progress
 
 
 @pytest.fixture
@@ -122,8 +122,8 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(config, tmp_path):
         patch.setattr(StopOnNonFinite, "on_epoch_begin", interrupt)
         with pytest.raises(InterruptedError):
             train(broken, verbose=0)
-    with pytest.raises(FileExistsError, match="broken already holds a run"):
-        train(broken, verbose=0)
+    with pytest.raises(ValueError, match=r"seed=0, not seed=1\. It was interrupted, and these"):
+        train(TrainConfig(**{**broken.to_dict(), "seed": 1}), verbose=0)
     resumed = TrainConfig(**{**broken.to_dict(), "resume": True})
     train(resumed, verbose=0)
     assert [row["epoch"] for row in history(resumed)] == ["0", "1", "2"]

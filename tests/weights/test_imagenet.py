@@ -8,6 +8,7 @@ import pytest
 
 import pdanet_tf
 from pdanet_tf.weights import imagenet as sources
+from tests.support.hub_models import randomize
 
 DEPTHS = {
     "resnet18": ("basic_block", [2, 2, 2, 2]),
@@ -34,17 +35,6 @@ def hub_resnet(keras_hub):
         return randomize(keras_hub.models.ResNetBackbone(**{**arguments, **options}))
 
     return build
-
-
-def randomize(model):
-    """Draws random values for biases, scales and statistics, which start as zeros and ones."""
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        if weight.path.endswith(("gamma", "moving_variance")):
-            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-        elif weight.path.endswith(("bias", "beta", "moving_mean")):
-            weight.assign(rng.normal(0, 0.1, weight.shape))
-    return model
 
 
 def images(height, width):

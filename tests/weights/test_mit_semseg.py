@@ -12,8 +12,8 @@ models = pytest.importorskip("mit_semseg.models", reason="needs the package mit-
 pytestmark = pytest.mark.extra
 
 CLASSES = 7
-CHANNELS = {"resnet18": 512, "resnet50": 2048}
-FAMILIES = {"c1": "fcn", "ppm": "pspnet"}
+CHANNELS = {"mobilenetv2": 320, "resnet18": 512, "resnet50": 2048, "resnet101": 2048}
+FAMILIES = {"c1": "fcn", "ppm": "pspnet", "upernet": "upernet"}
 
 
 @pytest.fixture
@@ -24,9 +24,11 @@ def build(tmp_path):
         torch.manual_seed(0)
         # The builder downloads weights if it gets none.
         weights = tmp_path / "imagenet.pth"
-        torch.save(getattr(models.models.resnet, encoder)().state_dict(), weights)
+        module = models.models.mobilenet if encoder == "mobilenetv2" else models.models.resnet
+        torch.save(getattr(module, encoder)().state_dict(), weights)
+        name = encoder if decoder == "upernet" else f"{encoder}dilated"
         network = models.SegmentationModule(
-            models.ModelBuilder.build_encoder(f"{encoder}dilated", weights=str(weights)),
+            models.ModelBuilder.build_encoder(name, weights=str(weights)),
             models.ModelBuilder.build_decoder(decoder, CHANNELS[encoder], CLASSES),
             torch.nn.NLLLoss(weight=torch.rand(CLASSES), ignore_index=-1),
         ).eval()
@@ -57,9 +59,8 @@ def build_ours(encoder, decoder, **options):
         f"{FAMILIES[family]}_{encoder}",
         CLASSES,
         include_preprocessing=False,
-        upsample=False,
         aux_head=bool(aux_head),
-        **options,
+        **{"upsample": False, **options},
     )
 
 
@@ -69,7 +70,7 @@ def images(*size):
 
 def assert_same_outputs(model, network, tolerance=2e-5):
     """Compares log-probabilities, also those of deep supervision."""
-    for size in ((64, 96), (41, 57)):
+    for size in ((64, 96), (41, 57), (33, 130)):
         with torch.no_grad():
             pixels = torch.from_numpy(images(*size).transpose(0, 3, 1, 2).copy())
             expected = network.decoder(network.encoder(pixels, return_feature_maps=True))
@@ -89,8 +90,16 @@ def assert_same_outputs(model, network, tolerance=2e-5):
         ("resnet18", "c1_deepsup", False),
         ("resnet18", "ppm", False),
         ("resnet18", "ppm_deepsup", True),
+        ("mobilenetv2", "c1_deepsup", True),
+        ("mobilenetv2", "ppm_deepsup", True),
         ("resnet50", "c1", False),
+        ("resnet50", "c1_deepsup", True),
+        ("resnet50", "ppm", True),
         ("resnet50", "ppm_deepsup", True),
+        ("resnet50", "upernet", True),
+        pytest.param("resnet101", "c1_deepsup", True, marks=pytest.mark.slow),
+        pytest.param("resnet101", "ppm_deepsup", True, marks=pytest.mark.slow),
+        pytest.param("resnet101", "upernet", False, marks=pytest.mark.slow),
     ],
 )
 def test_files_of_the_reference(build, save, encoder, decoder, new_format):
@@ -113,6 +122,23 @@ def test_files_of_the_reference(build, save, encoder, decoder, new_format):
         unused = load_torch_state_dict(without, *map(read_torch_file, files))
         assert "decoder.conv_last_deepsup.weight" in unused
         assert_same_outputs(without, network)
+
+
+@pytest.mark.parametrize("decoder", ["c1", "upernet"])
+@pytest.mark.parametrize("size", [(64, 96), (41, 57)])
+def test_probabilities_of_the_image(build, decoder, size):
+    """The reference stretches the logits of all of its models over the image."""
+    network = build("resnet50", decoder)
+    model = build_ours("resnet50", decoder, upsample=True)
+    parts = (network.encoder, network.decoder)
+    load_torch_state_dict(model, *(part.state_dict() for part in parts))
+    network.decoder.use_softmax = True
+    with torch.no_grad():
+        pixels = torch.from_numpy(images(*size).transpose(0, 3, 1, 2).copy())
+        maps = network.encoder(pixels, return_feature_maps=True)
+        expected = network.decoder(maps, segSize=size).numpy().transpose(0, 2, 3, 1)
+    found = torch.softmax(torch.from_numpy(np.array(model(images(*size)))), dim=-1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_wrapped_files(build, save):

@@ -14,9 +14,11 @@ from pdanet_tf import cli
 from pdanet_tf.data import ADE20K_CLASSES, Classes
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings, load_model
+from pdanet_tf.models.registry import find_model
 from pdanet_tf.weights import imagenet
 from pdanet_tf.weights.files import load_weights
-from pdanet_tf.weights.published import CHECKPOINTS, PublishedCheckpoint, PublishedFile, fetch
+from pdanet_tf.weights.published import CHECKPOINTS, PublishedCheckpoint, PublishedFile
+from pdanet_tf.weights.published_files import fetch
 from tests.support import golden_models as golden
 from tests.support.models import blank
 
@@ -117,6 +119,21 @@ def test_a_wrong_hash_is_refused_again_and_again(server):
     assert fetch(file).read_bytes() == b"numbers"
 
 
+def test_the_first_digits_of_a_hash_are_checked(server):
+    file = offer(server, "weights.pth", b"numbers")
+    beginning = PublishedFile(file.url, file.sha256[:8])
+    assert fetch(beginning).read_bytes() == b"numbers"
+    fetch(beginning).write_bytes(b"something else")
+    assert fetch(beginning).read_bytes() == b"numbers"
+    assert len(server.asked) == 2
+    path = fetch(beginning)
+    (server.folder / "weights.pth").write_bytes(b"something else")
+    path.unlink()
+    with pytest.raises(ValueError, match=f"not the file .* does not begin with {file.sha256[:8]}"):
+        fetch(beginning)
+    assert not path.exists()
+
+
 def test_a_file_that_is_not_there(server):
     with pytest.raises(OSError, match=r"nothing\.pth cannot be downloaded.*404"):
         fetch(PublishedFile(f"{server.url}/nothing.pth"))
@@ -139,10 +156,13 @@ def test_a_file_without_a_known_hash_is_used_with_a_warning(server):
 
 def test_the_table_names_models_that_exist():
     for name, checkpoint in CHECKPOINTS.items():
-        assert checkpoint.model in pdanet_tf.list_models()
-        for file in (checkpoint.encoder, checkpoint.decoder):
-            assert f"/{name}/" in file.url
-            assert file.sha256 is None or len(bytes.fromhex(file.sha256)) == 32
+        find_model(checkpoint.model, checkpoint.variant)  # raises if there is none
+        if checkpoint.decoder is None:
+            assert f"/{name}-{checkpoint.encoder.sha256}.pth" in checkpoint.encoder.url
+        else:
+            for file in (checkpoint.encoder, checkpoint.decoder):
+                assert f"/{name}/" in file.url
+                assert file.sha256 is None or len(bytes.fromhex(file.sha256)) == 32
         assert len(checkpoint.classes) == checkpoint.num_classes
         assert len(checkpoint.classes.colors) == checkpoint.num_classes
 
@@ -151,9 +171,11 @@ def test_published_scores():
     scores = {name: checkpoint.scores for name, checkpoint in CHECKPOINTS.items()}
     assert (scores[NAME].mean_iou, scores[NAME].pixel_accuracy) == (0.38, 0.7864)
     # CSAIL publishes the mean of both, too, in percent to two digits.
-    means = [50 * (each.mean_iou + each.pixel_accuracy) for each in scores.values()]
-    np.testing.assert_allclose(means, [54.94, 58.32, 60.50, 61.39], atol=0.0051)
-    assert all("semantic-segmentation-pytorch" in each.source for each in scores.values())
+    csail = [each for each in scores.values() if "semantic-segmentation-pytorch" in each.source]
+    means = [50 * (each.mean_iou + each.pixel_accuracy) for each in csail]
+    expected = [54.07, 54.94, 58.32, 60.50, 61.39, 60.12, 61.40]
+    np.testing.assert_allclose(means, expected, atol=0.0051)
+    assert len(scores) - len(csail) == 4
 
 
 @pytest.mark.parametrize(
@@ -167,6 +189,17 @@ def test_published_scores():
 def test_a_checkpoint_of_another_model_is_not_downloaded(model, arguments, message):
     with pytest.raises(ValueError, match=message):
         pdanet_tf.build_model(model, weights=NAME, **arguments)
+
+
+def test_a_checkpoint_brings_its_variant():
+    name = "deeplabv3_resnet50_coco"
+    with pytest.raises(ValueError, match="belongs to model='deeplabv3_resnet50'"):
+        pdanet_tf.build_model("fcn_resnet50", 21, weights=name)
+    with pytest.raises(ValueError, match="belongs to num_classes=21"):
+        pdanet_tf.build_model("deeplabv3_resnet50", weights=name)
+    settings = InferenceSettings.load_for(name)
+    assert settings.classes.names[15] == "person"
+    assert settings.protocol.sizes((480, 640)) == [(520, 696)]
 
 
 def test_a_checkpoint_of_another_backbone_is_not_downloaded():
@@ -230,6 +263,20 @@ class TestPyTorchCheckpoints:
         wanted = {weight.path: weight for weight in model.weights}
         for weight in without.weights:
             np.testing.assert_array_equal(weight, wanted[weight.path])
+
+    def test_a_checkpoint_of_one_file(self, offer_state, monkeypatch):
+        layout = golden.layout("fcn")
+        state = {
+            f"{part}.{key}": array
+            for part, shapes in layout.items()
+            for key, array in golden.draw(shapes).items()
+        }
+        file = offer_state("fcn.pth", state)
+        monkeypatch.setitem(CHECKPOINTS, "one", PublishedCheckpoint("fcn_resnet18", file))
+        model = pdanet_tf.build_model("fcn_resnet18", weights="one")
+        expected = golden.reference_model("fcn").get_weights()
+        for found, wanted in zip(model.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
 
     @pytest.mark.usefixtures("offer_checkpoint")
     def test_fine_tuning_from_a_name(self):

@@ -154,10 +154,11 @@ class TestPyTorchFiles:
                 write(state, name, _use_new_zipfile_serialization=new_format),
             ]
         output = str(tmp_path / "converted.keras")
-        command = ["convert", *files, "--model", "fcn_resnet18", "--output", output]
+        command = ["convert", *files, "--output", output]
         assert cli.main(command) == 0
         told = capsys.readouterr().out
-        assert "Found in the checkpoint: stem deep." in told
+        found = "model fcn_resnet18, 150 classes, stem deep, auxiliary head."
+        assert f"Found in the checkpoint: {found}" in told
         assert "Assumed, because" in told
         assert "output stride 8, normalization torch." in told
         values = golden.values("fcn_deepsup")
@@ -172,18 +173,19 @@ class TestPyTorchFiles:
         wrong = [*command[:-1], str(tmp_path / "wrong.keras"), "--model", "danet_resnet18"]
         assert cli.main(wrong) == 1
         message = capsys.readouterr().err
-        assert "missing: dual_attention" in message
+        assert "Received: --model 'danet_resnet18'" in message
         assert "encoder_epoch_20.pth and " in message
+        assert "belongs to fcn_resnet18 with --num-classes 150" in message
         assert not (tmp_path / "wrong.keras").exists()
         assert cli.main([*command[:-1], str(tmp_path / "wrong.keras"), "--stem", "7x7"]) == 1
-        assert "Build the model with --stem 'deep'" in capsys.readouterr().err
+        assert "--stem 'deep'. Received: --stem '7x7'" in capsys.readouterr().err
         assert not (tmp_path / "wrong.keras").exists()
 
     def test_convert_one_file_at_another_output_stride(self, write, tmp_path, capsys):
         parts = genuine_state("fcn")
         file = write({part: write.tensors(state) for part, state in parts.items()})
         output = tmp_path / "converted.keras"
-        command = ["convert", f"--encoder={file}", "--model=fcn_resnet18", f"--output={output}"]
+        command = ["convert", file, f"--output={output}"]
         assert cli.main([*command, "--output-stride=16", "--normalization=caffe"]) == 0
         told = capsys.readouterr().out
         assert "output stride 16, normalization caffe." in told

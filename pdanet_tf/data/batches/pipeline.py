@@ -45,6 +45,7 @@ def crop_batches(
     pad_color: Sequence[float] | None = None,
     seed: int = 0,
     start_step: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Returns an endless stream of shuffled, randomly scaled, cropped and flipped batches.
 
@@ -83,6 +84,8 @@ def crop_batches(
         seed: Seed of all random numbers.
         start_step: Index of the first batch. The batches are the same as if all batches before it
             had been drawn.
+        share: (index, number): the batches are divided into a number of equal shares, and the one
+            of this index is returned, for a process that trains together with others.
 
     Returns:
         Batches of images `(batch_size, *crop_size, channels)`, float32, in the values of the data
@@ -113,7 +116,9 @@ def crop_batches(
         augment and AugmentFunction(augment, dataset, seed),
     )
     void_label = dataset.void_label
-    return _batches(recipe, batch_size, label_stride, background, void_label, start_step, crop_size)
+    return _batches(
+        recipe, batch_size, label_stride, background, void_label, start_step, share, crop_size
+    )
 
 
 def paper_batches(
@@ -129,6 +134,7 @@ def paper_batches(
     pad_color: Sequence[float] | None = None,
     seed: int = 0,
     start_step: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Returns an endless stream of the reference's batches: whole images of one orientation.
 
@@ -156,6 +162,8 @@ def paper_batches(
         seed: Seed of all random numbers.
         start_step: Index of the first batch. The batches are the same as if all batches before it
             had been drawn.
+        share: (index, number): the batches are divided into a number of equal shares, and the one
+            of this index is returned, for a process that trains together with others.
 
     Returns:
         Batches of images `(batch_size, height, width, channels)`, float32, in the values of the
@@ -191,7 +199,7 @@ def paper_batches(
         function,
     )
     void_label, background = dataset.void_label, _background(dataset, pad_color)
-    return _batches(recipe, batch_size, label_stride, background, void_label, start_step)
+    return _batches(recipe, batch_size, label_stride, background, void_label, start_step, share)
 
 
 def _background(dataset: SegmentationDataset, pad_color: Sequence[float] | None) -> np.ndarray:
@@ -214,6 +222,7 @@ def _batches(
     background: np.ndarray,
     void_label: int,
     start_step: int,
+    share: tuple[int, int],
     size: tuple[int | None, int | None] = (None, None),
 ) -> tf.data.Dataset:
     """Reads samples in parallel, pads them, and batches them in order.
@@ -229,10 +238,19 @@ def _batches(
         image, label = tf.numpy_function(read, (position,), (tf.float32, tf.int32))
         return tf.ensure_shape(image, (*size, len(background))), tf.ensure_shape(label, grid)
 
+    index, number = share
+    if batch_size % number:
+        raise ValueError(
+            f"batch_size must be a multiple of the number of shares, {number}. "
+            f"Received: batch_size={batch_size}"
+        )
+    size_of_share = batch_size // number
     positions = tf.data.Dataset.range(start_step * batch_size, np.iinfo("int64").max)
+    if number > 1:
+        positions = positions.filter(lambda at: at % batch_size // size_of_share == index)
     batches = (
         positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=True)
+        .batch(size_of_share, drop_remainder=True)
         # Two batches: one is ready while the next is made. More would take much memory, because
         # batches of whole images are large.
         .prefetch(2)

@@ -16,10 +16,10 @@ from pdanet_tf.data.importing.source import (
     describe_error,
     find_image,
     parse_size,
-    plain_name,
 )
 from pdanet_tf.data.palette import parse_color
 from pdanet_tf.data.problems import DataError, Problem
+from pdanet_tf.data.split_lists import plain_name
 from pdanet_tf.files import read_json
 
 _EXPORT_AGAIN = "Export the file again as COCO instances, with segmentations"

@@ -23,11 +23,10 @@ from pdanet_tf.data.importing.source import (
     describe_error,
     find_image,
     parse_size,
-    plain_name,
-    split_name,
 )
 from pdanet_tf.data.palette import parse_color
 from pdanet_tf.data.problems import DataError, Problem
+from pdanet_tf.data.split_lists import plain_name, split_name
 from pdanet_tf.files import one_line
 
 _EXPORT_AGAIN = "Export it again as 'CVAT for images 1.1'"

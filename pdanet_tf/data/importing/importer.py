@@ -102,7 +102,7 @@ def import_labels(
         images: Folder of the images, for "coco", "cvat" and "labelme"; by default that of the
             annotations, or for "cvat" `images` beside them.
         image_pattern: Where the images are, for the other formats: such as
-            "{split}/img/{name}.jpg", see `patterns.find_files`.
+            "{split}/img/{name}.jpg", see `pdanet_tf.data.patterns.find_files`.
         annotation_pattern: Where the annotations are: such as "{split}/mask/{name}_mask.png"; for
             "masks" with `{class}`.
         color_table: File of colours and names, for "colors"; see `color_table.read_color_table`.

@@ -25,10 +25,10 @@ from pdanet_tf.data.importing.source import (
     describe_error,
     find_image,
     parse_size,
-    plain_name,
 )
 from pdanet_tf.data.problems import DataError, Problem
 from pdanet_tf.data.readers import EncodedFile, FileLike, decoding, open_image
+from pdanet_tf.data.split_lists import plain_name
 from pdanet_tf.files import read_json
 
 _WITHOUT_AREA = ("point", "points", "line", "linestrip")

@@ -13,8 +13,8 @@ from pdanet_tf.data.importing.mask_files import (
     read_fitted,
     read_rgb,
 )
-from pdanet_tf.data.importing.patterns import FoundFile, find_files, find_images, first_files
 from pdanet_tf.data.importing.source import UNLABELLED, Source, SourceImage
+from pdanet_tf.data.patterns import FoundFile, find_files, find_images, find_pairs, first_files
 from pdanet_tf.data.problems import Problem
 from pdanet_tf.data.readers import read_label
 from pdanet_tf.data.sources.voc import VOC_CLASSES
@@ -228,27 +228,25 @@ def _paired(
             errors.
     """
     source = Source()
-    files, problems = first_files(
-        find_files(root, "annotation_pattern", annotation_pattern),
-        "two annotations of one image",
-        "for the same image",
-    )
-    source.problems += problems
-    annotations = {(each.name, each.split): each for each in files}
-    for image in _images(root, image_pattern, source):
-        found = annotations.pop((image.name, image.split), None)
-        if found is None:
-            missing = (image.path, "", "image without annotation", "has no annotation")
-            if partial_advice:
-                source.report(*missing, partial_advice, "note")
-            else:
-                source.report(*missing)
-            continue
-        rendered = partial(decode, found.path)
+    found = find_pairs(root, image_pattern, annotation_pattern)
+    source.problems += found.problems
+    for image, annotation in found.pairs:
         source.images.append(
-            SourceImage(image.name, image.path, str(found.path), split=image.split, decode=rendered)
+            SourceImage(
+                image.name,
+                image.path,
+                str(annotation.path),
+                split=image.split or annotation.split,
+                decode=partial(decode, annotation.path),
+            )
         )
-    for each in annotations.values():
+    for image in found.lone_images:
+        missing = (image.path, "", "image without annotation", "has no annotation")
+        if partial_advice:
+            source.report(*missing, partial_advice, "note")
+        else:
+            source.report(*missing)
+    for each in found.lone_annotations:
         source.report(each.path, "", "annotation without image", "has no image")
     return source
 

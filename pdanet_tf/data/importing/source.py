@@ -16,14 +16,6 @@ from pdanet_tf.files import one_line
 SKIP = "Correct it, or set skip_bad=True to leave such records out"
 # What a record of other content than expected raises.
 BAD_RECORD = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 UNLABELLED = -1  # in the result of `SourceImage.decode`
 
 
@@ -126,16 +118,6 @@ def find_image(folder: Path, name: str) -> Path:
     if not path.is_file():
         raise ValueError(f"names the image {name!r}, which is not in {folder}")
     return path
-
-
-def plain_name(path: str) -> str:
-    """Returns a relative path with forward slashes and without the extension."""
-    return posixpath.splitext(posixpath.normpath(path.replace("\\", "/")))[0]
-
-
-def split_name(folder: str) -> str:
-    """Returns the name of the split for which a folder or a subset stands: "val" is validation."""
-    return _SPLITS.get(folder.lower(), folder)
 
 
 def parse_size(height: object, width: object) -> tuple[int, int]:

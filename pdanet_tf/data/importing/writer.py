@@ -11,11 +11,11 @@ from PIL import Image
 
 from pdanet_tf.base.progress import track
 from pdanet_tf.base.threads import map_in_threads
+from pdanet_tf.data.endings import IMAGE_ENDINGS
 from pdanet_tf.data.importing.render import Rendering, image_ending
 from pdanet_tf.data.importing.source import SourceImage
 from pdanet_tf.data.problems import DataError, Problem
 from pdanet_tf.data.readers import EncodedFile
-from pdanet_tf.data.sources.folder import IMAGE_ENDINGS
 
 _STAGE = ".drawn"  # the annotations, before their splits are known
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from pdanet_tf.base.fields import shorten
-from pdanet_tf.data.importing.patterns import find_files, find_images, first_files
+from pdanet_tf.data.endings import IMAGE_ENDINGS
 from pdanet_tf.data.importing.regions import Polygon, parse_points
 from pdanet_tf.data.importing.source import Shape, Source, SourceImage
+from pdanet_tf.data.patterns import find_files, find_images, first_files
 from pdanet_tf.data.problems import DataError, Problem
 from pdanet_tf.data.readers import image_size
-from pdanet_tf.data.sources.folder import IMAGE_ENDINGS
 from pdanet_tf.data.text_files import read_text
 
 _NAME_FILES = ("data.yaml", "data.yml", "classes.txt", "obj.names")

@@ -2,7 +2,8 @@
 
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.readers import PathLike
-from pdanet_tf.data.sources.folder import FolderDataset, Place, split_folders, usual_places
+from pdanet_tf.data.sources.folder import FolderDataset
+from pdanet_tf.data.sources.pairing import Place, split_folders, usual_places
 
 CAMVID_CLASSES = Classes(
     names=(

@@ -2,27 +2,22 @@
 
 import hashlib
 import os
-import unicodedata
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from pdanet_tf.base.ignore_labels import ignored_values, spell_ignore_label
 from pdanet_tf.base.pixel_format import RGB, PixelFormat, check_statistics
 from pdanet_tf.base.threads import map_in_threads
-from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.bands import BandImage, as_image
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
-from pdanet_tf.data.problems import DataError, Problem, printable, raise_if_any
+from pdanet_tf.data.endings import CHANNEL_ENDINGS, IMAGE_ENDINGS
+from pdanet_tf.data.problems import DataError, Problem, raise_if_any
 from pdanet_tf.data.readers import (
     PathLike,
-    image_mode,
     image_size,
     inspect_image,
     is_sideways,
@@ -30,22 +25,15 @@ from pdanet_tf.data.readers import (
     read_pil_image,
 )
 from pdanet_tf.data.sources.channel_files import ChannelFiles, are_rgb
+from pdanet_tf.data.sources.label_values import LabelValues
+from pdanet_tf.data.sources.pairing import SET_FOLDER, Place, pair_files, usual_places
+from pdanet_tf.data.sources.pattern_pairs import FilePatterns
 from pdanet_tf.data.validation.image import ImageReport, size_problem
 from pdanet_tf.data.validation.split import SplitStatistics, fatal_split_problems
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-CHANNEL_ENDINGS = (*IMAGE_ENDINGS, ".npy")  # if the number of channels is given
-_LABEL_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
-# The folder names that data sets use for each split.
-_SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val")}
-_NAMES_SHOWN = 5
-_CREATE_AGAIN = ", created again: lossy formats such as JPEG change the values of the classes"
-_SET_CHANNELS = "Set channels, the number of channels of the images, so that .npy files are read"
-_SET_FOLDER = "Set data_dir to the folder that contains images and annotations"
-
 
 class FolderDataset(SegmentationDataset):
-    """Images in `root/images/SPLIT` with annotations in `root/annotations/SPLIT`.
+    """Images in `root/images/SPLIT` with annotations in `root/annotations/SPLIT`; or by patterns.
 
     An image and its annotation have the same name except for the extension; the Unicode form of
     the name does not matter. An annotation has one channel that contains the value of the class at
@@ -72,14 +60,25 @@ class FolderDataset(SegmentationDataset):
             channels of more than 8 bits.
         mean: Mean of each channel, in the values of the files, see `SegmentationDataset`.
         std: Standard deviation of each channel, likewise.
+        image_pattern: Where the images are, if the layout is another one: a path relative to
+            `root`, such as "{split}/img/{name}.jpg". `{name}` stands for what an image and its
+            annotation have in common, and may contain slashes; `{split}` for the split, where "val"
+            and "valid" are "validation"; `*` for anything within one name. None is
+            "images/{split}/{name}.*".
+        annotation_pattern: Where the annotations are, such as "{split}/mask/{name}_mask.png"; None
+            is "annotations/{split}/{name}.*".
+        split_lists: A text file for each split, relative to `root`, with one image a line: its
+            name, the end of its path, or a longer path that ends with its name. The patterns then
+            contain no `{split}`, and are "images/{name}.*" and "annotations/{name}.*" by default.
 
     Attributes:
         ignore_label: The argument as it was given.
 
     Raises:
-        ValueError: If `label_offset` is negative, or `ignore_label` holds a negative value, a
-            value twice or the value of a class; if `channels` is below 1, or `mean` or `std` has
-            another number of values.
+        ValueError: If a pattern has another field or lacks `{name}`, or patterns and lists do not
+            tell the split, or both do; if `label_offset` is negative, or `ignore_label` holds a
+            negative value, a value twice or the value of a class; if `channels` is below 1, or
+            `mean` or `std` has another number of values.
         DataError: If there is no folder `root`; and see `strict`. The files themselves are not
             opened until `check` or `read`.
     """
@@ -96,38 +95,33 @@ class FolderDataset(SegmentationDataset):
         channels: int | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        image_pattern: str | None = None,
+        annotation_pattern: str | None = None,
+        split_lists: Mapping[str, PathLike] | None = None,
     ) -> None:
         super().__init__(classes)
         if channels is not None:
             PixelFormat(channels)  # raises if it is out of range
         self.channels = channels
         self.mean, self.std = check_statistics(mean, std, channels or 3)
-        if label_offset < 0:
-            raise ValueError(f"label_offset must be at least 0. Received: {label_offset}")
-        class_values = range(label_offset, label_offset + len(classes))
-        values = ignored_values(ignore_label)
-        collisions = [str(value) for value in values if value in class_values]
-        if collisions:
-            raise ValueError(
-                f"ignore_label must not contain a class. With label_offset={label_offset} the "
-                f"classes have the values {class_values[0]} to {class_values[-1]}, which include "
-                f"{', '.join(collisions)}. Received: {spell_ignore_label(values)}"
-            )
+        self._values = LabelValues(self.num_classes, label_offset, ignore_label, self.void_label)
         self.root = Path(root)
         self.split = split
         self.label_offset = label_offset
         self.ignore_label = ignore_label
-        self._ignored = (255,) if ignore_label is None and 255 not in class_values else values
-        self._class_values = class_values
         if not self.root.is_dir():
             raise DataError(
                 Problem(
                     str(self.root),
                     "missing folder",
                     "there is no such folder",
-                    _SET_FOLDER,
+                    SET_FOLDER,
                 )
             )
+        self._patterns: FilePatterns | None = None
+        if image_pattern is not None or annotation_pattern is not None or split_lists is not None:
+            self._patterns = FilePatterns(image_pattern, annotation_pattern, split_lists)
+        self._names: dict[Path, str] = {}  # of images whose name is not that of their file
         endings = IMAGE_ENDINGS if channels is None else CHANNEL_ENDINGS
         self._files, self.problems = self._find_files(endings)
         if strict:
@@ -141,9 +135,13 @@ class FolderDataset(SegmentationDataset):
         Args:
             endings: Extensions of images.
         """
-        return _pair_files(*self._places(), self.split, endings)
+        if self._patterns is None:
+            return pair_files(*self._places(), self.split, endings)
+        found = self._patterns.find(self.root, self.split, endings)
+        self._names = found.names
+        return found.files, found.problems
 
-    def _places(self) -> tuple["Place", "Place"]:
+    def _places(self) -> tuple[Place, Place]:
         """Returns where the images and the annotations are; for data sets of other layouts."""
         return usual_places(self.root, self.split)
 
@@ -172,8 +170,12 @@ class FolderDataset(SegmentationDataset):
         return RGB if self._channel_files is None else self._channel_files.pixel_format
 
     def name(self, index: int) -> str:
-        """Returns the name of an image, without folder and extension."""
-        return self._files[index][0].stem
+        """Returns the name of an image, without folder and extension.
+
+        With patterns it is `{name}`, with underscores for slashes.
+        """
+        path = self._files[index][0]
+        return self._names.get(path, path.stem)
 
     def size(self, index: int) -> tuple[int, int]:
         """Returns the (height, width) of an image, from its file's header.
@@ -225,7 +227,7 @@ class FolderDataset(SegmentationDataset):
 
     def hash_annotation(self, index: int) -> bytes | None:
         """Returns a hash of the annotation's file, the classes and the ignored values."""
-        mapping = f"{self._class_values} {self._ignored} {self.void_label} "
+        mapping = f"{self._values.classes} {self._values.ignored} {self.void_label} "
         try:
             content = self._files[index][1].read_bytes()
         except OSError:  # reading the label map raises an error that says more
@@ -242,15 +244,10 @@ class FolderDataset(SegmentationDataset):
             DataError: If the file cannot be read, or contains a value out of range.
         """
         raw = self._read_values(path)
-        wrong = self._is_wrong(raw)
+        wrong = self._values.is_wrong(raw)
         if wrong.any():
-            raise DataError(self._label_problem(path, np.unique(raw[wrong])))
-        return self._to_labels(raw)
-
-    def _to_labels(self, raw: np.ndarray) -> np.ndarray:
-        label = raw - self.label_offset
-        label[(label < 0) | (label >= self.num_classes)] = self.void_label
-        return label
+            raise DataError(self._values.problem(path, np.unique(raw[wrong])))
+        return self._values.to_labels(raw)
 
     def shown_annotation(self, path: Path) -> np.ndarray | None:
         """Returns a file of annotations for people to look at; see `SegmentationDataset`.
@@ -260,41 +257,15 @@ class FolderDataset(SegmentationDataset):
         Raises:
             DataError: If the file is an annotation that cannot be read.
         """
-        folders = self._label_folders
-        return self._to_labels(self._read_values(path)) if path.parent in folders else None
+        files, folders = self._label_files
+        is_annotation = path in files or path.parent in folders
+        return self._values.to_labels(self._read_values(path)) if is_annotation else None
 
     @cached_property
-    def _label_folders(self) -> set[Path]:
-        """The folders of annotations that contain no images."""
-        return {path.parent for _, path in self._files} - {path.parent for path, _ in self._files}
-
-    def _is_wrong(self, raw: np.ndarray) -> np.ndarray:
-        """Returns where the values of a file mark neither a class nor unlabelled pixels."""
-        wrong = raw >= self._class_values.stop
-        for value in self._ignored:
-            wrong &= raw != value
-        return wrong
-
-    def _label_problem(self, path: PathLike, values: np.ndarray) -> Problem:
-        shown = ", ".join(str(value) for value in values[:10]) + (
-            ", ..." if len(values) > 10 else ""
-        )
-        start = self.label_offset + 1
-        if values.tolist() == [255]:
-            spelled = spell_ignore_label(tuple(sorted({*ignored_values(self.ignore_label), 255})))
-            advice = f"255 usually marks unlabelled pixels: if it does, set {spelled}"
-        else:
-            advice = (
-                f"If the classes begin at {start}, set label_offset={start}; if a value marks "
-                "unlabelled pixels, add it to ignore_label"
-            )
-        return Problem(
-            str(path),
-            "labels out of range",
-            f"contains the labels {shown}, but with num_classes={self.num_classes} and "
-            f"label_offset={self.label_offset} the highest is {self._class_values[-1]}",
-            advice,
-        )
+    def _label_files(self) -> tuple[set[Path], set[Path]]:
+        """The annotations, and their folders that contain no images."""
+        files = {path for _, path in self._files}
+        return files, {path.parent for path in files} - {path.parent for path, _ in self._files}
 
     def examine(self, index: int, full: bool = True) -> ImageReport:
         """Reads an image and its annotation, and returns their properties and problems.
@@ -328,31 +299,13 @@ class FolderDataset(SegmentationDataset):
                         str(image_path), report.size, raw.shape, self._is_sideways(image_path)
                     )
                 )
-            values = report.add_label_map(raw, self._class_values, str(label_path))
-            wrong = values[self._is_wrong(values)]
+            values = report.add_label_map(raw, self._values.classes, str(label_path))
+            wrong = values[self._values.is_wrong(values)]
             if wrong.size:
-                report.problems.append(self._label_problem(label_path, wrong))
+                report.problems.append(self._values.problem(label_path, wrong))
             if full:
-                report.problems += self._annotation_warnings(label_path, values.tolist())
+                report.problems += self._values.warnings(label_path, values.tolist())
         return report
-
-    def _annotation_warnings(self, path: Path, values: list[int]) -> Iterator[Problem]:
-        if image_mode(path) == "P":
-            yield Problem(
-                str(path),
-                "palette annotation",
-                "the annotation has a palette, whose indices are read as the classes",
-                "Make sure that every index is the value of a class; the colours are not read",
-                "warning",
-            )
-        if values == [0, 255] and self.num_classes > 1 and 255 not in self._class_values:
-            yield Problem(
-                str(path),
-                "only 0 and 255",
-                "the annotation contains only 0 and 255, like a mask painted in black and white",
-                "If 255 stands for a class, replace it by the value of the class",
-                "warning",
-            )
 
     def check(self) -> None:
         """Opens every file, and raises if training would run into a problem.
@@ -368,191 +321,6 @@ class FolderDataset(SegmentationDataset):
             problems += report.problems
             statistics.add(report)
         raise_if_any([*problems, *fatal_split_problems(self.split, self, statistics)])
-
-
-def split_folders(split: str) -> tuple[str, ...]:
-    """Returns the names that the folder of a split can have."""
-    return _SPLIT_FOLDERS.get(split, (split,))
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the images of a split are, or its annotations.
-
-    Attributes:
-        kind: "images" or "annotations".
-        parent: The folder that contains the folder of the split.
-        names: The names that this can have.
-    """
-
-    kind: str
-    parent: Path
-    names: tuple[str, ...]
-
-
-def usual_places(root: Path, split: str) -> tuple[Place, Place]:
-    """Returns the places of the images and the annotations in the layout of `FolderDataset`."""
-    names = split_folders(split)
-    images, annotations = (root / kind for kind in ("images", "annotations"))
-    return Place("images", images, names), Place("annotations", annotations, names)
-
-
-def _pair_files(
-    image_place: Place, label_place: Place, split: str, endings: tuple[str, ...]
-) -> tuple[list[tuple[Path, Path]], list[Problem]]:
-    """Returns the pairs of image and annotation, and the problems of all other files."""
-    problems: list[Problem] = []
-    images = _list_files(image_place, split, endings, problems)
-    labels = _list_files(label_place, split, _LABEL_ENDINGS, problems)
-    if images.files and labels.files:
-        for name in sorted(images.files.keys() - labels.files.keys()):
-            problems.append(_without_partner(images.files[name], labels, "image", "annotation"))
-        for name in sorted(labels.files.keys() - images.files.keys()):
-            problems.append(_without_partner(labels.files[name], images, "annotation", "image"))
-    both = sorted(images.files.keys() & labels.files.keys())
-    return [(images.files[name], labels.files[name]) for name in both], problems
-
-
-@dataclass
-class _Listing:
-    """The content of one folder of a split.
-
-    Attributes:
-        files: The files that are read, by name.
-        unread: Files of other formats, by name.
-        folders: Names of sub-folders.
-    """
-
-    files: dict[str, Path] = field(default_factory=dict)
-    unread: dict[str, Path] = field(default_factory=dict)
-    folders: list[str] = field(default_factory=list)
-
-    def describe_unread(self) -> str:
-        """Describes the files and sub-folders that are not read; "" if there are none."""
-        kinds = Counter(path.suffix.lower() for path in self.unread.values())
-        parts = [
-            quantity(count, f"{ending or 'other'} file") for ending, count in sorted(kinds.items())
-        ]
-        if self.folders:
-            parts.insert(0, f"the sub-folder{'s' if len(self.folders) > 1 else ''} ")
-            parts[0] += _shorten(self.folders)
-        return ", ".join(parts)
-
-
-def _shorten(names: list[str]) -> str:
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _name(path: Path) -> str:
-    """Returns the name that an image and its annotation share.
-
-    macOS and others store "\u00e9" as two characters, so names that look the same can differ.
-    """
-    return unicodedata.normalize("NFC", path.stem)
-
-
-def _without_partner(path: Path, partners: _Listing, what: str, partner: str) -> Problem:
-    text, advice = f"has no {partner}", f"Add an {partner} of the same name, or remove the {what}"
-    unread = partners.unread.get(_name(path))
-    if unread is not None:
-        text += f"; {unread.name} is not read as one"
-        advice = f"Save the {partner} as PNG"
-        if partner == "annotation" and unread.suffix.lower() in IMAGE_ENDINGS:
-            advice += _CREATE_AGAIN
-        elif partner == "image" and unread.suffix.lower() == ".npy":
-            advice = _SET_CHANNELS
-    elif printable(path.stem) != path.stem:
-        text += "; its name is not UTF-8, so it may differ from a name that looks the same"
-        advice = "Rename all files to UTF-8"
-    return Problem(str(path), f"{what} without {partner}", text, advice)
-
-
-def _list_files(
-    place: Place, split: str, endings: tuple[str, ...], problems: list[Problem]
-) -> _Listing:
-    """Lists one folder of a split, and appends its problems to `problems`."""
-    parent, names = place.parent, place.names
-    folder = next((parent / name for name in names if (parent / name).is_dir()), None)
-    if folder is None:
-        problems.append(
-            _missing_split(parent, split, f"Expected a folder called {' or '.join(names)}")
-        )
-        return _Listing()
-    found = _Listing()
-    for path, is_folder in _list(folder):
-        name = _name(path)
-        if is_folder:
-            found.folders.append(path.name)
-        elif path.suffix.lower() not in endings:
-            found.unread[name] = path
-        elif name in found.files:
-            problems.append(_same_name(path, found.files[name]))
-        else:
-            found.files[name] = path
-    unread = found.describe_unread()
-    if not found.files:
-        problems.append(_empty_split(folder, place.kind, endings, found, unread))
-    elif unread:
-        problems.append(
-            Problem(
-                str(folder),
-                "not read",
-                f"also contains {unread}; none of this is read",
-                f"Only the files {', '.join(f'*{ending}' for ending in endings)} in the folder "
-                "itself are read",
-                "warning" if found.folders else "note",
-            )
-        )
-    return found
-
-
-def _list(folder: Path) -> list[tuple[Path, bool]]:
-    """Returns the sorted entries of a folder that are not hidden, and if each is a folder."""
-    with os.scandir(folder) as entries:  # needs no system call per file
-        return sorted(
-            (Path(entry.path), entry.is_dir()) for entry in entries if entry.name[0] != "."
-        )
-
-
-def _missing_split(parent: Path, split: str, advice: str) -> Problem:
-    text = f"there is no folder for the split {split!r}"
-    nearest = parent if parent.is_dir() else parent.parent
-    folders = [path.name for path, is_folder in _list(nearest) if is_folder]
-    if nearest != parent:
-        advice = f"Expected a folder called {parent.name}. {_SET_FOLDER}"
-    if folders:
-        text += (
-            f"; {nearest} contains the folder{'s' if len(folders) > 1 else ''} {_shorten(folders)}"
-        )
-    return Problem(str(parent), "missing split", text, advice)
-
-
-def _same_name(path: Path, first: Path) -> Problem:
-    text = f"there is also {first.name}; only one file may have this name"
-    if path.stem != first.stem:
-        text = f"there is also {first.name}, the same name in another Unicode form (NFC or NFD)"
-    return Problem(str(path), "two files of one name", text, "Keep one of them")
-
-
-def _empty_split(
-    folder: Path, kind: str, endings: tuple[str, ...], found: _Listing, unread: str
-) -> Problem:
-    text = f"contains no {kind} ({', '.join(endings)})"
-    if not unread:
-        return Problem(str(folder), "empty split", text, _SET_FOLDER)
-    text += f", but {unread}"
-    if found.folders:
-        advice = f"Move the files from the sub-folders to {folder.name} itself"
-    else:
-        advice = f"Save the {kind} as PNG"
-        if kind == "images" and any(
-            path.suffix.lower() == ".npy" for path in found.unread.values()
-        ):
-            advice = _SET_CHANNELS
-        elif any(path.suffix.lower() in IMAGE_ENDINGS for path in found.unread.values()):
-            advice += _CREATE_AGAIN
-    return Problem(str(folder), "empty split", text, advice)
 
 
 def _is_complete_jpeg(path: Path) -> bool:

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from pdanet_tf.data import DataError, import_labels, load_dataset
-from pdanet_tf.data.importing.patterns import find_files
 from pdanet_tf.data.importing.yolo import read_names
+from pdanet_tf.data.patterns import find_files
 from tests.support.labelled import NAMES, label_map, write_labelled
 
 

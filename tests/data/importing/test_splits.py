@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pdanet_tf.data import DataError
-from pdanet_tf.data.importing.splits import find_groups, split_by_lists, stratified
+from pdanet_tf.data.importing.splits import find_groups, stratified
+from pdanet_tf.data.split_lists import split_by_lists
 
 
 def test_every_class_occurs_in_its_share():

@@ -1,0 +1,142 @@
+"""The processes of a run wait for each other, and check that they are going to do the same.
+
+TensorFlow's own start waits without an end for a process that does not come up. So the processes
+meet at the chief's address before TensorFlow uses it: each says what it is going to do, in a line
+of JSON, and the chief answers all of them.
+"""
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pdanet_tf.base.fields import shorten
+from pdanet_tf.training.cluster import Cluster
+
+_LONGEST_LINE = 1 << 20  # bytes
+_GRACE = 10.0  # seconds for the chief's answer after the end
+_PAUSE = 0.2  # seconds between two attempts to reach the chief
+
+
+def meet(cluster: Cluster, facts: Mapping[str, Any], seconds: float) -> None:
+    """Waits until all processes are there, and checks that they agree.
+
+    Args:
+        cluster: The processes.
+        facts: What must be the same everywhere, ready for JSON: options, versions, data.
+        seconds: How long to wait.
+
+    Raises:
+        TimeoutError: If a process has not come up by then; the message names its address.
+        ValueError: If facts differ; the message names them. Every process raises it.
+        OSError: If the chief cannot listen at its address.
+    """
+    end = time.monotonic() + seconds
+    if cluster.is_chief:
+        answer = _receive_all(cluster, json.loads(json.dumps(dict(facts))), end, seconds)
+    else:
+        answer = _ask(cluster, facts, end, seconds)
+    if answer is not None:
+        raise ValueError(answer)
+
+
+def _receive_all(cluster: Cluster, facts: Any, end: float, seconds: float) -> str | None:
+    """Waits for all others, compares what they say, and tells them the result."""
+    host, _, port = cluster.addresses[0].rpartition(":")
+    found: dict[int, Any] = {0: facts}
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(socket.create_server(("", int(port))))
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"The chief of the workers cannot listen at {host}:{port}: {error.strerror}. Choose"
+                " another port in TF_CONFIG",
+            ) from error
+        connections: list[socket.socket] = []
+        while len(found) < cluster.size:
+            left = end - time.monotonic()
+            try:
+                server.settimeout(max(0.01, left))
+                connection, _ = server.accept()
+            except TimeoutError:
+                missing = [a for i, a in enumerate(cluster.addresses) if i not in found]
+                text = f"{_workers(missing)} did not come up within {seconds:g} s"
+                for connection in connections:
+                    _send(connection, {"missing": text})
+                raise TimeoutError(text) from None
+            stack.enter_context(connection)
+            said = _read(connection, end)
+            # A port scanner, or a process of another cluster, is not one of ours.
+            if isinstance(said, dict) and said.get("cluster") == list(cluster.addresses):
+                found[int(said["index"])] = said["facts"]
+                connections.append(connection)
+        answer = _compare(found, cluster)
+        for connection in connections:
+            _send(connection, {"error": answer})
+    return answer
+
+
+def _ask(cluster: Cluster, facts: Mapping[str, Any], end: float, seconds: float) -> str | None:
+    """Tells the chief what this process is going to do, and returns its answer."""
+    host, _, port = cluster.addresses[0].rpartition(":")
+    said = {"cluster": list(cluster.addresses), "index": cluster.index, "facts": dict(facts)}
+    answer = None
+    while answer is None and time.monotonic() < end:
+        time.sleep(_PAUSE)
+        with (
+            contextlib.suppress(OSError),  # it is not up yet
+            socket.create_connection((host, int(port)), timeout=1) as connection,
+        ):
+            _send(connection, said)
+            answer = _read(connection, end + _GRACE)
+    if isinstance(answer, dict) and "missing" in answer:
+        raise TimeoutError(answer["missing"])
+    if isinstance(answer, dict) and "error" in answer:
+        return answer["error"]
+    raise TimeoutError(f"{_workers([cluster.addresses[0]])} did not come up within {seconds:g} s")
+
+
+def _send(connection: socket.socket, content: Any) -> None:
+    with contextlib.suppress(OSError):  # the other process has ended
+        connection.sendall(json.dumps(content).encode() + b"\n")
+
+
+def _read(connection: socket.socket, end: float) -> Any:
+    """Returns the line of JSON that the other process sends; None if it is not one."""
+    received = b""
+    while not received.endswith(b"\n") and len(received) < _LONGEST_LINE:
+        connection.settimeout(max(0.01, end - time.monotonic()))
+        try:
+            part = connection.recv(1 << 16)
+        except OSError:
+            return None
+        if not part:
+            return None
+        received += part
+    try:
+        return json.loads(received)
+    except (RecursionError, ValueError):
+        return None
+
+
+def _compare(found: Mapping[int, Any], cluster: Cluster) -> str | None:
+    """Returns how the processes differ; None if they agree."""
+    chief, texts = found[0], []
+    for index in sorted(found):
+        other = found[index]
+        for name in sorted({*chief, *other}):
+            if chief.get(name) != other.get(name):
+                texts.append(
+                    f"{name} is {shorten(other.get(name))} on {cluster.addresses[index]}, and "
+                    f"{shorten(chief.get(name))} on {cluster.addresses[0]}"
+                )
+    if not texts:
+        return None
+    return f"The workers differ, so none of them trains: {'; '.join(texts)}"
+
+
+def _workers(addresses: list[str]) -> str:
+    return f"The worker{'s' if len(addresses) > 1 else ''} at {', '.join(addresses)}"

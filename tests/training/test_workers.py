@@ -1,0 +1,109 @@
+"""Two processes on this machine take the steps of one."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests.training.test_cluster import config as environment_of
+from tests.training.test_cluster import free_addresses
+
+# What each of the processes runs.
+_TRAIN = """
+import sys
+from pdanet_tf import TrainConfig, train
+train(TrainConfig(
+    output_dir=sys.argv[1], model="fcn_resnet18_quarter", dataset="synthetic", epochs=2,
+    steps_per_epoch=3, batch_size=4, crop_size=(32, 40), dropout=0.0, learning_rate=1e-3,
+    aux_head=True, loss=sys.argv[2],
+), verbose=0)
+"""
+# `fit` of Keras alone, and with one of the two steps around its faults.
+_KERAS = """
+import sys
+import keras, numpy as np, tensorflow as tf
+from pdanet_tf.training.cluster import read_cluster
+from pdanet_tf.training.devices import choose_strategy
+import os
+strategy, _ = choose_strategy(read_cluster(os.environ))
+with strategy.scope():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile("sgd", "mse", jit_compile=False)
+twin = keras.Model(model.inputs, model.outputs)
+with strategy.scope():
+    twin.compile("sgd", "mse", jit_compile=False)
+x = np.ones((4, 4), "float32")
+data = tf.data.Dataset.from_tensors((x, x[:, :3])).repeat()
+data = strategy.distribute_datasets_from_function(lambda _: data)
+for name, one in (("built", model), ("reduced", twin)):
+    try:
+        with strategy.scope():
+            one.fit(data, epochs=1, steps_per_epoch=1, verbose=0, shuffle=False)
+        print(name, "works", flush=True)
+    except ValueError as error:
+        print(name, "fails", flush=True)
+"""
+
+
+def run_workers(script, *arguments, sizes=2):
+    """Runs a script in several processes that train together; returns what each printed."""
+    addresses = list(free_addresses(sizes))
+    processes = []
+    for index in range(sizes):
+        task = {"type": "worker", "index": index}
+        named = environment_of({"worker": addresses}, task) if sizes > 1 else {}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", script, *(a[index % len(a)] for a in arguments)],
+                env={**os.environ, **named, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                cwd=Path(__file__).parents[2],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    return [(*each.communicate(timeout=600), each.returncode) for each in processes]
+
+
+def rows(folder):
+    with open(folder / "history.csv", newline="") as file:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path):
+    folders = one, two = tmp_path / "one", tmp_path / "two"
+    for folder, sizes in zip(folders, (1, 2), strict=True):
+        for _, errors, status in run_workers(_TRAIN, [str(folder)], ["ce"], sizes=sizes):
+            assert status == 0, errors
+    # Only the chief writes.
+    assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
+    for alone, both in zip(rows(one), rows(two), strict=True):
+        assert both == pytest.approx(alone, rel=1e-4)
+        assert both["logits_mean_iou"] == alone["logits_mean_iou"]
+    weights = [
+        np.concatenate([np.ravel(w) for w in keras.saving.load_model(f / "last.keras").weights])
+        for f in folders
+    ]
+    assert np.linalg.norm(weights[0] - weights[1]) <= 1e-5 * np.linalg.norm(weights[0])
+
+
+@pytest.mark.slow
+def test_processes_with_other_options_do_not_train(tmp_path):
+    for _, errors, status in run_workers(_TRAIN, [str(tmp_path / "run")], ["ce", "focal"]):
+        assert status == 1
+        assert "The workers differ, so none of them trains: loss is 'focal'" in errors
+    assert not (tmp_path / "run" / "last.keras").exists()
+
+
+@pytest.mark.slow
+def test_keras_still_has_the_faults_that_are_stepped_around():
+    """If this test fails, `training.devices.spread` may be simplified."""
+    for printed, errors, status in run_workers(_KERAS):
+        assert status == 0, errors
+        assert printed.split() == ["built", "fails", "reduced", "fails"]
