@@ -18,8 +18,9 @@ test: .venv/dev
 
 # Everything: what `test` runs, the slow tests, and those of optional packages, one of which is
 # compiled and requires a C++ compiler.
-test-all: test .venv/extras .venv/kserve
+test-all: test .venv/extras .venv/kserve .venv/beam
 	PDANET_TF_KSERVE_PYTHON=$(CURDIR)/.venv/kserve/bin/python $(PYTEST) -m 'slow or extra'
+	.venv/beam/bin/pytest -m extra -k beam tests/inference/test_beam.py tests/test_docstrings.py
 
 # The documentation site, build/docs/site/index.html, which can be read without a server or a network.
 # Every warning is an error, and so is a link that leads nowhere.
@@ -52,7 +53,7 @@ format: .venv/dev
 	touch $@
 
 .venv/extras: .venv/dev
-	$(PIP) -e '.[channels,crf,hub,keras-cv,keras-hub,litert,onnx,openvino,torch]' torch==2.13.0
+	$(PIP) -e '.[channels,crf,hub,keras-cv,keras-hub,litert,onnx,openvino,tiff,torch]' torch==2.13.0
 	# For an example; the last version under the MIT licence.
 	$(PIP) albumentations==2.0.8
 	# COCO's own masks are compared with ours.
@@ -78,6 +79,12 @@ format: .venv/dev
 .venv/docs: docs/requirements.txt
 	$(PYTHON) -m venv $@
 	$@/bin/pip --disable-pip-version-check install --quiet --requirement docs/requirements.txt
+	touch $@
+
+# Apache Beam requires an older Pillow, protobuf and pyarrow than the packages above would install.
+.venv/beam: .venv/base
+	$(PYTHON) -m venv $@
+	$@/bin/pip --disable-pip-version-check install --quiet -e '.[beam]' pytest pyyaml
 	touch $@
 
 clean:

@@ -467,7 +467,8 @@ def too_large(path: FileLike, error: Exception) -> Problem:
         f"the memory: {_describe(error)}",
         "Shrink the image or cut it into pieces; or, if you trust the file, raise the limit: "
         "PIL.Image.MAX_IMAGE_PIXELS = 200_000_000 in Python, "
-        f"{PIXELS_VARIABLE}=200000000 in the environment of the command line",
+        f"{PIXELS_VARIABLE}=200000000 in the environment of the command line. `pdanet-tf predict "
+        "--tile` reads TIFFs of any size",
     )
 
 
