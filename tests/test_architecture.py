@@ -55,6 +55,8 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.runtimes.network",  # inside functions
     "pdanet_tf.runtimes.onnx",
     "pdanet_tf.training.batches",
+    "pdanet_tf.training.cluster",  # inside a function, for Slurm
+    "pdanet_tf.training.devices",
     "pdanet_tf.training.session",
 }
 MODULES = {
