@@ -45,6 +45,7 @@ SLOW = {
 }
 # Docstring: why its example is not run. That its names exist is tested all the same.
 NOT_RUN = {
+    "sharing.pushing.push": "it uploads to Hugging Face; tests/sharing/ has a server",
     "serving.client.Client": "it requires a server; tests/serving/ has some",
     "training.run.train": "it trains PDANet for minutes; `examples/demo.py` makes the same call",
     "weights.imagenet.imagenet_weights": "it downloads KerasHub's weights",

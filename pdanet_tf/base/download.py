@@ -27,8 +27,8 @@ def download(url: str, path: Path, known_hash: str | None = None, advice: str = 
     Args:
         url: Where the file lies.
         path: Where it is stored. If this file exists and has the hash, nothing is downloaded.
-        known_hash: The algorithm and the hash in hexadecimal digits, as in `"sha256:d7dc..."`, or
-            the first digits of a SHA-256; None if the hash is not known and not checked.
+        known_hash: The algorithm and the hash in hexadecimal digits, as in `"sha256:d7dc..."`. Of a
+            SHA-256, the first digits are enough. None if the hash is not known and not checked.
         advice: What the user can do if the file cannot be downloaded, for the message.
 
     Returns:
@@ -41,7 +41,7 @@ def download(url: str, path: Path, known_hash: str | None = None, advice: str = 
     import pooch
 
     beginning = None
-    if known_hash is not None and len(known_hash) < _FULL_HASH:
+    if known_hash is not None and known_hash.startswith(_SHA256) and len(known_hash) < _FULL_HASH:
         beginning = known_hash.removeprefix(_SHA256)
         known_hash = None
         if path.is_file() and not _begins_with(path, beginning):

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from pdanet_tf.base.types import Tensor
 from pdanet_tf.ops.batch_norm import (
@@ -61,8 +62,11 @@ class BatchNorm(keras.layers.BatchNormalization):
             return normalize(inputs, self.gamma, self.beta, *averages, self.epsilon)
         by_batch = normalize_batch_of_replicas if synchronizes else normalize_batch
         outputs, mean, variance = by_batch(inputs, self.gamma, self.beta, self.epsilon)
+        # Without an image, the moments of one device are undefined. Those of all devices are not.
+        keeps = False if synchronizes else ops.equal(ops.size(inputs), 0)
         for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            average.assign(average * self.momentum + value * (1 - self.momentum))
+            updated = average * self.momentum + value * (1 - self.momentum)
+            average.assign(ops.where(keeps, average, updated))
         return outputs
 
     def get_config(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class ResizedConvBatchNorm(ConvBatchNorm):
     def _convolve(self, inputs: Sequence[Tensor]) -> Tensor:
         features, like = inputs
         _, height, width, _ = ops.shape(like)
-        return bilinear_resize(super()._convolve(features), (height, width))
+        return bilinear_resize(self.conv(features), (height, width))
 
     def compute_output_shape(  # type: ignore[override]
         self, input_shape: Sequence[Shape]

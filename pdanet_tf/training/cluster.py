@@ -111,7 +111,7 @@ def _from_slurm() -> Cluster:
 
     # Slurm itself gives each task its GPUs. Without these arguments the resolver would count them.
     resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-        gpus_per_node=1, gpus_per_task=1, auto_set_gpu=False
+        gpus_per_node=0, gpus_per_task=0, auto_set_gpu=False
     )
     jobs = resolver.cluster_spec().as_dict()
     _, index = resolver.get_task_info()

@@ -14,6 +14,7 @@ from pdanet_tf.base.choices import NORMALIZATIONS
 from pdanet_tf.cli import commands, main, outputs
 from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
 from pdanet_tf.cli.spelling import spell_as_options
+from pdanet_tf.weights.published import CHECKPOINTS
 
 
 def test_every_field_of_the_configuration_is_in_one_group():
@@ -86,7 +87,7 @@ def test_models_are_listed_by_family_without_tensorflow():
     assert lines[2] == "PDANet: a pyramid of dual attention"
     assert lines[3].split() == ["pdanet_resnet18", "29.47", "M", "118", "MB"]
     listed = [line.split()[0] for line in lines if line.startswith("  ")]
-    assert listed == model_names()
+    assert listed == [*model_names(), *CHECKPOINTS]
     assert done.stderr == ""
 
 

@@ -43,7 +43,7 @@ def test_models_of_a_module_are_listed_and_used(folder, capsys):
     assert main(["models"]) == 0
     assert "my_heads" not in capsys.readouterr().out
     assert main(["models", "--import", "my_heads"]) == 0
-    assert capsys.readouterr().out.endswith("\nMy heads: one layer\n  my_heads_tiny\n")
+    assert "\nMy heads: one layer\n  my_heads_tiny\n\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -754,7 +754,7 @@ def test_options_of_the_attention_reach_it(name):
         ({"input_shape": (None, None, None)}, r"input_shape=\(None, None, None\)"),
         ({"input_shape": (None, None, 4)}, "4 channels have no standard normalisation: give mean"),
         ({"output_stride": 4}, r"one of \(8, 16, 32\).*output_stride=4"),
-        ({"stem": "3x3"}, r"one of \('deep', '7x7'\).*stem='3x3'"),
+        ({"stem": "3x3"}, r"one of \('deep', '7x7', 'v1c', 'v1d'\).*stem='3x3'"),
         ({"normalization": "imagenet"}, "normalization='imagenet'"),
         ({"dropout": 1.0}, "dropout=1.0"),
         ({"name": "pdanet_resnet81"}, "pdanet_resnet18"),

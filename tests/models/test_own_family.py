@@ -73,7 +73,8 @@ def test_it_is_listed(capsys):
     assert cli.main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     index = lines.index("My head: one convolution")
-    assert sorted(line.strip() for line in lines[index + 1 :]) == sorted(names)
+    listed = lines[index + 1 : index + 1 + len(names)]
+    assert sorted(line.strip() for line in listed) == sorted(names)
 
 
 def test_a_family_of_the_package_on_a_backbone_of_ones_own(own):

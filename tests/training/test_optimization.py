@@ -213,7 +213,7 @@ def test_validation_sees_the_averages(monkeypatch):
     expected = [weight.numpy().copy() for weight in averages_and_statistics(model)]
     seen = []
 
-    def look(predictor, dataset, progress):
+    def look(predictor, dataset, progress, **options):
         seen.extend(weight.numpy().copy() for weight in model.weights)
         return SimpleNamespace(scores=SimpleNamespace(mean_iou=0.5, pixel_accuracy=0.5))
 
@@ -406,7 +406,8 @@ def test_the_backbone_of_a_model_is_found_again_after_loading(tmp_path):
 def test_the_description_of_a_run():
     config = TrainConfig(dataset="synthetic", **{**EVERYTHING, "ema": 0.999}).resolved()
     model = tiny_model("", 3, False)
-    line = describe_run(config, {"train": SyntheticDataset("train")}, model, ["CPU:0"], 0, False)[5]
+    data = {"train": SyntheticDataset("train")}
+    line = describe_run(config, data, model, ["CPU:0"], Progress({}), False)[5]
     assert line == (
         "Optimizer: sgd; learning rate 0.01, cosine after 2 steps of warm-up; backbone at 0.5 "
         "times the rate; gradients clipped to norm 0.1; an update per 3 steps (24 images); "

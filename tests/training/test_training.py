@@ -63,6 +63,7 @@ def test_a_run_leaves_checkpoints_logs_and_a_summary(config, tmp_path):
         "curves.png",
         "history.csv",
         "inference.json",
+        "last-1.keras",
         "last.keras",
         "logs",
         "summary.json",
@@ -420,7 +421,9 @@ def test_a_slow_precision_is_reported_before_training(config, monkeypatch):
 
     def describe(device):
         options = config(precision="mixed_bfloat16").resolved()
-        return describe_run(options, {"train": data}, model, [device], 1, False)
+        return describe_run(
+            options, {"train": data}, model, [device], Progress({}, epochs=1), False
+        )
 
     lines = describe("/job:localhost/replica:0/task:0/device:CPU:0")
     assert "AVX2, without bfloat16" in lines[2]

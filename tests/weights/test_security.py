@@ -176,6 +176,8 @@ def test_the_package_neither_unpickles_nor_evaluates_text():
                 named = ast.unparse(node)
             elif isinstance(node, ast.Call):
                 named = ast.unparse(node.func)
+                if named == "np.load" and "allow_pickle=False" in ast.unparse(node):
+                    continue
             else:
                 continue
             if re.search(r"\b(pickle|dill|joblib|marshal|np\.load|saved_model\.load)\b", named):
