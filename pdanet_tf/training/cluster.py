@@ -47,7 +47,7 @@ def read_cluster(environment: Mapping[str, str]) -> Cluster | None:
         return _from_tf_config(text)
     tasks = environment.get("SLURM_STEP_NUM_TASKS", "1")
     if tasks.isdecimal() and int(tasks) > 1:
-        return _from_slurm()
+        return _from_slurm(int(tasks))
     return None
 
 
@@ -106,12 +106,13 @@ def _check_addresses(addresses: list[str]) -> None:
             raise ValueError(f"TF_CONFIG names the address {address!r} more than once")
 
 
-def _from_slurm() -> Cluster:
+def _from_slurm(tasks: int) -> Cluster:
     import tensorflow as tf
 
-    # Slurm itself gives each task its GPUs. Without these arguments the resolver would count them.
+    # Slurm itself gives each task its GPUs. The resolver leaves out tasks for which it counts none,
+    # so it is told that there are enough.
     resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-        gpus_per_node=0, gpus_per_task=0, auto_set_gpu=False
+        gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
     )
     jobs = resolver.cluster_spec().as_dict()
     _, index = resolver.get_task_info()
