@@ -36,6 +36,7 @@ PARSED = {
     "checkpoints.md": "tests/weights/test_sources.py reads files of each package",
     "labels.md": "tests/cli/test_import_labels.py runs every format",
     "losses.md": "the commands end in dots; tests/losses/test_names.py parses each expression",
+    "many_machines.md": "tests/training/test_workers.py trains with two processes",
     "predict.md": "tests/cli/test_predict_folders.py, test_large_images.py and test_beam.py do it",
     "serving.md": "tests/serving runs them against servers",
 }

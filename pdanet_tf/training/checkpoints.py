@@ -19,6 +19,7 @@ from pdanet_tf.training.checkpoint_files import write_checkpoint
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.fine_tuning import load_with_frozen_parts
 from pdanet_tf.training.intervals import Due, Interval
+from pdanet_tf.training.layer_policies import POLICIES_ENTRY, dump_policies, restore_policies
 from pdanet_tf.training.metric_states import METRICS_ENTRY, dump_metrics
 from pdanet_tf.training.optimization import averaged_weights
 from pdanet_tf.training.progress import PROGRESS_ENTRY, Progress
@@ -122,9 +123,10 @@ class Checkpoints(keras.callbacks.Callback):
         except (FileNotFoundError, ValueError):
             return False
 
-    def _save_last(self, more: dict[str, bytes] | None = None) -> None:
+    def _save_last(self, more: dict[str, str | bytes] | None = None) -> None:
         former = self.folder.former_states(self.kept - 1)
-        self._save(self.model, self.folder.last, former, more)
+        entries = {POLICIES_ENTRY: dump_policies(self.model), **(more or {})}
+        self._save(self.model, self.folder.last, former, entries)
         self.folder.remove_states_before(former)
         self._is_saved = True
         self._due.restart()
@@ -139,7 +141,7 @@ class Checkpoints(keras.callbacks.Callback):
         model: keras.Model,
         path: Path,
         former: list[Path] | None = None,
-        more: dict[str, bytes] | None = None,
+        more: dict[str, str | bytes] | None = None,
     ) -> None:
         optimizer = getattr(model, "optimizer", None)  # only a compiled model has one
         variables = [*model.variables, *(optimizer.variables if optimizer else ())]
@@ -172,6 +174,7 @@ def load_checkpoint(
             if config.freeze is None
             else load_with_frozen_parts(path, config.freeze)
         )
+        restore_policies(model, path)
     except Exception as error:  # damaged files raise errors of many kinds
         # For wrong content, such as a list in place of an object, the messages of Keras and Python
         # do not help a user.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _JOBS = ("chief", "worker")
+_WEEK = 7 * 24 * 3600  # seconds
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,37 @@ def read_cluster(environment: Mapping[str, str]) -> Cluster | None:
         environment: The variables of the environment, `os.environ`.
 
     Raises:
-        ValueError: If TF_CONFIG is not what TensorFlow expects, or names jobs that do not train.
+        ValueError: If TF_CONFIG is not what TensorFlow expects, or names jobs that do not train; or
+            if Slurm's variables are incomplete.
     """
     if text := environment.get("TF_CONFIG"):
         return _from_tf_config(text)
     tasks = environment.get("SLURM_STEP_NUM_TASKS", "1")
     if tasks.isdecimal() and int(tasks) > 1:
-        return _from_slurm(int(tasks))
+        return _from_slurm(environment, int(tasks))
     return None
+
+
+def seconds_to_meet(environment: Mapping[str, str]) -> float:
+    """Returns how long the processes wait for each other: PDANET_TF_WORKER_SECONDS, or 600.
+
+    Args:
+        environment: The variables of the environment, `os.environ`.
+
+    Raises:
+        ValueError: If the variable is not a number of seconds between 0 and a week.
+    """
+    text = environment.get("PDANET_TF_WORKER_SECONDS") or "600"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _WEEK:
+        raise ValueError(
+            "The environment variable PDANET_TF_WORKER_SECONDS must be a number of seconds above 0 "
+            f"and up to {_WEEK}. Received: PDANET_TF_WORKER_SECONDS={text[:100]!r}"
+        )
+    return seconds
 
 
 def _from_tf_config(text: str) -> Cluster | None:
@@ -106,14 +130,24 @@ def _check_addresses(addresses: list[str]) -> None:
             raise ValueError(f"TF_CONFIG names the address {address!r} more than once")
 
 
-def _from_slurm(tasks: int) -> Cluster:
+def _from_slurm(environment: Mapping[str, str], tasks: int) -> Cluster:
     import tensorflow as tf
 
-    # Slurm itself gives each task its GPUs. The resolver leaves out tasks for which it counts none,
-    # so it is told that there are enough.
-    resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-        gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
-    )
-    jobs = resolver.cluster_spec().as_dict()
+    try:
+        # Slurm itself gives each task its GPUs. The resolver wants as many GPUs as tasks.
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+            gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            f"Slurm's variables do not describe the tasks of the step: {error}. Start training "
+            "with srun, or set TF_CONFIG"
+        ) from error
+    addresses = tuple(resolver.cluster_spec().as_dict()["worker"])
     _, index = resolver.get_task_info()
-    return Cluster(tuple(jobs["worker"]), int(index))
+    # The resolver sorts the nodes by name, node10 before node9. Slurm numbers the tasks otherwise.
+    node, local = environment.get("SLURMD_NODENAME"), environment.get("SLURM_LOCALID", "")
+    on_node = [i for i, a in enumerate(addresses) if a.rpartition(":")[0] == node]
+    if local.isdecimal() and int(local) < len(on_node):
+        index = on_node[int(local)]
+    return Cluster(addresses, int(index))

@@ -9,43 +9,84 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pdanet_tf.base.fields import shorten
+from pdanet_tf.files import one_line
 from pdanet_tf.training.cluster import Cluster
 
 _LONGEST_LINE = 1 << 20  # bytes
 _GRACE = 10.0  # seconds for the chief's answer after the end
 _PAUSE = 0.2  # seconds between two attempts to reach the chief
+_LONGEST_PAUSE = 10.0  # seconds that the chief waits for what a process says
+_FAREWELL = 60.0  # seconds to wait for the others once one of the processes has failed
 
 
-def meet(cluster: Cluster, facts: Mapping[str, Any], seconds: float) -> None:
+class Meeting:
+    """The only meeting of the processes of a run. One that fails before it tells the others.
+
+    Args:
+        cluster: The processes.
+        seconds: How long to wait.
+    """
+
+    def __init__(self, cluster: Cluster, seconds: float) -> None:
+        self.cluster = cluster
+        self.seconds = seconds
+        self._has_begun = False
+
+    def hold(self, facts: Mapping[str, Any]) -> None:
+        """Waits until all processes are there, and checks that they agree; see `meet`."""
+        self._has_begun = True
+        meet(self.cluster, facts, self.seconds)
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Tells the other processes if the block fails before the meeting; they then fail, too."""
+        try:
+            yield
+        except Exception as error:
+            if not self._has_begun:
+                self._has_begun = True
+                seconds = min(self.seconds, _FAREWELL)
+                # This process raises its own error, whatever the others say.
+                with contextlib.suppress(OSError, ValueError):
+                    meet(self.cluster, {}, seconds, failure=one_line(error))
+            raise
+
+
+def meet(
+    cluster: Cluster, facts: Mapping[str, Any], seconds: float, failure: str | None = None
+) -> None:
     """Waits until all processes are there, and checks that they agree.
 
     Args:
         cluster: The processes.
         facts: What must be the same everywhere, ready for JSON: options, versions, data.
         seconds: How long to wait.
+        failure: Why this process cannot train; None if it can.
 
     Raises:
         TimeoutError: If a process has not come up by then; the message names its address.
-        ValueError: If facts differ; the message names them. Every process raises it.
+        ValueError: If facts differ, or a process has failed; the message says how. Every process
+            raises it.
         OSError: If the chief cannot listen at its address.
     """
     end = time.monotonic() + seconds
+    said = {"facts": dict(facts), "failure": failure}
     if cluster.is_chief:
-        answer = _receive_all(cluster, json.loads(json.dumps(dict(facts))), end, seconds)
+        answer = _receive_all(cluster, json.loads(json.dumps(said)), end, seconds)
     else:
-        answer = _ask(cluster, facts, end, seconds)
+        answer = _ask(cluster, said, end, seconds)
     if answer is not None:
         raise ValueError(answer)
 
 
-def _receive_all(cluster: Cluster, facts: Any, end: float, seconds: float) -> str | None:
+def _receive_all(cluster: Cluster, own: Any, end: float, seconds: float) -> str | None:
     """Waits for all others, compares what they say, and tells them the result."""
     host, _, port = cluster.addresses[0].rpartition(":")
-    found: dict[int, Any] = {0: facts}
+    found: dict[int, Any] = {0: own}
     with contextlib.ExitStack() as stack:
         try:
             server = stack.enter_context(socket.create_server(("", int(port))))
@@ -62,27 +103,31 @@ def _receive_all(cluster: Cluster, facts: Any, end: float, seconds: float) -> st
                 server.settimeout(max(0.01, left))
                 connection, _ = server.accept()
             except TimeoutError:
+                if _failures(found, cluster):
+                    break
                 missing = [a for i, a in enumerate(cluster.addresses) if i not in found]
                 text = f"{_workers(missing)} did not come up within {seconds:g} s"
                 for connection in connections:
                     _send(connection, {"missing": text})
                 raise TimeoutError(text) from None
             stack.enter_context(connection)
-            said = _read(connection, end)
+            said = _read(connection, min(end, time.monotonic() + _LONGEST_PAUSE))
             # A port scanner, or a process of another cluster, is not one of ours.
             if isinstance(said, dict) and said.get("cluster") == list(cluster.addresses):
-                found[int(said["index"])] = said["facts"]
+                found[int(said["index"])] = said
                 connections.append(connection)
-        answer = _compare(found, cluster)
+            if _failures(found, cluster):
+                end = min(end, time.monotonic() + _FAREWELL)
+        answer = _failures(found, cluster) or _compare(found, cluster)
         for connection in connections:
             _send(connection, {"error": answer})
     return answer
 
 
-def _ask(cluster: Cluster, facts: Mapping[str, Any], end: float, seconds: float) -> str | None:
+def _ask(cluster: Cluster, own: Mapping[str, Any], end: float, seconds: float) -> str | None:
     """Tells the chief what this process is going to do, and returns its answer."""
     host, _, port = cluster.addresses[0].rpartition(":")
-    said = {"cluster": list(cluster.addresses), "index": cluster.index, "facts": dict(facts)}
+    said = {"cluster": list(cluster.addresses), "index": cluster.index, **own}
     answer = None
     while answer is None and time.monotonic() < end:
         time.sleep(_PAUSE)
@@ -122,11 +167,21 @@ def _read(connection: socket.socket, end: float) -> Any:
         return None
 
 
+def _failures(found: Mapping[int, Any], cluster: Cluster) -> str | None:
+    """Returns which processes have failed and why; None if none has."""
+    texts = [
+        f"{_workers([cluster.addresses[index]])} failed: {found[index]['failure']}"
+        for index in sorted(found)
+        if found[index].get("failure")
+    ]
+    return f"None of the workers trains: {'; '.join(texts)}" if texts else None
+
+
 def _compare(found: Mapping[int, Any], cluster: Cluster) -> str | None:
     """Returns how the processes differ; None if they agree."""
-    chief, texts = found[0], []
+    chief, texts = found[0]["facts"], []
     for index in sorted(found):
-        other = found[index]
+        other = found[index]["facts"]
         for name in sorted({*chief, *other}):
             if chief.get(name) != other.get(name):
                 texts.append(

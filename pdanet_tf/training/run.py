@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,12 @@ from pdanet_tf.ops.precision import full_precision_floatx
 from pdanet_tf.training.callbacks import (
     TrainingInterrupted,
 )
-from pdanet_tf.training.cluster import Cluster, read_cluster
+from pdanet_tf.training.cluster import read_cluster, seconds_to_meet
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.inputs import Inputs
 from pdanet_tf.training.lock import locked
 from pdanet_tf.training.progress import Progress
+from pdanet_tf.training.rendezvous import Meeting
 from pdanet_tf.training.run_folder import (
     RunFolder,
 )
@@ -218,10 +219,8 @@ def resume(
         pdanet_tf.training.resume("runs/first", epochs=30)
         ```
     """
-    folder = RunFolder(output_dir)
-    folder.check_run()  # before the lock creates the folder
     inputs = Inputs(train_data, validation_data, augment, callbacks)
-    with _run(folder, inputs, verbose) as run:
+    with _run(RunFolder(output_dir), inputs, verbose, must_exist=True) as run:
         config = run.folder.resumed_config(given)
         inputs.check_resumed(config, run.folder)
         return run.train(config)
@@ -236,13 +235,13 @@ class _Run:
     inputs: Inputs
     verbose: int | str
     termination: Termination
-    cluster: Cluster | None
+    meeting: Meeting | None
 
     @full_precision_floatx()
     def train(self, config: TrainConfig) -> TrainResult:
         """Trains, and scores the best model."""
         started = time.monotonic()
-        session = Session(config, self.inputs, self.termination, self.cluster)
+        session = Session(config, self.inputs, self.termination, self.meeting)
         session.check()
         session.fit(self.verbose, self.inputs.callbacks)
         if self.verbose:
@@ -254,7 +253,9 @@ class _Run:
 
 
 @contextmanager
-def _run(folder: RunFolder, inputs: Inputs, verbose: int | str) -> Iterator[_Run]:
+def _run(
+    folder: RunFolder, inputs: Inputs, verbose: int | str, must_exist: bool = False
+) -> Iterator[_Run]:
     """Locks the folder of a run. After Ctrl-C and SIGTERM, the error says how to continue.
 
     Of several processes that train together, only the chief writes to the folder. The others work
@@ -263,18 +264,34 @@ def _run(folder: RunFolder, inputs: Inputs, verbose: int | str) -> Iterator[_Run
     termination = Termination()
     require_tensorflow("Training")
     cluster = read_cluster(os.environ)
-    if folder.path.exists() and not folder.path.is_dir():
-        raise FileExistsError(f"output_dir={folder.path} is a file")
-    if cluster is not None and not cluster.is_chief:
+    meeting = None if cluster is None else Meeting(cluster, seconds_to_meet(os.environ))
+    with nullcontext() if meeting is None else meeting.explained():
+        if must_exist:
+            folder.check_run()  # before the lock creates the folder
+        if folder.path.exists() and not folder.path.is_dir():
+            raise FileExistsError(f"output_dir={folder.path} is a file")
+        if cluster is None or cluster.is_chief:
+            with _locked_run(folder, inputs, verbose, termination, meeting) as run:
+                yield run
+            return
         with termination.watching(), tempfile.TemporaryDirectory() as copy:
             if folder.path.exists():
                 # The chief changes nothing before it has met the others.
                 shutil.copytree(folder.path, copy, dirs_exist_ok=True, ignore=_UNSHARED)
-            yield _Run(RunFolder(copy), folder, inputs, 0, termination, cluster)
-        return
+            yield _Run(RunFolder(copy), folder, inputs, 0, termination, meeting)
+
+
+@contextmanager
+def _locked_run(
+    folder: RunFolder,
+    inputs: Inputs,
+    verbose: int | str,
+    termination: Termination,
+    meeting: Meeting | None,
+) -> Iterator[_Run]:
     try:
         with termination.watching(), locked(folder.path):
-            yield _Run(folder, folder, inputs, verbose, termination, cluster)
+            yield _Run(folder, folder, inputs, verbose, termination, meeting)
     except KeyboardInterrupt:
         raise TrainingInterrupted(_describe_interrupt(folder, inputs, "Interrupted")) from None
     except TrainingTerminated:

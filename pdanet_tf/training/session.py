@@ -35,7 +35,6 @@ from pdanet_tf.training.callbacks import (
 from pdanet_tf.training.channels import check_same_format, with_statistics
 from pdanet_tf.training.checkpoint_files import newest_sound
 from pdanet_tf.training.checkpoints import Checkpoints, load_checkpoint
-from pdanet_tf.training.cluster import Cluster
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.curves import LogState, curves_at_end
 from pdanet_tf.training.devices import choose_strategy, part_of, spread
@@ -55,7 +54,7 @@ from pdanet_tf.training.model import (
 from pdanet_tf.training.objective import check_loss, resolve_class_weights
 from pdanet_tf.training.optimization import check_steps, learning_rate_schedule
 from pdanet_tf.training.progress import Progress, describe_stall
-from pdanet_tf.training.rendezvous import meet
+from pdanet_tf.training.rendezvous import Meeting
 from pdanet_tf.training.run_folder import (
     RunFolder,
     check_same_run,
@@ -80,7 +79,7 @@ class Session:
         config: The run.
         inputs: The Python objects that the caller gave.
         termination: Tells whether the process was asked to stop.
-        cluster: The processes that train together; None if this one trains alone.
+        meeting: That of the processes that train together; None if this one trains alone.
     """
 
     def __init__(
@@ -88,12 +87,13 @@ class Session:
         config: TrainConfig,
         inputs: Inputs,
         termination: Termination,
-        cluster: Cluster | None = None,
+        meeting: Meeting | None = None,
     ) -> None:
         self.config = config = config.resolved()
         self.inputs = inputs
         self.termination = termination
-        self.cluster = cluster
+        self.meeting = meeting
+        self.cluster = None if meeting is None else meeting.cluster
         self.train = ErrorRecordingDataset(self._open("train"))
         self.validation = self._open("validation")
         self.protocol = Protocol(
@@ -118,6 +118,7 @@ class Session:
             "checkpoint_every": self.config.checkpoint_every,
             "steps that are complete": self.progress.total_steps(self.steps),
             **self.data,
+            "number of GPUs": len(tf.config.list_physical_devices("GPU")),
             **versions,
         }
 
@@ -157,8 +158,11 @@ class Session:
                 f"{self.folder.best} exists without {self.folder.last.name}: the run cannot be "
                 "resumed, and training would overwrite the model. Choose another output_dir."
             )
-        if self.cluster is not None:
-            meet(self.cluster, self._facts(), _seconds_to_meet())
+        backbone_options(self.config)  # raises if the model has no such options
+        head_options(self.config)  # likewise
+        check_steps(self.config, self.steps)
+        if self.meeting is not None:
+            self.meeting.hold(self._facts())
         self.strategy, self.devices = choose_strategy(self.cluster)
         self.part = part_of(self.strategy, self.cluster)
         replicas = self.strategy.num_replicas_in_sync
@@ -169,10 +173,7 @@ class Session:
                 f"batch_size must be {wanted} the number of devices, {replicas}. "
                 f"Received: batch_size={batch_size}"
             )
-        backbone_options(self.config)  # raises if the model has no such options
-        head_options(self.config)  # likewise
         check_loss(self.config)
-        check_steps(self.config, self.steps)
         check_batches(self.config, self.train)
         self.train.check()
         self.validation.check()
@@ -411,11 +412,6 @@ def _versions() -> dict[str, str]:
         "pdanet_tf": __version__,
         **{library.__name__: library.__version__ for library in _LIBRARIES},
     }
-
-
-def _seconds_to_meet() -> float:
-    """Returns how long processes that train together wait for each other."""
-    return float(os.environ.get("PDANET_TF_WORKER_SECONDS", "600"))
 
 
 def _has_tensorboard() -> bool:

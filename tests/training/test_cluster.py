@@ -3,11 +3,15 @@
 import json
 import socket
 import threading
+import time
 
 import pytest
 
-from pdanet_tf.training.cluster import Cluster, read_cluster
-from pdanet_tf.training.rendezvous import meet
+from pdanet_tf import TrainConfig, train
+from pdanet_tf.data import DataError
+from pdanet_tf.training import rendezvous
+from pdanet_tf.training.cluster import Cluster, read_cluster, seconds_to_meet
+from pdanet_tf.training.rendezvous import Meeting, meet
 
 
 def config(cluster, task):
@@ -75,24 +79,33 @@ def free_addresses(count):
     return addresses
 
 
-def gather(facts, size=None, seconds=20.0):
-    """Lets processes, here threads, meet; returns what each of them ends with."""
-    addresses = free_addresses(size or len(facts))
-    results = [None] * len(facts)
+def in_threads(function, count, size=None):
+    """Calls a function with each index and all addresses; returns what each call ends with."""
+    addresses = free_addresses(size or count)
+    results = ["does not end"] * count
 
-    def take_part(index):
+    def call(index):
         try:
-            meet(Cluster(addresses, index), facts[index], seconds)
-            results[index] = "met"
+            results[index] = function(index, addresses)
         except Exception as error:
             results[index] = error
 
-    threads = [threading.Thread(target=take_part, args=(i,)) for i in range(len(facts))]
+    threads = [threading.Thread(target=call, args=(i,)) for i in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
     return results, addresses
+
+
+def gather(facts, size=None, seconds=20.0):
+    """Lets processes, here threads, meet; returns what each of them ends with."""
+
+    def take_part(index, addresses):
+        meet(Cluster(addresses, index), facts[index], seconds)
+        return "met"
+
+    return in_threads(take_part, len(facts), size)
 
 
 def test_processes_that_agree_meet():
@@ -111,3 +124,120 @@ def test_a_process_that_does_not_come_up_is_named():
     for result in results:
         assert isinstance(result, TimeoutError)
         assert f"The worker at {addresses[2]} did not come up within 3 s" in str(result)
+
+
+def test_slurm_numbers_nodes_otherwise_than_their_names_are_sorted(monkeypatch):
+    step = {
+        "SLURM_STEP_NUM_TASKS": "3",
+        "SLURM_STEP_NODELIST": "node[9-10]",
+        "SLURM_STEP_TASKS_PER_NODE": "2,1",
+    }
+    found = []
+    for rank, node, local in ((0, "node9", 0), (1, "node9", 1), (2, "node10", 0)):
+        own = {"SLURM_PROCID": f"{rank}", "SLURMD_NODENAME": node, "SLURM_LOCALID": f"{local}"}
+        for name, value in (step | own).items():
+            monkeypatch.setenv(name, value)
+        cluster = read_cluster(step | own)
+        assert cluster.addresses[cluster.index].split(":")[0] == node
+        found.append(cluster)
+    assert len({cluster.addresses for cluster in found}) == 1
+    assert sorted(cluster.index for cluster in found) == [0, 1, 2]
+
+
+def test_slurm_without_the_tasks_of_the_step_is_refused(monkeypatch):
+    monkeypatch.delenv("SLURM_STEP_NODELIST", raising=False)
+    with pytest.raises(ValueError, match="Start training with srun, or set TF_CONFIG"):
+        read_cluster({"SLURM_STEP_NUM_TASKS": "2"})
+
+
+def test_the_time_to_wait():
+    assert seconds_to_meet({}) == seconds_to_meet({"PDANET_TF_WORKER_SECONDS": ""}) == 600
+    assert seconds_to_meet({"PDANET_TF_WORKER_SECONDS": "90.5"}) == 90.5
+
+
+@pytest.mark.parametrize("text", ["10min", "0", "-5", "nan", "inf", "1e9"])
+def test_a_wrong_time_to_wait_is_refused(text):
+    with pytest.raises(ValueError, match="PDANET_TF_WORKER_SECONDS must be a number of seconds"):
+        seconds_to_meet({"PDANET_TF_WORKER_SECONDS": text})
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_process_that_fails_before_tells_the_others(failing):
+    def go(index, addresses):
+        meeting = Meeting(Cluster(addresses, index), 20.0)
+        with meeting.explained():
+            if index == failing:
+                raise FileNotFoundError("there are no images")
+            meeting.hold({"seed": 1})
+
+    results, addresses = in_threads(go, 3)
+    assert isinstance(results[failing], FileNotFoundError)
+    for index in {0, 1, 2} - {failing}:
+        assert isinstance(results[index], ValueError)
+        assert str(results[index]) == (
+            f"None of the workers trains: The worker at {addresses[failing]} failed: there are no "
+            "images"
+        )
+
+
+def test_a_chief_that_fails_does_not_wait_for_long(monkeypatch):
+    monkeypatch.setattr(rendezvous, "_FAREWELL", 0.3)
+    meeting = Meeting(Cluster(free_addresses(2), 0), 600.0)
+    with pytest.raises(ZeroDivisionError), meeting.explained():
+        raise ZeroDivisionError
+
+
+def test_an_error_after_the_meeting_is_not_told():
+    def go(index, addresses):
+        meeting = Meeting(Cluster(addresses, index), 20.0)
+        with meeting.explained():
+            meeting.hold({})
+            raise ZeroDivisionError
+
+    assert [type(result) for result in in_threads(go, 2)[0]] == [ZeroDivisionError] * 2
+
+
+def test_a_silent_connection_does_not_stop_the_meeting(monkeypatch):
+    monkeypatch.setattr(rendezvous, "_LONGEST_PAUSE", 0.2)
+
+    def go(index, addresses):
+        if index == 2:
+            host, port = addresses[0].split(":")
+            for _ in range(100):
+                try:
+                    return socket.create_connection((host, int(port)))
+                except ConnectionRefusedError:
+                    time.sleep(0.02)
+        if index == 1:
+            time.sleep(0.5)  # after the silent one
+        return meet(Cluster(addresses[:2], index), {}, 20.0)
+
+    results = in_threads(go, 3)[0]
+    results[2].close()
+    assert results[:2] == [None, None]
+
+
+def test_a_run_that_cannot_begin_tells_the_others(tmp_path, monkeypatch):
+    """The chief does not open the data."""
+    addresses = free_addresses(2)
+    environment = config({"worker": list(addresses)}, {"type": "worker", "index": 0})
+    monkeypatch.setenv("TF_CONFIG", environment["TF_CONFIG"])
+    told = []
+
+    def other():
+        try:
+            meet(Cluster(addresses, 1), {}, 20.0)
+        except ValueError as error:
+            told.append(str(error))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    missing = tmp_path / "missing"
+    wanted = TrainConfig(
+        output_dir=str(tmp_path / "run"), dataset="folder", data_dir=str(missing), num_classes=3
+    )
+    with pytest.raises(DataError, match="there is no such folder"):
+        train(wanted, verbose=0)
+    thread.join(30)
+    assert len(told) == 1
+    assert str(missing) in told[0]

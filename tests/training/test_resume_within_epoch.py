@@ -18,8 +18,10 @@ from pdanet_tf import train
 from pdanet_tf.ops.replicas import assign_sum
 from pdanet_tf.training import TrainConfig, resume
 from pdanet_tf.training.callbacks import Validation
-from pdanet_tf.training.checkpoint_files import check_checkpoint, newest_sound
+from pdanet_tf.training.checkpoint_files import check_checkpoint, newest_sound, write_checkpoint
+from pdanet_tf.training.checkpoints import load_checkpoint
 from pdanet_tf.training.intervals import Due, Interval, normalise
+from pdanet_tf.training.layer_policies import POLICIES_ENTRY, dump_policies
 from pdanet_tf.training.progress import Progress
 from pdanet_tf.training.run_folder import RunFolder
 from pdanet_tf.training.termination import EXIT_STATUS, Termination, TrainingTerminated
@@ -34,7 +36,7 @@ def tiny_model(name, num_classes, upsample, aux_head=False, dtype="float32", **o
     x = keras.layers.Rescaling(1 / 255, dtype=dtype)(pixels)
     x = keras.layers.Conv2D(4, 8, strides=8, name="body", dtype=dtype)(x)
     x = keras.layers.BatchNormalization(name="norm", dtype=dtype)(x)
-    x = keras.layers.Dropout(0.2, dtype=dtype)(x)
+    x = keras.layers.SpatialDropout2D(0.2, dtype=dtype)(x)
     logits = keras.layers.Conv2D(num_classes, 1, name="classifier", dtype=dtype)(x)
     if upsample:
         logits = keras.layers.UpSampling2D(8)(logits)
@@ -125,13 +127,14 @@ def assert_same_run(ours, theirs):
     [
         {},
         {"accumulation_steps": 3, "ema": 0.5, "optimizer": "adam", "aux_head": True},
+        pytest.param({"precision": "mixed_bfloat16"}, marks=pytest.mark.slow),
         pytest.param({"precision": "mixed_float16", "learning_rate": 1e-3}, marks=pytest.mark.slow),
         pytest.param(
             {"recipe": "paper", "short_edges": (16, 24), "max_size": 32, "crop_size": None},
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["plain", "accumulation", "float16", "paper"],
+    ids=["plain", "accumulation", "bfloat16", "float16", "paper"],
 )
 def test_a_run_killed_within_epochs_ends_as_one_that_was_not(options, data, whole, tmp_path):
     if options:
@@ -149,6 +152,26 @@ def test_a_run_killed_within_epochs_ends_as_one_that_was_not(options, data, whol
     assert (progress.epochs, progress.step) == (1, STEPS)  # only the validation is left
     train(config, verbose=0)
     assert_same_run(tmp_path / "run", whole)
+
+
+def test_layers_in_a_loaded_checkpoint_compute_in_the_same_dtype(tmp_path):
+    """Keras alone does not store the policy of the spatial dropout."""
+    inputs = keras.Input((4, 4, 8))
+    drop = keras.layers.SpatialDropout2D(0.5, seed=3, dtype="mixed_bfloat16", name="drop")
+    plain = keras.layers.SpatialDropout2D(0.5, seed=3, dtype="float32", name="plain")
+    inner = keras.Model(inputs, [drop(inputs), plain(inputs)], name="inner")
+    model = keras.Model(inputs, inner(inputs))
+    model.compile("sgd")
+    file, images = tmp_path / "last.keras", np.ones((2, 4, 4, 8), "float32")
+    write_checkpoint(file, 10, model.save, {POLICIES_ENTRY: dump_policies(model)})
+    expected = model(images, training=True)
+    loaded = load_checkpoint(file, Progress({}), STEPS, TrainConfig())
+    for ours, theirs in zip(loaded(images, training=True), expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+    assert [each.dtype for each in expected] == ["bfloat16", "float32"]
+    model.save(file)  # a file of before has no policies
+    assert load_checkpoint(file, Progress({}), STEPS, TrainConfig()).optimizer is not None
 
 
 def test_a_checkpoint_has_the_numbers_of_steps_and_images(data, tmp_path):
