@@ -192,6 +192,18 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", help="JSON file to write the figures to")
     evaluate.add_argument("--chart", help="image file to draw a chart of the IoU of each class to")
     evaluate.add_argument(
+        "--report",
+        metavar="FILE",
+        help="HTML file to write everything to, with the confusion matrix, precision, recall, Dice "
+        "and boundary IoU of each class, calibration, and the worst images; it needs no network",
+    )
+    evaluate.add_argument(
+        "--compare-with",
+        metavar="MODEL",
+        help="another model, for --report: the difference of the mean IoU, with a 95%% interval "
+        "(bootstrap over the images)",
+    )
+    evaluate.add_argument(
         "--save-predictions",
         metavar="FOLDER",
         help="folder to write label maps to: PNG files with the values of the annotation files",

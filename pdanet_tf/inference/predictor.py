@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -205,17 +205,52 @@ class Predictor:
         if self.crf is not None:
             return self.probabilities(image, size).argmax(-1).astype("int32")
         image = read_pixels(image, self.pixel_format)
-        views, size = self._views(image), size or image.shape[:2]
-        # The class of the largest logit is the most probable one.
-        is_single = len(views) == 1 and views[0].is_single
+        size = size or image.shape[:2]
         labels = np.empty(size, "int32")
-        for tile in self._tiles(size):
-            if is_single:
-                scores = views[0].logits(tile, size, self._interpolate)
-            else:
-                scores = self._mean(views, tile, size)
+        for tile, scores, _ in self._scores(image, size):
             labels[tile] = scores.argmax(-1)
         return labels
+
+    def confident_label_map(
+        self, image: ImageLike, size: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the label map, as `label_map` does, and the probability of each pixel's class.
+
+        The probabilities of the whole image are never in memory at once, unless a CRF refines them.
+        Arguments and errors are those of `probabilities`.
+
+        Returns:
+            The label map, `(height, width)`, int32, and the probabilities (0 to 1),
+            `(height, width)`, float32.
+        """
+        if self.crf is not None:
+            probabilities = self.probabilities(image, size)
+            return probabilities.argmax(-1).astype("int32"), probabilities.max(-1)
+        image = read_pixels(image, self.pixel_format)
+        size = size or image.shape[:2]
+        labels, confidence = np.empty(size, "int32"), np.empty(size, "float32")
+        for tile, scores, are_logits in self._scores(image, size):
+            labels[tile] = scores.argmax(-1)
+            highest = scores.max(-1)
+            if are_logits:  # the largest term of the softmax
+                highest = 1 / np.exp(scores - highest[..., None]).sum(-1)
+            confidence[tile] = highest
+        return labels, confidence
+
+    def _scores(
+        self, image: np.ndarray, size: tuple[int, int]
+    ) -> Iterator[tuple[Tile, np.ndarray, bool]]:
+        """Yields each tile, its logits or its probabilities, and whether they are logits.
+
+        The class of the largest logit is the most probable one.
+        """
+        views = self._views(image)
+        is_single = len(views) == 1 and views[0].is_single
+        for tile in self._tiles(size):
+            if is_single:
+                yield tile, views[0].logits(tile, size, self._interpolate), True
+            else:
+                yield tile, self._mean(views, tile, size), False
 
     def _views(self, image: np.ndarray) -> list[View]:
         return [
