@@ -12,6 +12,7 @@ from pdanet_tf.benchmark.runner import run_benchmark
 from pdanet_tf.cli.conversion import convert
 from pdanet_tf.cli.errors import print_error
 from pdanet_tf.cli.evaluation import evaluate
+from pdanet_tf.cli.explain import explain_image
 from pdanet_tf.cli.images import Results, find_images, print_areas, print_summary
 from pdanet_tf.cli.inputs import load_for_inference, open_dataset, read_crf, take_protocol
 from pdanet_tf.cli.models_table import print_models
@@ -203,6 +204,7 @@ COMMANDS = {
     "validate-data": _validate_data,
     "evaluate": evaluate,
     "predict": _predict,
+    "explain": explain_image,
     "export": _export,
     "convert": convert,
     "push": push_model,

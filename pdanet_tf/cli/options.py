@@ -21,6 +21,7 @@ from pdanet_tf.base.choices import (
     STEMS,
 )
 from pdanet_tf.base.fields import with_nearest
+from pdanet_tf.cli.explain import add_explain_options
 from pdanet_tf.cli.label_options import add_label_options
 from pdanet_tf.cli.push import add_push_options
 from pdanet_tf.cli.request_options import add_request_options
@@ -242,6 +243,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_precision_option(predict)
     _add_protocol_options(predict)
     _add_crf_option(predict)
+
+    add_explain_options(add("explain", "show what a network does with an image"), _MODEL_HELP)
 
     export = add("export", "write a model for TensorFlow Serving or for another runtime")
     export.add_argument("--model", required=True, help=_MODEL_HELP)
