@@ -79,7 +79,8 @@ def write_report(runs: Path, results: Path, backbone: str, data_dir: str | None)
     if data_dir is not None and models:
         _draw_predictions(models, data_dir, results / _PREDICTIONS, runs / "scenes.png")
     cards = [write_card(record, results / "cards") for record in models]
-    inserts = _inserts(everything, by_study, cards, results)
+    planned = {study: list(make(backbone)) for study, make in STUDIES.items()}
+    inserts = _inserts(everything, by_study, planned, cards, results)
     write_atomically(results / "README.md", fill(TEMPLATE.read_text("utf-8"), inserts))
 
 
@@ -104,6 +105,7 @@ def fill(template: str, inserts: Mapping[str, Callable[[], str]]) -> str:
 def _inserts(
     everything: Sequence[Record],
     by_study: Mapping[str, Sequence[Record]],
+    planned: Mapping[str, Sequence[str]],
     cards: Sequence[Path],
     results: Path,
 ) -> dict[str, Callable[[], str]]:
@@ -132,7 +134,7 @@ def _inserts(
             f"{picture('gammas.png', 'The attention scales by epoch')()}"
         ),
         "predictions": picture(_PREDICTIONS, "Predictions of every model for three scenes"),
-        "open": lambda: tables.open_runs(everything),
+        "open": lambda: tables.open_runs(everything, planned),
         "recipe": lambda: f"`pdanet-tf recipes {RECIPE}`:\n\n```toml\n{toml}```",
         "machines": lambda: tables.machines(everything),
         "cards": lambda: (

@@ -107,8 +107,13 @@ def gammas(records: Sequence[Record]) -> str:
     return "\n\n".join(found)
 
 
-def open_runs(records: Sequence[Record]) -> str:
-    """Returns a list of the runs that have not ended, with their epochs."""
+def open_runs(records: Sequence[Record], planned: Mapping[str, Sequence[str]]) -> str:
+    """Returns a list of the runs that have not ended, with their epochs.
+
+    Args:
+        records: The runs that were begun.
+        planned: The names of the runs of each study.
+    """
     lines = [
         f"- `{record.name}`, seed {record.config.seed}: {record.epochs} of "
         f"{quantity(record.config.epochs, 'epoch')}"
@@ -116,7 +121,12 @@ def open_runs(records: Sequence[Record]) -> str:
         for record in records
         if record.summary is None
     ]
-    return "\n".join(lines) or "Every run that was begun has ended."
+    names = {record.name for record in records}
+    for study, wanted in planned.items():
+        missing = [f"`{name}`" for name in wanted if name not in names]
+        if missing:
+            lines.append(f"- study `{study}`, not begun: {', '.join(missing)}")
+    return "\n".join(lines) or "Every run has ended."
 
 
 def machines(records: Sequence[Record]) -> str:
