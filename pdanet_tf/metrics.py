@@ -67,6 +67,19 @@ class Scores:
         )
 
 
+def mean_iou_of_counts(intersection: np.ndarray, union: np.ndarray) -> np.ndarray:
+    """Returns the mean IoU over all classes, as `Scores.mean_iou`, of counts of pixels.
+
+    Args:
+        intersection: Pixels in the intersection of label and prediction, `(..., num_classes)`.
+        union: Pixels in their union, `(..., num_classes)`.
+
+    Returns:
+        The mean, `(...)`, float64.
+    """
+    return np.mean(intersection / (union + _EPSILON), axis=-1)
+
+
 class ConfusionMatrixMetric(keras.metrics.Metric):
     """A streaming metric over a confusion matrix of labels (rows) and predictions (columns).
 

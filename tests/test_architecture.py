@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "pdanet_tf"
 # From the ground up: a package may import from itself and from those of lower storeys.
 STOREYS = (
     ("pdanet_tf.base", "pdanet_tf.files", "pdanet_tf.version"),
-    ("pdanet_tf.charts", "pdanet_tf.diagnosis", "pdanet_tf.ops"),
+    ("pdanet_tf.charts", "pdanet_tf.diagnosis", "pdanet_tf.html_page", "pdanet_tf.ops"),
     ("pdanet_tf.data", "pdanet_tf.layers", "pdanet_tf.optimizers"),
     ("pdanet_tf.backbones", "pdanet_tf.losses"),
     ("pdanet_tf.metrics", "pdanet_tf.weights"),
@@ -42,6 +42,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.exporting.segmentation",
     "pdanet_tf.exporting.signatures",
     "pdanet_tf.exporting.warmup",
+    "pdanet_tf.inference.explanation",  # inside a function, on the TensorFlow backend
     "pdanet_tf.inference.predictor",  # inside functions, on the TensorFlow backend
     "pdanet_tf.inference.segmenters",  # likewise
     "pdanet_tf.ops.batch_norm",  # likewise

@@ -3,19 +3,18 @@
 import dataclasses
 import itertools
 import sys
-import typing
 from pathlib import Path
 from typing import Any
 
-import keras
-
 import pdanet_tf
-from pdanet_tf.base.processor import slow_precision
 from pdanet_tf.base.progress import track_long
 from pdanet_tf.benchmark.cases import Case
 from pdanet_tf.benchmark.runner import run_benchmark
 from pdanet_tf.cli.conversion import convert
+from pdanet_tf.cli.evaluation import evaluate
+from pdanet_tf.cli.explain import explain_image
 from pdanet_tf.cli.images import find_images, print_summary
+from pdanet_tf.cli.inputs import load_for_inference, open_dataset, read_crf, take_protocol
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.named_recipes import find_named_recipe
 from pdanet_tf.cli.outputs import check_outputs, open_console, show
@@ -23,11 +22,10 @@ from pdanet_tf.cli.push import push_model
 from pdanet_tf.cli.records import report, take_pending
 from pdanet_tf.cli.segmentation import segment_files, segment_large_files
 from pdanet_tf.cli.spelling import spell_as_options
-from pdanet_tf.data import Classes, FolderDataset, SegmentationDataset
+from pdanet_tf.data import Classes
 from pdanet_tf.data.endings import CHANNEL_ENDINGS, IMAGE_ENDINGS
 from pdanet_tf.data.validation.page import write_page
 from pdanet_tf.data.validation.report import validate_dataset
-from pdanet_tf.evaluation.scoring import check_pixel_format, evaluate_predictions
 from pdanet_tf.exporting.server_files import (
     MODELS_FILE,
     describe_model,
@@ -35,52 +33,13 @@ from pdanet_tf.exporting.server_files import (
     version_folder,
     write_server_files,
 )
-from pdanet_tf.inference.crf import CRFParameters
 from pdanet_tf.inference.display import check_shown
 from pdanet_tf.inference.large_images import Windows
 from pdanet_tf.inference.manifest import Manifest, hash_settings
 from pdanet_tf.inference.results import KINDS, Results
-from pdanet_tf.inference.settings import InferenceSettings, load_model
+from pdanet_tf.inference.settings import InferenceSettings
 from pdanet_tf.inference.tiled_labels import ENDING
-from pdanet_tf.models import with_dtype_policy
 from pdanet_tf.models.inspection import count_classes
-
-
-def _crf(settings: list[str] | None) -> CRFParameters | None:
-    """Returns the parameters that `--crf NAME=VALUE ...` asks for."""
-    if settings is None:
-        return None
-    kinds = typing.get_type_hints(CRFParameters)
-    given: dict[str, Any] = {}
-    for setting in settings:
-        name, _, value = setting.partition("=")
-        try:
-            given[name] = kinds[name](value)
-        except (KeyError, ValueError):
-            raise ValueError(
-                f"--crf takes NAME=VALUE with a name of {', '.join(kinds)}. Received: {setting}"
-            ) from None
-    return CRFParameters(**given)
-
-
-def _take_protocol(model_file: str | None, options: dict[str, Any]) -> pdanet_tf.Protocol | None:
-    """Removes the options of the protocol from `options`, and returns the protocol.
-
-    Returns:
-        The protocol in the `inference.json` next to the model's file, changed by the options; None
-        if neither a model nor an option is given.
-    """
-    names = [field.name for field in dataclasses.fields(pdanet_tf.Protocol)]
-    given = {name: options.pop(name) for name in names}
-    given = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in given.items()
-        if value is not None
-    }
-    if model_file is None:
-        return pdanet_tf.Protocol(**given) if given else None
-    settings = InferenceSettings.load_for(model_file)
-    return dataclasses.replace(settings.protocol if settings else pdanet_tf.Protocol(), **given)
 
 
 def _windows(
@@ -102,17 +61,6 @@ def _windows(
     if flip is None:
         flip = settings is not None and settings.protocol.flip
     return Windows(tile, overlap, flip)
-
-
-def _load(
-    model: str, weights: str | None, precision: str | None
-) -> tuple[keras.Model, InferenceSettings | None]:
-    """Loads a model in a given precision, and the settings of its weights."""
-    slow = None if keras.distribution.list_devices("gpu") else slow_precision(precision)
-    if slow:
-        print(f"Note: {slow}", file=sys.stderr)
-    loaded, settings = load_model(model, weights)
-    return (loaded if precision is None else with_dtype_policy(loaded, precision)), settings
 
 
 def _train(config: str | None = None, **options: Any) -> None:
@@ -159,60 +107,13 @@ def _validate_data(
 ) -> int:
     check_outputs(json, chart, report)
     names = ("train", "validation") if split is None else (split,)
-    splits = {name: _open(split=name, strict=False, **data) for name in names}
+    splits = {name: open_dataset(split=name, strict=False, **data) for name in names}
     validation = validate_dataset(splits)
     show(validation, json, chart)
     if report is not None:
         write_page(Path(report), validation, splits)
     print(spell_as_options(validation.summary(), data))
     return 1 if validation.fatal else 0
-
-
-def _evaluate(
-    model: str | None,
-    predictions: str | None,
-    weights: str | None,
-    precision: str | None,
-    crf: list[str] | None,
-    json: str | None,
-    chart: str | None,
-    save_predictions: str | None,
-    resume: bool,
-    **options: Any,
-) -> None:
-    check_outputs(json, chart)
-    if resume and save_predictions is None:
-        raise ValueError(
-            "--resume requires --save-predictions, the folder of the predictions so far"
-        )
-    protocol = _take_protocol(weights or model, options)
-    dataset = _open(**options)
-    if model is not None:
-        loaded, settings = _load(model, weights, precision)
-        if settings is not None:
-            check_pixel_format(settings.pixel_format, dataset)
-        evaluation = pdanet_tf.evaluate(
-            loaded,
-            dataset,
-            protocol,
-            crf=_crf(crf),
-            predictions=save_predictions,
-            resume=resume,
-        )
-    else:
-        if any((weights, protocol, precision, crf is not None, save_predictions, resume)):
-            raise ValueError(
-                "Options of inference require --model; --predictions scores stored label maps"
-            )
-        if not isinstance(dataset, FolderDataset):
-            raise ValueError("--predictions requires a data set in a folder")
-        evaluation = evaluate_predictions(str(predictions), dataset)
-    show(evaluation, json, chart)
-
-
-def _open(dataset: str, **options: Any) -> SegmentationDataset:
-    names = options.pop("class_names")
-    return pdanet_tf.load_dataset(dataset, class_names=tuple(names) if names else None, **options)
 
 
 def _predict(
@@ -248,14 +149,14 @@ def _predict(
     kinds = KINDS if overlay and windows is None else KINDS[:1]
     ending = ".png" if windows is None else ENDING
     results = Results(Path(output), places, kinds, ending)
-    loaded, settings = _load(model, weights, precision)
+    loaded, settings = load_for_inference(model, weights, precision)
     classes = settings.classes if settings else Classes.numbered(count_classes(loaded))
     if class_colors is not None:
         classes = classes.with_colors(class_colors)
-    protocol = _take_protocol(weights or model, options)
+    protocol = take_protocol(weights or model, options)
     pixel_format = None if settings is None else settings.pixel_format
     predictor = pdanet_tf.Predictor(
-        loaded, protocol, _crf(crf), classes, pixel_format=pixel_format, runtime=runtime
+        loaded, protocol, read_crf(crf), classes, pixel_format=pixel_format, runtime=runtime
     )
     if overlay_channels is not None:
         check_shown(overlay_channels, predictor.pixel_format.channels)
@@ -299,8 +200,8 @@ def _export(
     given: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
     if strict:
         given["strict"] = True
-    protocol = _take_protocol(weights or model, options)
-    loaded, settings = _load(model, weights, precision)
+    protocol = take_protocol(weights or model, options)
+    loaded, settings = load_for_inference(model, weights, precision)
     folder = pdanet_tf.export(
         loaded,
         folder,
@@ -344,8 +245,9 @@ def _benchmark(
 COMMANDS = {
     "train": _train,
     "validate-data": _validate_data,
-    "evaluate": _evaluate,
+    "evaluate": evaluate,
     "predict": _predict,
+    "explain": explain_image,
     "export": _export,
     "convert": convert,
     "push": push_model,

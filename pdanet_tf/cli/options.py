@@ -21,6 +21,7 @@ from pdanet_tf.base.choices import (
     STEMS,
 )
 from pdanet_tf.base.fields import with_nearest
+from pdanet_tf.cli.explain import add_explain_options
 from pdanet_tf.cli.label_options import add_label_options
 from pdanet_tf.cli.push import add_push_options
 from pdanet_tf.cli.request_options import add_request_options
@@ -192,6 +193,18 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", help="JSON file to write the figures to")
     evaluate.add_argument("--chart", help="image file to draw a chart of the IoU of each class to")
     evaluate.add_argument(
+        "--report",
+        metavar="FILE",
+        help="HTML file to write everything to, with the confusion matrix, precision, recall, Dice "
+        "and boundary IoU of each class, calibration, and the worst images; it needs no network",
+    )
+    evaluate.add_argument(
+        "--compare-with",
+        metavar="MODEL",
+        help="another model, for --report: the difference of the mean IoU, with a 95%% interval "
+        "(bootstrap over the images)",
+    )
+    evaluate.add_argument(
         "--save-predictions",
         metavar="FOLDER",
         help="folder to write label maps to: PNG files with the values of the annotation files",
@@ -257,6 +270,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_precision_option(predict)
     _add_protocol_options(predict)
     _add_crf_option(predict)
+
+    add_explain_options(add("explain", "show what a network does with an image"), _MODEL_HELP)
 
     export = add("export", "write a model for TensorFlow Serving or for another runtime")
     export.add_argument("--model", required=True, help=_MODEL_HELP)

@@ -1,5 +1,6 @@
 """Tables, JSON files and charts of commands. It imports neither Keras nor TensorFlow."""
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +42,21 @@ def check_outputs(json: str | None, chart: str | None, report: str | None = None
         endings = Image.registered_extensions()
         if Path(chart).is_dir() or endings.get(Path(chart).suffix.lower()) not in Image.SAVE:
             raise ValueError(f"--chart {chart}: expected an image file, such as chart.png")
+
+
+def check_writable(option: str, file: str) -> None:
+    """Checks that a file can be written, before the time is spent to compute its content.
+
+    Raises:
+        OSError: If its folder cannot be made or written.
+    """
+    for folder in Path(file).absolute().parents:
+        if folder.exists():
+            if not folder.is_dir():
+                raise NotADirectoryError(f"{option} {file}: {folder} is not a folder")
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(f"{option} {file}: {folder} cannot be written")
+            return
 
 
 def open_console() -> Console:

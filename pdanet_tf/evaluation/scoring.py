@@ -71,6 +71,28 @@ def evaluate(
         rich.print(evaluation.table())
         ```
     """
+    predictor = open_predictor(model, dataset, protocol, crf, weights)
+    if predictions is None and resume:
+        raise ValueError("resume=True requires predictions, the folder of the predictions so far.")
+    store = None
+    if predictions is not None:
+        store = Store(
+            Path(predictions), describe_origin(predictor.model, predictor, dataset), dataset, resume
+        )
+    return evaluate_predictor(predictor, dataset, progress, store)
+
+
+def open_predictor(
+    model: keras.Model | str | os.PathLike[str],
+    dataset: SegmentationDataset,
+    protocol: Protocol | None = None,
+    crf: CRFParameters | None = None,
+    weights: str | os.PathLike[str] | None = None,
+) -> Predictor:
+    """Returns the predictor of a model, once it is known that the data set can be scored with it.
+
+    Arguments and errors are those of `evaluate`.
+    """
     loaded, settings = load_model(model, weights)
     if protocol is None and settings is not None:
         protocol = settings.protocol
@@ -80,15 +102,7 @@ def evaluate(
     else:
         check_pixel_format(settings.pixel_format, dataset)
     _check_labels(dataset)
-    predictor = Predictor(loaded, protocol, crf, pixel_format=dataset.pixel_format)
-    if predictions is None and resume:
-        raise ValueError("resume=True requires predictions, the folder of the predictions so far.")
-    store = None
-    if predictions is not None:
-        store = Store(
-            Path(predictions), describe_origin(loaded, predictor, dataset), dataset, resume
-        )
-    return evaluate_predictor(predictor, dataset, progress, store)
+    return Predictor(loaded, protocol, crf, pixel_format=dataset.pixel_format)
 
 
 def evaluate_predictor(
@@ -137,24 +151,37 @@ def evaluate_predictions(
         DataError: If a prediction is missing, has another size than the label map, or has pixels
             without a class; or as in `evaluate`.
     """
-    folder = Path(folder)
+    pairs = ((label, prediction) for _, label, prediction in stored_predictions(folder, dataset))
+    return _score(pairs, dataset, progress)
+
+
+def stored_predictions(
+    folder: str | os.PathLike[str], dataset: FolderDataset
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Returns an iterator over each image, its label map and its stored prediction.
+
+    Arguments and errors are those of `evaluate_predictions`. A data set that cannot be scored
+    raises an error at once, a wrong file once it is read.
+    """
     _check_labels(dataset)
+    return _read_predictions(Path(folder), dataset)
 
-    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for index in range(len(dataset)):
-            _, label = dataset.read(index)
-            path = folder / f"{dataset.name(index)}.png"
-            prediction = dataset.read_label(path)
-            if prediction.shape != label.shape:
-                raise DataError(
-                    f"{path}: the prediction is {prediction.shape[0]} x {prediction.shape[1]} "
-                    f"(height x width), its label {label.shape[0]} x {label.shape[1]}"
-                )
-            if (prediction == dataset.void_label).any():
-                raise DataError(f"{path}: the prediction leaves pixels without a class")
-            yield label, prediction
 
-    return _score(pairs(), dataset, progress)
+def _read_predictions(
+    folder: Path, dataset: FolderDataset
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    for index in range(len(dataset)):
+        image, label = dataset.read(index)
+        path = folder / f"{dataset.name(index)}.png"
+        prediction = dataset.read_label(path)
+        if prediction.shape != label.shape:
+            raise DataError(
+                f"{path}: the prediction is {prediction.shape[0]} x {prediction.shape[1]} "
+                f"(height x width), its label {label.shape[0]} x {label.shape[1]}"
+            )
+        if (prediction == dataset.void_label).any():
+            raise DataError(f"{path}: the prediction leaves pixels without a class")
+        yield image, label, prediction
 
 
 def _check_num_classes(model: keras.Model, dataset: SegmentationDataset) -> None:

@@ -214,6 +214,33 @@ class Predictor:
         image = read_pixels(image, self.pixel_format)
         return self._label_map(self._views(image), size or image.shape[:2])
 
+    def confident_label_map(
+        self, image: ImageLike, size: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the label map, as `label_map` does, and the probability of each pixel's class.
+
+        The probabilities of the whole image are never in memory at once, unless a CRF refines them.
+        Arguments and errors are those of `probabilities`.
+
+        Returns:
+            The label map, `(height, width)`, int32, and the probabilities (0 to 1),
+            `(height, width)`, float32.
+        """
+        if self.crf is not None:
+            probabilities = self.probabilities(image, size)
+            return probabilities.argmax(-1).astype("int32"), probabilities.max(-1)
+        image = read_pixels(image, self.pixel_format)
+        views, size = self._views(image), size or image.shape[:2]
+        labels, confidence = np.empty(size, "int32"), np.empty(size, "float32")
+        for tile in self._tiles(size):
+            scores, are_logits = self._scores(views, tile, size)
+            labels[tile] = scores.argmax(-1)
+            highest = scores.max(-1)
+            if are_logits:  # the largest term of the softmax
+                highest = 1 / np.exp(scores - highest[..., None]).sum(-1)
+            confidence[tile] = highest
+        return labels, confidence
+
     def label_maps(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns the label maps of several images, `(height, width)`, int32, in their order.
 
@@ -295,9 +322,15 @@ class Predictor:
     ) -> np.ndarray:
         """Returns the most probable class of each pixel of a tile."""
         # The class of the largest logit is the most probable one.
+        return self._scores(views, tile, size)[0].argmax(-1)
+
+    def _scores(
+        self, views: Sequence[View], tile: Tile, size: tuple[int, int]
+    ) -> tuple[np.ndarray, bool]:
+        """Returns the logits or the probabilities of a tile, and whether they are logits."""
         if len(views) == 1 and views[0].is_single:
-            return views[0].logits(tile, size, self._interpolate).argmax(-1)
-        return self._mean(views, tile, size).argmax(-1)
+            return views[0].logits(tile, size, self._interpolate), True
+        return self._mean(views, tile, size), False
 
     def _views(self, image: np.ndarray) -> list[View]:
         return [

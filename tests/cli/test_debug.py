@@ -28,7 +28,7 @@ def test_debug_shows_the_traceback(before, tmp_path, capsys):
 def test_debug_shows_the_tracebacks_of_images_that_fail(tmp_path, capsys, monkeypatch):
     image = tmp_path / "a.png"
     Image.new("RGB", (8, 8)).save(image)
-    monkeypatch.setattr("pdanet_tf.cli.commands._load", lambda *_: (None, None))
+    monkeypatch.setattr("pdanet_tf.cli.commands.load_for_inference", lambda *_: (None, None))
     monkeypatch.setattr("pdanet_tf.cli.commands.count_classes", lambda _: 3)
     monkeypatch.setattr("pdanet_tf.Predictor", FailingPredictor, raising=False)
     for debug, count in (([], 0), (["--debug"], 1)):

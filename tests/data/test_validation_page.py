@@ -1,8 +1,5 @@
 """The validation of a data set as one HTML page."""
 
-import base64
-import html.parser
-import io
 import re
 
 import numpy as np
@@ -14,30 +11,7 @@ from pdanet_tf.data import Classes, FolderDataset, load_dataset
 from pdanet_tf.data.validation.page import write_page
 from pdanet_tf.data.validation.report import validate_dataset
 from tests.support.folders import write_folder
-
-
-class Tags(html.parser.HTMLParser):
-    """Collects the tags and the text of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def images(page):
-    """The images of a page, decoded."""
-    for tag, attributes in page.tags:
-        if tag == "img":
-            start, data = attributes["src"].split(",")
-            assert start == "data:image/jpeg;base64"
-            yield np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+from tests.support.html_pages import Tags, images
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Writes the validation of a data set as one HTML page, with its images inside."""
 
-import base64
 import html
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,32 +8,18 @@ import numpy as np
 from PIL import Image
 
 from pdanet_tf.base.wording import quantity
-from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.problems import DataError, Problem, group_problems
 from pdanet_tf.data.readers import read_image
 from pdanet_tf.data.validation.report import ValidationReport
-from pdanet_tf.files import write_atomically
+from pdanet_tf.html_page import css_color, figure, swatch, write_html
 
-_EDGE = 176  # long edge of a thumbnail in pixels
 _SHOWN_PER_KIND = 12  # thumbnails of files with the same problem
 _LISTED_PER_KIND = 100
 _SIZES_SHOWN = 12
 _DIMMED = 0.35  # brightness of what does not have the class of an example
 _VOID_COLOR = (255, 255, 255)
 _TINT = 0.5  # share of the class colour in its pixels
-_QUALITY = 82
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em;
-  color: #1c1c1c; background: #fff; }
-table { border-collapse: collapse; } th, td { padding: .15em .8em .15em 0; text-align: left; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-.bar { height: .8em; min-width: 1px; } .swatch { display: inline-block; width: .9em; height: .9em;
-  border: 1px solid #888; vertical-align: -.1em; }
-figure { display: inline-block; margin: 0 .8em .8em 0; vertical-align: top; width: 11.2em; }
-figcaption { font-size: 12px; overflow-wrap: anywhere; } .fatal { color: #a40000; }
-.warning { color: #8a5a00; } .note { color: #444; } img { max-width: 100%; }
-"""
 
 
 def write_page(
@@ -55,18 +39,13 @@ def write_page(
         OSError: If the file cannot be written.
     """
     parts = [
-        '<!doctype html><html lang="en"><meta charset="utf-8">',
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "img-src data:; style-src 'unsafe-inline'\">",
-        f"<title>Validation of a data set</title><style>{_STYLE}</style>",
-        "<h1>Validation of a data set</h1>",
         f"<p>{html.escape(report.summary().splitlines()[-1])}</p>",
         *_problems(report, splits),
         *_frequencies(report),
         *_sizes(report),
         *_examples(report, splits),
     ]
-    write_atomically(path, "\n".join(parts) + "\n")
+    write_html(path, "Validation of a data set", parts)
 
 
 def _problems(report: ValidationReport, splits: Mapping[str, SegmentationDataset]) -> Iterator[str]:
@@ -85,7 +64,7 @@ def _problems(report: ValidationReport, splits: Mapping[str, SegmentationDataset
             if image is None:
                 without_image.append(text)
             else:
-                yield _figure(image, text)
+                yield figure(image, text)
         if without_image:
             yield f"<ul>{''.join(f'<li>{html.escape(text)}' for text in without_image)}</ul>"
         if len(group) > _LISTED_PER_KIND:
@@ -111,20 +90,20 @@ def _problem_image(
 
 
 def _frequencies(report: ValidationReport) -> Iterator[str]:
-    yield "<h2>Classes</h2><table><tr><th>class"
+    yield '<h2>Classes</h2><table><tr><th scope="col">class'
     for name in report.splits:
-        yield f"<th>{html.escape(name)}<th>images<th>"
+        yield f'<th scope="col">{html.escape(name)}<th scope="col">images<td>'
     highest = max((float(split.shares.max()) for split in report.splits.values()), default=0) or 1
     for index, name in enumerate(report.classes.names):
-        yield f"<tr><td>{_swatch(report.classes, index)} {html.escape(name)}"
+        yield f'<tr><th scope="row">{swatch(report.classes.colors[index])} {html.escape(name)}'
         for split in report.splits.values():
             share = float(split.shares[index])
-            color = _css(report.classes, index)
+            color = css_color(report.classes.colors[index])
             width = f"width: {10 * share / highest:.2f}em; background: {color}"
             yield f'<td class="number">{100 * share:.3f}%'
             yield f'<td class="number">{split.images_per_class[index]}'
             yield f'<td><div class="bar" style="{width}"></div>'
-    yield "<tr><td>unlabelled, of all pixels"
+    yield '<tr><th scope="row">unlabelled, of all pixels'
     for split in report.splits.values():
         total = max(int(split.pixels.sum()) + split.ignored_pixels, 1)
         yield f'<td class="number">{100 * split.ignored_pixels / total:.3f}%<td><td>'
@@ -132,7 +111,10 @@ def _frequencies(report: ValidationReport) -> Iterator[str]:
 
 
 def _sizes(report: ValidationReport) -> Iterator[str]:
-    yield "<h2>Sizes</h2><table><tr><th>split<th>height x width<th>images"
+    yield (
+        '<h2>Sizes</h2><table><tr><th scope="col">split<th scope="col">height x width'
+        '<th scope="col">images'
+    )
     for name, split in report.splits.items():
         common = split.sizes.most_common(_SIZES_SHOWN)
         for (height, width), count in common:
@@ -147,7 +129,7 @@ def _sizes(report: ValidationReport) -> Iterator[str]:
 def _examples(report: ValidationReport, splits: Mapping[str, SegmentationDataset]) -> Iterator[str]:
     yield "<h2>Examples</h2>"
     for label, class_name in enumerate(report.classes.names):
-        yield f"<h3>{_swatch(report.classes, label)} {html.escape(class_name)}</h3>"
+        yield f"<h3>{swatch(report.classes.colors[label])} {html.escape(class_name)}</h3>"
         for name, split in splits.items():
             for pixels, index in report.splits[name].examples[label]:
                 try:
@@ -156,7 +138,7 @@ def _examples(report: ValidationReport, splits: Mapping[str, SegmentationDataset
                     continue
                 shown = _highlight(image, labels == label, report.classes.colors[label])
                 share = 100 * pixels / labels.size
-                yield _figure(shown, f"{name}: {split.name(index)}, {share:.1f}%")
+                yield figure(shown, f"{name}: {split.name(index)}, {share:.1f}%")
 
 
 def _highlight(image: np.ndarray, inside: np.ndarray, color: tuple[int, int, int]) -> Image.Image:
@@ -173,20 +155,3 @@ def _as_rgb(image: np.ndarray) -> np.ndarray:
         low, high = float(channels.min()), float(channels.max())
         channels = (channels - low) * (255 / ((high - low) or 1))
     return np.broadcast_to(channels, (*image.shape[:2], 3)).astype("float32")
-
-
-def _figure(image: Image.Image, caption: str) -> str:
-    image.thumbnail((_EDGE, _EDGE))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_QUALITY)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    source = f'<img alt="" src="data:image/jpeg;base64,{data}">'
-    return f"<figure>{source}<figcaption>{html.escape(caption)}</figcaption></figure>"
-
-
-def _swatch(classes: Classes, index: int) -> str:
-    return f'<span class="swatch" style="background: {_css(classes, index)}"></span>'
-
-
-def _css(classes: Classes, index: int) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*classes.colors[index])
