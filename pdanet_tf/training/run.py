@@ -19,7 +19,7 @@ from pdanet_tf.data import SegmentationDataset
 from pdanet_tf.data.batches.augment_function import Augment
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.models.registry import find_model
-from pdanet_tf.ops.backend import require_tensorflow
+from pdanet_tf.ops.backend import require_backend
 from pdanet_tf.ops.precision import full_precision_floatx
 from pdanet_tf.training.callbacks import (
     TrainingInterrupted,
@@ -261,7 +261,7 @@ def _run(folder: RunFolder, inputs: Inputs, verbose: int | str) -> Iterator[_Run
     in a temporary copy, which is removed, and print nothing.
     """
     termination = Termination()
-    require_tensorflow("Training")
+    require_backend("Training", ("tensorflow", "jax"))
     cluster = read_cluster(os.environ)
     if folder.path.exists() and not folder.path.is_dir():
         raise FileExistsError(f"output_dir={folder.path} is a file")
