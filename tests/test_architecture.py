@@ -55,7 +55,11 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.runtimes.network",  # inside functions
     "pdanet_tf.runtimes.onnx",
     "pdanet_tf.training.batches",
+    "pdanet_tf.training.cluster",  # in a function, for Slurm
+    "pdanet_tf.training.devices",
+    "pdanet_tf.training.jax_engine",  # to hide the GPUs from the loader
     "pdanet_tf.training.session",
+    "pdanet_tf.training.tensorflow_engine",
 }
 MODULES = {
     ".".join(("pdanet_tf", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(

@@ -66,7 +66,9 @@ def train(
 ) -> TrainResult:
     """Trains a model on one GPU, on several GPUs, on several machines, or on the CPU.
 
-    It uses all GPUs, or the strategy of TensorFlow in whose scope it is called. If the environment
+    It uses all GPUs, or the strategy of TensorFlow in whose scope it is called; with Keras' JAX
+    backend all devices of JAX, or those of the `keras.distribution.DataParallel` that is set; see
+    the page "Training on JAX". If the environment
     names several processes (TF_CONFIG, or Slurm's `srun` with several tasks), each of them trains
     on its share of every batch, and the first one writes the files; see the page "Several devices
     and machines".
@@ -121,7 +123,7 @@ def train(
             stays.
         OSError: If a file cannot be written, for example because the disk is full; the last
             checkpoint stays.
-        RuntimeError: If the backend of Keras is not TensorFlow.
+        RuntimeError: If the backend of Keras is neither TensorFlow nor JAX.
         TimeoutError: If a process of several that train together does not come up within
             PDANET_TF_WORKER_SECONDS (a variable of the environment; 600 by default).
         TrainingInterrupted: After Ctrl-C. It is a KeyboardInterrupt whose message says what was
