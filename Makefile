@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-all kill-test wheel-check format clean
+.PHONY: demo test test-all docs kill-test wheel-check format clean
 
 demo: .venv/base
 	$(BIN)/python examples/demo.py "demo/$$(date +%Y-%m-%d_%H-%M-%S)"
@@ -18,8 +18,17 @@ test: .venv/dev
 
 # Everything: what `test` runs, the slow tests, and those of optional packages, one of which is
 # compiled and requires a C++ compiler.
-test-all: test .venv/extras .venv/kserve
+test-all: test .venv/extras .venv/kserve .venv/beam
 	PDANET_TF_KSERVE_PYTHON=$(CURDIR)/.venv/kserve/bin/python $(PYTEST) -m 'slow or extra'
+	.venv/beam/bin/pytest -m extra -k beam tests/inference/test_beam.py tests/test_docstrings.py
+
+# The documentation site, build/docs/site/index.html, which can be read without a server or a network.
+# Every warning is an error, and so is a link that leads nowhere.
+docs: .venv/docs
+	rm -rf build/docs
+	.venv/docs/bin/python -m docs.pages build/docs/pages
+	NO_MKDOCS_2_WARNING=1 .venv/docs/bin/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+	.venv/docs/bin/python -m docs.links build/docs/site
 
 # Kills training at random moments, resumes it, and compares it with a run that was not killed.
 kill-test: .venv/dev
@@ -44,7 +53,7 @@ format: .venv/dev
 	touch $@
 
 .venv/extras: .venv/dev
-	$(PIP) -e '.[channels,crf,hub,keras-cv,keras-hub,litert,onnx,openvino,torch]' torch==2.13.0
+	$(PIP) -e '.[channels,crf,hub,keras-cv,keras-hub,litert,onnx,openvino,tiff,torch]' torch==2.13.0
 	# For an example; the last version under the MIT licence.
 	$(PIP) albumentations==2.0.8
 	# COCO's own masks are compared with ours.
@@ -64,6 +73,18 @@ format: .venv/dev
 .venv/kserve: .venv/base
 	$(PYTHON) -m venv $@
 	$@/bin/pip --disable-pip-version-check install --quiet kserve==0.21.0 tensorflow-cpu==2.21.*
+	touch $@
+
+# The site is built without the package: the reference is read from its files.
+.venv/docs: docs/requirements.txt
+	$(PYTHON) -m venv $@
+	$@/bin/pip --disable-pip-version-check install --quiet --requirement docs/requirements.txt
+	touch $@
+
+# Apache Beam requires an older Pillow, protobuf and pyarrow than the packages above would install.
+.venv/beam: .venv/base
+	$(PYTHON) -m venv $@
+	$@/bin/pip --disable-pip-version-check install --quiet -e '.[beam]' pytest pyyaml
 	touch $@
 
 clean:

@@ -33,9 +33,9 @@ from PIL import Image
 
 import pdanet_tf
 from pdanet_tf.benchmark.machine import describe_machine, process_memory
-from pdanet_tf.cli.images import Results
 from pdanet_tf.cli.segmentation import segment_files
 from pdanet_tf.inference.prediction import Prediction
+from pdanet_tf.inference.results import KINDS, Results
 from pdanet_tf.inference.settings import load_model
 
 SPEED_SIZE = (608, 800)  # pixels
@@ -212,15 +212,15 @@ def _predict_folder(predictor: pdanet_tf.Predictor, content: bytes) -> None:
         files = [Path(folder) / f"{number}.jpg" for number in range(_FOLDER)]
         for file in files:
             file.write_bytes(content)
-        results = Results(Path(folder) / "out", files, ("labels", "overlay"))
+        results = Results(Path(folder) / "out", {file: file.name for file in files}, KINDS)
 
         def save(file: Path, prediction: Prediction) -> None:
             results.save(file, "labels", prediction.label_image)
             results.save(file, "overlay", prediction.overlay)
 
-        for _, outcome in segment_files(predictor, files, results, save):
-            if isinstance(outcome, Exception):
-                raise outcome
+        for *_, error in segment_files(predictor, files, results, save):
+            if error is not None:
+                raise error
 
 
 def compare_speed(name: str, rounds: int) -> None:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "pdanet_tf"
 # From the ground up: a package may import from itself and from those of lower storeys.
 STOREYS = (
     ("pdanet_tf.base", "pdanet_tf.files", "pdanet_tf.version"),
-    ("pdanet_tf.charts", "pdanet_tf.ops"),
+    ("pdanet_tf.charts", "pdanet_tf.diagnosis", "pdanet_tf.ops"),
     ("pdanet_tf.data", "pdanet_tf.layers", "pdanet_tf.optimizers"),
     ("pdanet_tf.backbones", "pdanet_tf.losses"),
     ("pdanet_tf.metrics", "pdanet_tf.weights"),
@@ -55,7 +55,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.runtimes.network",  # inside functions
     "pdanet_tf.runtimes.onnx",
     "pdanet_tf.training.batches",
-    "pdanet_tf.training.cluster",  # in a function, for Slurm
+    "pdanet_tf.training.cluster",  # inside a function, for Slurm
     "pdanet_tf.training.devices",
     "pdanet_tf.training.jax_engine",  # to hide the GPUs from the loader
     "pdanet_tf.training.session",

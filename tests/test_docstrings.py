@@ -31,7 +31,9 @@ PUBLIC += ("models", "training")
 # Docstring: the optional package that its example requires.
 EXTRAS = {
     "exporting.run.export": "onnxruntime",
+    "inference.beam.SegmentImages": "apache_beam",
     "inference.crf.dense_crf": "pydensecrf",
+    "inference.large_images.segment_large": "tifffile",
     "ops.portable.plain_operations": "onnxruntime",
     "weights.torch.load_torch_state_dict": "torch",
 }

@@ -35,4 +35,24 @@ def check_image(image: np.ndarray) -> None:
         raise ValueError(
             "An image must have the shape (height, width, 3), with the channels red, green and "
             f"blue, and dtype uint8. Received: shape={image.shape}, dtype={image.dtype}"
+            f"{_advise(image)}"
         )
+
+
+def _advise(image: np.ndarray) -> str:
+    """Returns how to convert an array that may be an image in another form; "" if it is none."""
+    shape = image.shape
+    if not image.size:
+        return ""
+    if image.ndim == 2:
+        return ". Repeat grey values for each channel: np.stack([image] * 3, axis=-1)"
+    if image.ndim == 3 and shape[0] == 3 and shape[-1] != 3:
+        return ". Move the channels to the end: image.transpose(1, 2, 0)"
+    if image.ndim == 3 and shape[-1] == 4:
+        return ". Leave out the transparency: image[..., :3]"
+    if image.ndim == 3 and shape[-1] == 3 and image.dtype.kind == "f":
+        if np.nanmin(image) < 0:
+            return ". The model normalises pixels itself: give them as they were before, 0 to 255"
+        factor = " * 255" if np.nanmax(image) <= 1 else ""
+        return f". Convert pixels to 0 to 255: (image{factor}).round().astype('uint8')"
+    return ""

@@ -54,9 +54,7 @@ def keep_freed_memory(one_arena: bool = False) -> bool:
     Returns:
         Whether the settings were made.
     """
-    if sys.platform != "linux" or any(map(_ALLOCATOR_VARIABLES.fullmatch, os.environ)):
-        return False
-    if _OTHER_ALLOCATORS.search(os.environ.get("LD_PRELOAD", "")):
+    if sys.platform != "linux" or allocator_variables():
         return False
     try:
         library = ctypes.CDLL(None)
@@ -68,6 +66,14 @@ def keep_freed_memory(one_arena: bool = False) -> bool:
     if one_arena:
         settings[_M_ARENA_MAX] = 1
     return all(mallopt(name, value) for name, value in settings.items())  # each 1 if it succeeds
+
+
+def allocator_variables() -> list[str]:
+    """Returns the variables of the environment by which the user has configured the allocator."""
+    found = sorted(filter(_ALLOCATOR_VARIABLES.fullmatch, os.environ))
+    if _OTHER_ALLOCATORS.search(os.environ.get("LD_PRELOAD", "")):
+        found.append("LD_PRELOAD")
+    return found
 
 
 def import_keras_quietly() -> None:

@@ -1,7 +1,7 @@
 """The command line.
 
 `pdanet-tf train | validate-data | import-labels | evaluate | predict | export | request | convert |
-benchmark | models | recipes | runs`
+benchmark | models | recipes | runs | doctor`
 
 This module imports almost nothing, so that `main` handles Ctrl-C from the start.
 """

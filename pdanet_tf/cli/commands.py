@@ -11,16 +11,17 @@ import keras
 
 import pdanet_tf
 from pdanet_tf.base.processor import slow_precision
+from pdanet_tf.base.progress import track_long
 from pdanet_tf.benchmark.cases import Case
 from pdanet_tf.benchmark.runner import run_benchmark
 from pdanet_tf.cli.conversion import convert
-from pdanet_tf.cli.errors import print_error
-from pdanet_tf.cli.images import Results, find_images, print_areas, print_summary
+from pdanet_tf.cli.images import find_images, print_summary
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.named_recipes import find_named_recipe
 from pdanet_tf.cli.outputs import check_outputs, open_console, show
 from pdanet_tf.cli.push import push_model
-from pdanet_tf.cli.segmentation import segment_files
+from pdanet_tf.cli.records import report, take_pending
+from pdanet_tf.cli.segmentation import segment_files, segment_large_files
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.data import Classes, FolderDataset, SegmentationDataset
 from pdanet_tf.data.endings import CHANNEL_ENDINGS, IMAGE_ENDINGS
@@ -36,7 +37,11 @@ from pdanet_tf.exporting.server_files import (
 )
 from pdanet_tf.inference.crf import CRFParameters
 from pdanet_tf.inference.display import check_shown
+from pdanet_tf.inference.large_images import Windows
+from pdanet_tf.inference.manifest import Manifest, hash_settings
+from pdanet_tf.inference.results import KINDS, Results
 from pdanet_tf.inference.settings import InferenceSettings, load_model
+from pdanet_tf.inference.tiled_labels import ENDING
 from pdanet_tf.models import with_dtype_policy
 from pdanet_tf.models.inspection import count_classes
 
@@ -76,6 +81,27 @@ def _take_protocol(model_file: str | None, options: dict[str, Any]) -> pdanet_tf
         return pdanet_tf.Protocol(**given) if given else None
     settings = InferenceSettings.load_for(model_file)
     return dataclasses.replace(settings.protocol if settings else pdanet_tf.Protocol(), **given)
+
+
+def _windows(
+    tile: int | None, overlap: int | None, model_file: str, options: dict[str, Any]
+) -> Windows | None:
+    """Returns the windows that `--tile` and `--overlap` ask for; None without `--tile`."""
+    if tile is None:
+        if overlap is not None:
+            raise ValueError(f"--overlap {overlap} requires --tile, the side of the windows")
+        return None
+    others = ("short_edges", "max_size", "crop_size", "stride", "crf", "overlay_channels")
+    given = [f"--{name.replace('_', '-')}" for name in others if options[name] is not None]
+    if given:
+        raise ValueError(
+            "--tile segments images at their own size and writes no overlays, so it cannot be "
+            f"combined with {' and '.join(given)}"
+        )
+    flip, settings = options["flip"], InferenceSettings.load_for(model_file)
+    if flip is None:
+        flip = settings is not None and settings.protocol.flip
+    return Windows(tile, overlap, flip)
 
 
 def _load(
@@ -191,26 +217,37 @@ def _open(dataset: str, **options: Any) -> SegmentationDataset:
 
 def _predict(
     images: list[str],
+    lists: list[str] | None,
     model: str,
     weights: str | None,
     output: str,
     precision: str | None,
     crf: list[str] | None,
     palette: bool,
+    overlay: bool,
     class_colors: list[str] | None,
     overlay_channels: list[int] | None,
+    tile: int | None,
+    overlap: int | None,
     debug: bool,
     runtime: str | None,
     **options: Any,
 ) -> int:
+    if not images and not lists:
+        raise ValueError("Give images, folders or patterns, or a list of images with --list FILE")
+    others = {**options, "crf": crf, "overlay_channels": overlay_channels}
+    windows = _windows(tile, overlap, weights or model, others)
     stored = InferenceSettings.load_for(weights or model)
     is_rgb = stored is not None and stored.pixel_format.is_rgb  # if unknown, it may take others
-    files, problems = find_images(images, IMAGE_ENDINGS if is_rgb else CHANNEL_ENDINGS)
+    endings = IMAGE_ENDINGS if is_rgb else CHANNEL_ENDINGS
+    places, problems = find_images(images, endings, lists or ())
     for problem in problems:
         print(f"pdanet-tf: error: {problem}", file=sys.stderr)
-    if not files:
+    if not places:
         return 1
-    results = Results(Path(output), files, ("labels", "overlay"))
+    kinds = KINDS if overlay and windows is None else KINDS[:1]
+    ending = ".png" if windows is None else ENDING
+    results = Results(Path(output), places, kinds, ending)
     loaded, settings = _load(model, weights, precision)
     classes = settings.classes if settings else Classes.numbered(count_classes(loaded))
     if class_colors is not None:
@@ -222,20 +259,26 @@ def _predict(
     )
     if overlay_channels is not None:
         check_shown(overlay_channels, predictor.pixel_format.channels)
+    key = hash_settings(
+        predictor, model, weights, precision, runtime, palette, kinds, overlay_channels, windows
+    )
 
     def save(file: Path, prediction: pdanet_tf.Prediction) -> None:
         labels = prediction.palette_image if palette else prediction.label_image
         results.save(file, "labels", labels)
-        results.save(file, "overlay", prediction.overlay_of(overlay_channels))
+        if overlay:
+            results.save(file, "overlay", prediction.overlay_of(overlay_channels))
 
-    failed = 0
-    for file, result in segment_files(predictor, files, results, save):
-        if isinstance(result, Exception):
-            failed += 1
-            print_error(result, debug)
-            continue
-        print_areas(file, result)
-    print_summary(len(files), failed, output)
+    with Manifest(Path(output)) as manifest:
+        files = take_pending(manifest, results, places, key)
+        if windows is None:
+            outcomes = segment_files(predictor, files, results, save, key)
+            outcomes = track_long("Segmented", outcomes, len(files))
+        else:
+            outcomes = segment_large_files(predictor, files, results, windows, palette, key)
+        failed = report(outcomes, manifest, debug)
+    what = "label maps and overlays" if len(kinds) > 1 else "label maps"
+    print_summary(len(places), failed, output, what)
     return 1 if failed or problems else 0
 
 

@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import Any
 
 from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
-from pdanet_tf.cli.errors import print_error
+from pdanet_tf.cli.doctor import report_installation
+from pdanet_tf.cli.errors import describe_full_memory, print_error
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.named_recipes import print_recipes
 from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
@@ -21,6 +22,7 @@ def _import_labels(**options: Any) -> int:
 
 
 _WITHOUT_KERAS: dict[str, Callable[..., int | None]] = {
+    "doctor": report_installation,
     "import-labels": _import_labels,
     "models": print_models,
     "recipes": print_recipes,
@@ -50,5 +52,12 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ArithmeticError, ImportError, RuntimeError) as error:
         # Options of `train` that were not given are not in `options`.
         names = {*options, *(itertools.chain(*TRAIN_GROUPS.values()) if command == "train" else ())}
-        print_error(error, debug, spell_as_options(str(error), names))
+        message = describe_full_memory(error, command) or spell_as_options(str(error), names)
+        print_error(error, debug, message)
+        return 1
+    except Exception as error:
+        full = describe_full_memory(error, command)
+        if full is None:
+            raise
+        print_error(error, debug, full)
         return 1

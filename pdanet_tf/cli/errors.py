@@ -1,7 +1,33 @@
 """Error messages of the command line."""
 
+import re
 import sys
 import traceback
+
+# The beginnings of what TensorFlow, JAX and PyTorch say if an allocation fails.
+_FULL = re.compile(r"OOM when allocating[^\n]*?\]|RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)
+_LESS = {
+    "train": "Reduce --batch-size or --crop-size, choose a smaller --model, or train with "
+    "--precision mixed_bfloat16 on hardware that has it",
+    "benchmark": "Reduce --batch-size or --size, or choose a smaller --model",
+}
+_LESS_FOR_IMAGES = (
+    "Cut large images into windows with --crop-size 512 512, or reduce them with --max-size"
+)
+
+
+def describe_full_memory(error: Exception, command: str) -> str | None:
+    """Returns what to do if an error says that the memory is full; None if it says otherwise.
+
+    Args:
+        error: The error, of Python or of any backend.
+        command: The command that raised it.
+    """
+    found = _FULL.search(str(error))
+    if found is None and not isinstance(error, MemoryError):
+        return None
+    detail = found[0] if found else str(error).partition("\n")[0] or "Python has no more"
+    return f"The memory is full ({detail}). {_LESS.get(command, _LESS_FOR_IMAGES)}"
 
 
 def print_error(error: Exception, debug: bool, message: str | None = None) -> None:

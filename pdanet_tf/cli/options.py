@@ -203,10 +203,37 @@ def make_parser() -> argparse.ArgumentParser:
     )
 
     predict = add("predict", "segment images")
-    _add_images_argument(predict)
+    _add_images_argument(predict, "*")
+    predict.add_argument(
+        "--list",
+        dest="lists",
+        action="append",
+        metavar="FILE",
+        help="text file with the path of one image per line; may be given several times",
+    )
     predict.add_argument("--model", default="camvid", help=f"{_MODEL_HELP} (default: camvid)")
     _add_weights_option(predict)
     _add_results_options(predict)
+    predict.add_argument(
+        "--overlay",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also write each image with the colours of its classes over it (default: on)",
+    )
+    predict.add_argument(
+        "--tile",
+        type=int,
+        metavar="PIXELS",
+        help="segment images at their own size in square windows of this side, a multiple of 8, "
+        "and write label maps as tiled TIFFs (extra 'tiff'); a TIFF is read in windows, and may be "
+        "larger than the memory",
+    )
+    predict.add_argument(
+        "--overlap",
+        type=int,
+        metavar="PIXELS",
+        help="what neighbouring windows of --tile have in common (default: an eighth of a window)",
+    )
     predict.add_argument(
         "--class-colors",
         nargs="+",
@@ -291,6 +318,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_benchmark_options(add("benchmark", "time models, each in its own process"))
     add("models", "list the models")
 
+    doctor = add("doctor", "examine the installation and the machine", imports=False)
+    doctor.add_argument("--json", help="JSON file to write the report to")
+
     runs = add("runs", "compare the scores of runs that have ended", imports=False)
     runs.add_argument(
         "folders",
@@ -331,12 +361,13 @@ def _add_import_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_images_argument(parser: argparse.ArgumentParser) -> None:
+def _add_images_argument(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
     parser.add_argument(
         "images",
-        nargs="+",
+        nargs=nargs,
         metavar="IMAGE",
-        help="an image, a folder of images, or a pattern such as 'photos/**/*.jpg'",
+        help="an image, a folder of images (with its sub-folders), or a pattern such as "
+        "'photos/**/*.jpg'; the results keep the folders",
     )
 
 

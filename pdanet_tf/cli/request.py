@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pdanet_tf.cli.errors import print_error
-from pdanet_tf.cli.images import Results, find_images, print_areas, print_summary
+from pdanet_tf.cli.images import find_images, print_areas, print_summary
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.readers import set_pixel_limit
 from pdanet_tf.inference.prediction import Prediction
+from pdanet_tf.inference.results import KINDS, Results
 from pdanet_tf.serving.client import Client
 from pdanet_tf.serving.errors import RequestError
 
@@ -57,8 +58,8 @@ def request(
             print(f"pdanet-tf: error: {problem}", file=sys.stderr)
         if not files:
             return 1
-        results = Results(Path(output), files, ("labels", "overlay"))
-        failed = _segment(client, files, results, batch_size, palette, debug)
+        results = Results(Path(output), files, KINDS)
+        failed = _segment(client, list(files), results, batch_size, palette, debug)
     print_summary(len(files), failed, output)
     return 1 if failed or problems else 0
 
@@ -93,5 +94,5 @@ def _segment(
             print_error(error, debug, spell_as_options(str(error), ["batch_size", "timeout"]))
             continue
         done += 1
-        print_areas(file, outcome)
+        print_areas(file, outcome.areas())
     return len(files) - done

@@ -1,23 +1,36 @@
 """Segmentation of the images of `pdanet-tf predict`."""
 
 import errno
+import functools
+import os
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pdanet_tf.base.progress import track_long
 from pdanet_tf.base.threads import map_in_threads
-from pdanet_tf.cli.images import Results
 from pdanet_tf.data.problems import DataError
+from pdanet_tf.inference.large_images import Windows, segment_large
+from pdanet_tf.inference.manifest import Record, begin_record
 from pdanet_tf.inference.pixels import read_pixels
 from pdanet_tf.inference.prediction import Prediction
 from pdanet_tf.inference.predictor import Predictor
+from pdanet_tf.inference.results import Results
+from pdanet_tf.inference.tiled_labels import check_replaceable
 
-_READERS = 1
-_WRITERS = 2
-_WAITING = 4  # results that wait to be written
+_CORES = os.cpu_count() or 1
+_READERS = max(1, _CORES // 4)
+_WRITERS = max(2, _CORES // 2)  # writing takes longer than reading
+_WAITING = 2 * _WRITERS  # results that wait to be written
+_TOGETHER = 8  # images that may be computed together
+_BYTES_TOGETHER = 2**24  # of their pixels
+
+Outcome = tuple[Path, Record, Exception | None]
 
 
 def segment_files(
@@ -25,60 +38,150 @@ def segment_files(
     files: Sequence[Path],
     results: Results,
     save: Callable[[Path, Prediction], None],
-) -> Iterator[tuple[Path, Prediction | Exception]]:
+    settings: str = "",
+) -> Iterator[Outcome]:
     """Segments images and saves the results, in the order of the files.
 
     While the network segments an image, the next ones are read and the results of the last ones
-    are written in other threads.
+    are written in other threads. Only a few images and results are in memory at the same time.
 
     Args:
         predictor: The model.
         files: The images.
         results: The folder of the results, which is checked before the model runs.
         save: Writes the results of an image.
+        settings: Hash of the settings for the records.
 
     Yields:
-        Each file with its prediction after its results are written, or with the error if it could
-        not be segmented or written.
+        Each file with its record, after its results are written; and the error if it could not be
+        segmented or written.
 
     Raises:
         OSError: If the disk is full, because the other images would fail as well.
     """
 
-    def read(index: int) -> np.ndarray | Exception:
+    def read(index: int) -> _Image:
+        started, file = time.perf_counter(), files[index]
+        image = _Image(file, begin_record(file, settings))
         try:
-            results.check(files[index])
-            return read_pixels(files[index], predictor.pixel_format)
-        except (DataError, OSError) as error:
-            return error
+            results.check(file)
+            image.pixels = read_pixels(file, predictor.pixel_format)
+        except (DataError, OSError, MemoryError) as error:
+            image.error = error
+        image.seconds = time.perf_counter() - started
+        return image
 
-    def segment(image: np.ndarray | Exception) -> Prediction | Exception:
-        if isinstance(image, Exception):
-            return image
+    def finish(image: _Image) -> Outcome:
+        if image.prediction is None:
+            error = image.error or RuntimeError(f"{image.file}: not segmented")
+            return image.file, image.record.failed(error, image.seconds), error
+        started = time.perf_counter()
         try:
-            return Prediction(predictor.label_map(image), image, predictor.classes)
-        except (DataError, OSError) as error:
-            return error
-
-    def finish(file: Path, result: Prediction | Exception) -> Prediction | Exception:
-        if isinstance(result, Exception):
-            return result
-        try:
-            save(file, result)
+            save(image.file, image.prediction)
         except (DataError, OSError) as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise
-            return error
-        return result
+            return image.file, image.record.failed(error, image.seconds), error
+        seconds = image.seconds + time.perf_counter() - started
+        height, width = image.prediction.label_map.shape
+        names, areas = results.names(image.file), image.prediction.areas()
+        return image.file, image.record.segmented((height, width), areas, names, seconds), None
 
-    waiting: deque[tuple[Path, Future[Prediction | Exception]]] = deque()
+    waiting: deque[Future[Outcome]] = deque()
     images = map_in_threads(read, len(files), _READERS)
     with ThreadPoolExecutor(_WRITERS) as writers:
-        for file, image in zip(files, images, strict=True):
-            waiting.append((file, writers.submit(finish, file, segment(image))))
+        for batch in _batches(images):
+            _segment(predictor, batch)
+            waiting.extend(writers.submit(finish, image) for image in batch)
             # What is ready is reported at once, and only a few results are in memory.
-            while waiting and (waiting[0][1].done() or len(waiting) > _WAITING):
-                first, result = waiting.popleft()
-                yield first, result.result()
-        for first, result in waiting:
-            yield first, result.result()
+            while waiting and (waiting[0].done() or len(waiting) > _WAITING):
+                yield waiting.popleft().result()
+        for future in waiting:
+            yield future.result()
+
+
+def segment_large_files(
+    predictor: Predictor,
+    files: Sequence[Path],
+    results: Results,
+    windows: Windows,
+    palette: bool,
+    settings: str = "",
+) -> Iterator[Outcome]:
+    """Segments images in windows, one after the other, and shows the progress of each.
+
+    Args:
+        predictor: The model.
+        files: The images.
+        results: The folder of the results: label maps with the extension .tif.
+        windows: The windows.
+        palette: Whether the label maps have the colours of the classes.
+        settings: Hash of the settings for the records.
+
+    Yields:
+        See `segment_files`.
+
+    Raises:
+        OSError: If the disk is full, because the other images would fail as well.
+    """
+    for number, file in enumerate(files, start=1):
+        started, record = time.perf_counter(), begin_record(file, settings)
+        text = f"{file} ({number:,} of {len(files):,}), blocks"
+        target = results.paths(file)["labels"]
+        try:
+            check_replaceable(target, file)
+            size, classes = segment_large(
+                predictor, file, target, windows, palette, functools.partial(track_long, text)
+            )
+        except (DataError, OSError, MemoryError) as error:
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise
+            yield file, record.failed(error, time.perf_counter() - started), error
+            continue
+        seconds = time.perf_counter() - started
+        yield file, record.segmented(size, classes, results.names(file), seconds), None
+
+
+@dataclass
+class _Image:
+    """An image on its way through the threads."""
+
+    file: Path
+    record: Record
+    pixels: np.ndarray | None = None
+    prediction: Prediction | None = None
+    error: Exception | None = None
+    seconds: float = 0.0
+
+
+def _batches(images: Iterable[_Image]) -> Iterator[list[_Image]]:
+    """Yields the next few images, among which those of one size are computed together."""
+    batch: list[_Image] = []
+    size = 0
+    for image in images:
+        batch.append(image)
+        size += 0 if image.pixels is None else image.pixels.nbytes
+        if len(batch) == _TOGETHER or size >= _BYTES_TOGETHER:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _segment(predictor: Predictor, batch: Sequence[_Image]) -> None:
+    """Segments the images of a batch that were read."""
+    read = [(image, image.pixels) for image in batch if image.pixels is not None]
+    started = time.perf_counter()
+    try:
+        label_maps = predictor.label_maps([pixels for _, pixels in read])
+    except (DataError, OSError, MemoryError) as error:
+        if len(read) > 1:
+            for image, _ in read:
+                _segment(predictor, [image])
+        else:
+            read[0][0].error = error
+        return
+    seconds = (time.perf_counter() - started) / max(1, len(read))
+    for (image, pixels), label_map in zip(read, label_maps, strict=True):
+        image.prediction = Prediction(label_map, pixels, predictor.classes)
+        image.seconds += seconds

@@ -303,7 +303,8 @@ def read_label(path: FileLike) -> np.ndarray:
                     str(path),
                     "colour-coded annotation",
                     f"the annotation {kind} ({bands} channels, mode {image.mode})",
-                    "Save it with one channel that contains the value of the class",
+                    "Save it with one channel that contains the value of the class, or import "
+                    "colours: pdanet-tf import-labels --format colors",
                 )
             )
         if image.format not in _LABEL_FORMATS or image.info.get("compression") in _LOSSY:
@@ -429,7 +430,7 @@ def file_length(path: str) -> int:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(
-            Problem(path, "missing file", "there is no such file", "Restore the file")
+            Problem(path, "missing file", "there is no such file", "Check the path")
         ) from error
     except (OSError, ValueError) as error:
         raise DataError(_open_problem(path, error)) from error
@@ -466,7 +467,8 @@ def too_large(path: FileLike, error: Exception) -> Problem:
         f"the memory: {_describe(error)}",
         "Shrink the image or cut it into pieces; or, if you trust the file, raise the limit: "
         "PIL.Image.MAX_IMAGE_PIXELS = 200_000_000 in Python, "
-        f"{PIXELS_VARIABLE}=200000000 in the environment of the command line",
+        f"{PIXELS_VARIABLE}=200000000 in the environment of the command line. `pdanet-tf predict "
+        "--tile` reads TIFFs of any size",
     )
 
 

@@ -160,7 +160,10 @@ def evaluate_predictions(
 def _check_num_classes(model: keras.Model, dataset: SegmentationDataset) -> None:
     found = count_classes(model)
     if found != dataset.num_classes:
-        raise ValueError(f"The model has {found} classes, the data set {dataset.num_classes}.")
+        raise ValueError(
+            f"The model has {found} classes, the data set {dataset.num_classes}. Set num_classes "
+            "to the number of the model, or evaluate a model that was trained on these classes"
+        )
 
 
 def check_pixel_format(expected: PixelFormat, dataset: SegmentationDataset) -> None:

@@ -69,9 +69,15 @@ class Prediction:
     def areas(self) -> dict[str, float]:
         """Returns the share (0 to 1) of the image of each class in it, the largest first."""
         counts = np.bincount(self.label_map.ravel(), minlength=len(self.classes))
-        order = np.argsort(-counts, kind="stable")
-        return {
-            self.classes.names[index]: float(counts[index] / self.label_map.size)
-            for index in order
-            if counts[index]
-        }
+        return list_areas(counts, self.classes)
+
+
+def list_areas(counts: np.ndarray, classes: Classes) -> dict[str, float]:
+    """Returns the share (0 to 1) of each class that occurs, the largest first.
+
+    Args:
+        counts: Number of pixels of each class.
+        classes: Names of the classes.
+    """
+    order, pixels = np.argsort(-counts, kind="stable"), counts.sum()
+    return {classes.names[index]: float(counts[index] / pixels) for index in order if counts[index]}

@@ -3,8 +3,11 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator
+import typing
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -15,6 +18,18 @@ from pdanet_tf.ops.grid import CellGrid
 from pdanet_tf.ops.resize import sampling_matrix
 
 Tile = tuple[slice, slice]  # the rows and columns of a part of the result
+_KEPT_MATRICES = 64
+
+
+class WindowedImage(typing.Protocol):
+    """An image of which windows are read: an array, or a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(height, width, channels)."""
+
+    def __getitem__(self, window: Tile, /) -> np.ndarray:
+        """Returns a window `(rows, columns, channels)`."""
 
 
 class View:
@@ -24,7 +39,7 @@ class View:
     first tile that overlaps it, and deleted when the tiles are below it.
 
     Args:
-        image: The resized image, `(height, width, channels)`.
+        image: The resized image, `(height, width, channels)`: an array, or what reads windows.
         protocol: The windows, and whether they are also mirrored.
         num_classes: Number of classes.
         compute_logits: A function from pixels `(batch, height, width, channels)` to logits.
@@ -33,7 +48,7 @@ class View:
 
     def __init__(
         self,
-        image: np.ndarray,
+        image: np.ndarray | WindowedImage,
         protocol: Protocol,
         num_classes: int,
         compute_logits: Callable[..., Tensor],
@@ -47,7 +62,8 @@ class View:
         self.num_classes = num_classes
         self.compute_logits = compute_logits
         self._logits: dict[int, np.ndarray] = {}
-        self._matrices: dict[tuple[int, int, int, bool, int], np.ndarray] = {}
+        self._matrices: OrderedDict[tuple[int, int, int, bool, int], np.ndarray] = OrderedDict()
+        self._spans: dict[tuple[int, int], list[Span]] = {}
 
     @property
     def is_single(self) -> bool:
@@ -96,25 +112,23 @@ class View:
             The pixels (rows, columns) of the tile that the window covers, the logits of the window
             that they depend on, and the matrices that interpolate their rows and columns.
         """
-        height, width = self.image.shape[:2]
         rows, columns = tile
-        for index, band in enumerate(self.bands):
-            vertical = Span.of_window(band[0][0], height, size[0])
+        for index, vertical in enumerate(self.spans(0, size)):
             down_place = vertical.within(rows)
             if down_place.start == down_place.stop:
-                self._logits.pop(index, None)
+                self._skip(index)
                 continue
             logits = self._band_logits(index)
             down, cells_down = self._interpolation(vertical, down_place, logits.shape[1])
-            for number, (_, window) in enumerate(band):
-                horizontal = Span.of_window(window, width, size[1])
+            for number, horizontal in enumerate(self.spans(1, size)):
                 across_place = horizontal.within(columns)
                 if across_place.start == across_place.stop:
                     continue
-                place = _shift(down_place, rows.start), _shift(across_place, columns.start)
+                place = shift(down_place, rows.start), shift(across_place, columns.start)
                 views = [(number, horizontal)]
                 if self.flip:
-                    views.append((len(band) + number, horizontal.mirrored()))
+                    mirrored = len(self.bands[index]) + number
+                    views.append((mirrored, horizontal.mirrored()))
                 for number_of_view, span in views:
                     across, cells_across = self._interpolation(span, across_place, logits.shape[2])
                     part = logits[number_of_view, cells_down, cells_across]
@@ -125,20 +139,63 @@ class View:
         key = (span.window, span.start, span.num_outputs, span.is_mirrored, cells)
         if key not in self._matrices:
             self._matrices[key] = ops.convert_to_numpy(span.matrix(cells, self.grid))
-        matrix = self._matrices[key][_shift(outputs, span.outputs.start)]
+            if len(self._matrices) > _KEPT_MATRICES:
+                self._matrices.popitem(last=False)
+        self._matrices.move_to_end(key)
+        matrix = self._matrices[key][shift(outputs, span.outputs.start)]
         read = np.flatnonzero(matrix.any(axis=0))
         needed = slice(int(read[0]), int(read[-1]) + 1)
         return matrix[:, needed], needed
 
-    def _band_logits(self, index: int) -> np.ndarray:
-        """Returns the logits of the windows of a row, then those of their mirror images."""
+    def spans(self, axis: int, size: tuple[int, int]) -> list["Span"]:
+        """Returns the spans of the windows of a column (axis 0) or of a row (axis 1)."""
+        key = (axis, size[axis])
+        if key not in self._spans:
+            first = [band[0] for band in self.bands] if axis == 0 else self.bands[0]
+            length = self.image.shape[axis]
+            self._spans[key] = [Span.of_window(pair[axis], length, size[axis]) for pair in first]
+        return self._spans[key]
+
+    def _skip(self, index: int) -> None:
+        """Deletes the logits of a row of windows that does not overlap the present tile."""
+        self._logits.pop(index, None)
+
+    def _band_logits(self, index: int) -> Any:
+        """Returns the logits of the windows of a row, then those of their mirror images.
+
+        The axes are (windows, rows, columns, num_classes).
+        """
         if index not in self._logits:
-            windows = [self.image[window] for window in self.bands[index]]
-            if self.flip:
-                windows += [window[:, ::-1] for window in windows]
-            logits = self.compute_logits(np.stack(windows).astype("float32"))
-            self._logits[index] = ops.convert_to_numpy(logits)
+            self._logits[index] = self.compute(np.stack(self.windows(index)))
         return self._logits[index]
+
+    def windows(self, index: int) -> list[np.ndarray]:
+        """Returns the pixels of the windows of a row, then those of their mirror images."""
+        windows = [self.image[window] for window in self.bands[index]]
+        return windows + [window[:, ::-1] for window in windows] if self.flip else windows
+
+    def set_logits(self, index: int, logits: np.ndarray) -> None:
+        """Sets the logits of a row of windows, which were computed elsewhere."""
+        self._logits[index] = logits
+
+    def compute(self, windows: np.ndarray) -> np.ndarray:
+        """Returns the logits of windows `(batch, height, width, channels)`."""
+        return ops.convert_to_numpy(self.compute_logits(windows.astype("float32")))
+
+
+def compute_together(views: Sequence[View]) -> None:
+    """Computes the logits of several images of one size together, if they have one row of windows.
+
+    Args:
+        views: Views of the images, with one protocol and one model.
+    """
+    first = views[0]
+    if len(views) == 1 or len(first.bands) > 1:
+        return
+    windows = [window for view in views for window in view.windows(0)]
+    logits = first.compute(np.stack(windows))
+    for view, part in zip(views, np.split(logits, len(views)), strict=True):
+        view.set_logits(0, part)
 
 
 @dataclass(frozen=True)
@@ -201,6 +258,6 @@ class Span:
         return sampling_matrix(centres.astype("int32"), self.num_outputs, size, grid, "float32")
 
 
-def _shift(outputs: slice, origin: int) -> slice:
+def shift(outputs: slice, origin: int) -> slice:
     """Returns a range of outputs relative to `origin`."""
     return slice(outputs.start - origin, outputs.stop - origin)

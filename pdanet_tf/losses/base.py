@@ -18,8 +18,18 @@ from pdanet_tf.ops.resize import bilinear_resize
 
 
 def as_label_map(labels: Tensor) -> Tensor:
-    """Returns labels as `(batch, height, width)`, int32, without a last axis of size 1."""
+    """Returns labels as `(batch, height, width)`, int32, without a last axis of size 1.
+
+    Raises:
+        ValueError: If the last axis of four has another size, as that of one-hot labels.
+    """
     if len(labels.shape) == 4:
+        if labels.shape[-1] != 1:
+            raise ValueError(
+                "Labels must be the numbers of the classes, (batch, height, width) or (batch, "
+                "height, width, 1). For one-hot labels give labels.argmax(-1). Received: labels of "
+                f"shape {tuple(labels.shape)}"
+            )
         labels = ops.squeeze(labels, axis=-1)
     return ops.cast(labels, "int32")
 

@@ -119,7 +119,7 @@ def _distribution() -> keras.distribution.DataParallel | None:
 
 def _join(cluster: Cluster) -> None:
     # JAX's service would catch SIGTERM in place of `termination`.
-    jax.config.update("jax_enable_preemption_service", False)
+    jax.config.update("jax_enable_preemption_service", False)  # type: ignore[no-untyped-call]
     try:
         keras.distribution.initialize(cluster.addresses[0], cluster.size, cluster.index)
     except RuntimeError as error:

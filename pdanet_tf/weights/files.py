@@ -44,7 +44,7 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
     path = Path(local_file(path))
     _check_file(path, "model")
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: not a model in Keras' format (.keras), or a damaged one")
+        raise ValueError(f"{path}: {_foreign_format(path)}")
     try:
         with _nothing_left_out():
             model = keras.saving.load_model(path, compile=False)
@@ -222,6 +222,13 @@ def _check_file(path: Path, kind: str) -> None:
         pass  # Keras reports an unreadable file as a damaged one.
 
 
+def _foreign_format(path: Path) -> str:
+    """Returns what a file is that is not in Keras' format, and what to do with it."""
+    if path.suffix.lower() in (".onnx", ".tflite", ".pb", ".xml"):
+        return "an exported model, by its name. Give the .keras file that it was exported from"
+    return "not a model in Keras' format (.keras), or a damaged one"
+
+
 def _near_names(path: Path) -> str:
     """Returns a hint if a path is the name of an architecture, or similar to a checkpoint's."""
     if path.name in model_names():
@@ -230,4 +237,9 @@ def _near_names(path: Path) -> str:
             f"trained model ({', '.join(NAMED_WEIGHTS)}), or the architecture with weights for it"
         )
     near = difflib.get_close_matches(path.name, NAMED_WEIGHTS, n=2)
-    return f". Did you mean the trained model {' or '.join(near)}?" if near else ""
+    if near:
+        return f". Did you mean the trained model {' or '.join(near)}?"
+    if path.suffix == ".keras":  # a run that has another name
+        found = sorted(path.parent.parent.glob("*/*.keras"))[:3]
+        return f". There is {', '.join(map(str, found))}" if found else ""
+    return ""

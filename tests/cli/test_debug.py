@@ -9,6 +9,8 @@ from PIL import Image
 
 from pdanet_tf.base.pixel_format import RGB
 from pdanet_tf.cli import main
+from pdanet_tf.data import Classes
+from pdanet_tf.inference.protocol import Protocol
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -37,11 +39,14 @@ def test_debug_shows_the_tracebacks_of_images_that_fail(tmp_path, capsys, monkey
 
 class FailingPredictor:
     pixel_format = RGB
+    protocol = Protocol()
+    crf = None
+    classes = Classes.numbered(3)
 
     def __init__(self, *_, **__):
         pass
 
-    def label_map(self, image):
+    def label_maps(self, images):
         raise OSError("no memory for this image")
 
 

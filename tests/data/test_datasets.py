@@ -308,7 +308,8 @@ class TestBadData:
             "colour-coded annotation (30):",
             *(f"    {file}: {text}" for file in files[:5]),
             "    ... and 25 more",
-            "  Save it with one channel that contains the value of the class.",
+            "  Save it with one channel that contains the value of the class, or import colours: "
+            "pdanet-tf import-labels --format colors.",
         ]
         # What one file has alone is one line.
         assert len(lines) == 9

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pdanet_tf.cli.images import Results, find_images
+from pdanet_tf.cli.images import find_images
 from pdanet_tf.data import DataError
 from pdanet_tf.inference.marked_png import hash_pixels, read_mark, save_marked
+from pdanet_tf.inference.results import Results
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -41,7 +42,7 @@ def test_the_hash_of_the_pixels_survives_saving(mode, tmp_path):
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "I;16"])
 def test_a_result_that_was_edited_by_hand_is_not_replaced(mode, tmp_path):
     image = tmp_path / "photo.jpg"
-    results = Results(tmp_path, [image], ["labels"])
+    results = Results(tmp_path, {image: image.name}, ["labels"])
     results.check(image)
     results.save(image, "labels", Image.new(mode, (4, 3)))
     results.check(image)  # a second call replaces it
@@ -53,4 +54,4 @@ def test_a_result_that_was_edited_by_hand_is_not_replaced(mode, tmp_path):
     save_marked(result, path, "pdanet_tf source", mark)  # as an editor that keeps text chunks
     with pytest.raises(DataError, match=r"photo_labels\.png: .*has been changed since"):
         results.check(image)
-    assert find_images([str(tmp_path)])[0] == []  # it is still a result, and no input
+    assert find_images([str(tmp_path)])[0] == {}  # it is still a result, and no input

@@ -189,7 +189,7 @@ def test_the_command_never_replaces_what_it_did_not_make(stored, tmp_path, capsy
     assert "would replace this image" in capsys.readouterr().err
     # Results of earlier calls are no images of their folder.
     assert cli.main([*predict, str(tmp_path / "one")]) == 0
-    assert len(list((tmp_path / "one").iterdir())) == 3
+    assert len(list((tmp_path / "one").iterdir())) == 4  # and the manifest
     # A file that somebody else made.
     Image.fromarray(random_image(24, 32)).save(tmp_path / "two" / "a_overlay.png")
     mine = (tmp_path / "two" / "a_overlay.png").read_bytes()

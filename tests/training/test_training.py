@@ -335,6 +335,7 @@ def test_the_command_line_from_training_to_export(config, tmp_path, capsys):
     output = tmp_path / "predictions"
     assert cli.main(["predict", photo, "--model", best, "--output", str(output)]) == 0
     assert sorted(path.name for path in output.iterdir()) == [
+        "manifest.jsonl",
         "scene_0_labels.png",
         "scene_0_overlay.png",
     ]

@@ -151,7 +151,7 @@ def test_an_image_file_starts_no_program(tmp_path, monkeypatch):
             with pytest.raises(DataError, match="expected BMP, GIF, JPEG, PNG, TIFF or WebP"):
                 read(source)
     assert read_mark(path, "source") is None
-    assert find_images([str(tmp_path)]) == ([path], [])
+    assert find_images([str(tmp_path)]) == ({path: "a_labels.jpg"}, [])
     assert not mark.exists()
 
 

@@ -74,10 +74,13 @@ class LabelValues:
             spelled = spell_ignore_label(tuple(sorted({*self._named, 255})))
             advice = f"255 usually marks unlabelled pixels: if it does, set {spelled}"
         else:
+            more = int(values.max()) - self.classes.start + 1
             advice = (
                 f"If the classes begin at {start}, set label_offset={start}; if a value marks "
                 "unlabelled pixels, add it to ignore_label"
             )
+            if more <= 2 * len(self.classes):  # others are hardly classes
+                advice = f"If there are {more} classes, set num_classes={more}. {advice}"
         return Problem(
             str(path),
             "labels out of range",

@@ -14,6 +14,8 @@ from pdanet_tf.data.problems import Problem, printable
 _SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val")}
 _NAMES_SHOWN = 5
 _CREATE_AGAIN = ", created again: lossy formats such as JPEG change the values of the classes"
+# Other names that the folder of annotations often has.
+_ANNOTATION_FOLDERS = ("annotation", "labels", "label", "masks", "mask", "gt", "segmentation")
 _SET_CHANNELS = "Set channels, the number of channels of the images, so that .npy files are read"
 SET_FOLDER = "Set data_dir to the folder that contains images and annotations"
 
@@ -52,7 +54,10 @@ def pair_files(
     problems: list[Problem] = []
     images = _list_files(image_place, split, endings, problems)
     labels = _list_files(label_place, split, LABEL_ENDINGS, problems)
-    if images.files and labels.files:
+    ending = _common_ending(images.files, labels.files)
+    if ending is not None:
+        problems.append(_other_names(image_place, label_place, images, labels, ending))
+    elif images.files and labels.files:
         for name in sorted(images.files.keys() - labels.files.keys()):
             problems.append(_without_partner(images.files[name], labels, "image", "annotation"))
         for name in sorted(labels.files.keys() - images.files.keys()):
@@ -85,6 +90,34 @@ class _Listing:
             parts.insert(0, f"the sub-folder{'s' if len(self.folders) > 1 else ''} ")
             parts[0] += _shorten(self.folders)
         return ", ".join(parts)
+
+
+def _common_ending(images: dict[str, Path], labels: dict[str, Path]) -> str | None:
+    """Returns what every annotation's name has behind that of its image, such as "_mask"."""
+    if not images or not labels or images.keys() & labels.keys():
+        return None
+    first = min(labels)
+    start = max((name for name in images if first.startswith(name)), key=len, default=first)
+    ending = first.removeprefix(start)
+    return ending if ending and labels.keys() == {f"{name}{ending}" for name in images} else None
+
+
+def _other_names(
+    image_place: Place, label_place: Place, images: _Listing, labels: _Listing, ending: str
+) -> Problem:
+    image, label = images.files[min(images.files)], labels.files[min(labels.files)]
+    patterns = [
+        f"{place.parent.name}/{{split}}/{{name}}{end}{path.suffix}"
+        for place, end, path in ((image_place, "", image), (label_place, ending, label))
+    ]
+    return Problem(
+        str(label.parent),
+        "annotations with other names",
+        f"the names of all annotations end in {ending!r}, as in {label.name}, and those of the "
+        f"images do not, as in {image.name}",
+        f"Rename the annotations, or set image_pattern={patterns[0]!r} and "
+        f"annotation_pattern={patterns[1]!r}",
+    )
 
 
 def _shorten(names: list[str]) -> str:
@@ -170,6 +203,16 @@ def _missing_split(parent: Path, split: str, advice: str) -> Problem:
         text += (
             f"; {nearest} contains the folder{'s' if len(folders) > 1 else ''} {_shorten(folders)}"
         )
+        likely = [name for name in folders if name.lower() in _ANNOTATION_FOLDERS]
+        if nearest != parent and parent.name == "annotations" and len(likely) == 1:
+            advice = f"If {likely[0]} contains the annotations, rename it to annotations"
+        elif split == "validation" and nearest == parent:
+            advice += ". Move some of the pairs there, which are then not trained on"
+    elif nearest == parent:
+        count = sum(not is_folder for _, is_folder in _list(parent))
+        if count:
+            text += f"; {quantity(count, 'file')} {'lies' if count == 1 else 'lie'} in {parent}"
+            advice += f". Move files to {parent / split}"
     return Problem(str(parent), "missing split", text, advice)
 
 

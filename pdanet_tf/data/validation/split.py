@@ -104,7 +104,8 @@ def fatal_split_problems(
             name,
             "0 and 255 for 0 and 1",
             f"all annotations contain only 0 and 255, and there are {dataset.num_classes} classes",
-            "Replace 255, which marks unlabelled pixels, by the value of the class",
+            "Replace 255, which marks unlabelled pixels, by the value of the class, or import the "
+            "masks: pdanet-tf import-labels --format binary",
         )
     elif dataset.num_classes > 1 and occurring.size == 1 and name.startswith("train"):
         yield Problem(
