@@ -37,6 +37,7 @@ PARSED = {
     "labels.md": "tests/cli/test_import_labels.py runs every format",
     "losses.md": "the commands end in dots; tests/losses/test_names.py parses each expression",
     "serving.md": "tests/serving runs them against servers",
+    "training_on_jax.md": "Keras would need another backend; tests/training/test_jax.py trains",
 }
 
 
