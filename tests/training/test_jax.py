@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -35,7 +36,13 @@ def config(output, **options):
     })
 """
 _TRAIN = """
-train(config(sys.argv[3], weights=sys.argv[2]), verbose=0)
+train(
+    config(
+        sys.argv[2], weights=sys.argv[1], dataset="synthetic", data_dir=None, num_classes=None,
+        aux_head=True,
+    ),
+    verbose=0,
+)
 """
 # SIGTERM arrives in the second step of the second epoch.
 _TERMINATE = """
@@ -115,7 +122,7 @@ def weights(folder):
 def distance(one, two):
     """Returns how much the weights of two runs differ, relative to the weights."""
     first, second = weights(one), weights(two)
-    assert first.size > 700_000
+    assert first.size > 600_000
     return np.linalg.norm(first - second) / np.linalg.norm(first)
 
 
@@ -125,24 +132,25 @@ def rows(folder):
 
 
 @pytest.mark.slow
-def test_jax_trains_as_tensorflow_and_several_devices_as_one(make_folder, tmp_path):
-    root, start = make_folder(count=6), tmp_path / "start.keras"
-    build_model("fcn_resnet18_quarter", 3).save(start)
+def test_jax_trains_as_tensorflow_and_several_devices_as_one(tmp_path):
+    keras.utils.set_random_seed(0)
+    start = tmp_path / "start.keras"
+    build_model("fcn_resnet18_quarter", 8, aux_head=True).save(start)
     folders = tensorflow, one, two, processes = [tmp_path / name for name in "abcd"]
-    run(_TRAIN, root, start, tensorflow, backend="tensorflow")
-    run(_TRAIN, root, start, one)
-    run(_TRAIN, root, start, two, **_TWO_DEVICES)
-    run(_TRAIN, root, start, processes, processes=2)
+    run(_TRAIN, start, tensorflow, backend="tensorflow")
+    run(_TRAIN, start, one)
+    run(_TRAIN, start, two, **_TWO_DEVICES)
+    run(_TRAIN, start, processes, processes=2)
     for folder in folders:
         assert distance(tensorflow, folder) <= 1e-5
         # Only the first process writes.
         assert {path.name for path in folder.iterdir()} == {path.name for path in one.iterdir()}
         for alone, other in zip(rows(tensorflow), rows(folder), strict=True):
-            assert other == pytest.approx(alone, rel=1e-5)
+            assert other == pytest.approx(alone, rel=1e-4)  # a pixel may change its class
     for folder in (two, processes):
         for alone, other in zip(rows(one), rows(folder), strict=True):
-            assert other["mean_iou"] == alone["mean_iou"]
-            assert other["pixel_accuracy"] == alone["pixel_accuracy"]
+            assert other["logits_mean_iou"] == alone["logits_mean_iou"]
+            assert other["logits_pixel_accuracy"] == alone["logits_pixel_accuracy"]
     assert rows(processes) == rows(two)
 
 
