@@ -1,7 +1,7 @@
 """Scene segmentation in Keras 3: PDANet and the models it is compared with.
 
-Training and export require TensorFlow; everything else runs on every Keras backend. Keras is
-imported on first use.
+Training runs on the TensorFlow and JAX backends of Keras, and reads its images with tf.data. Export
+requires TensorFlow; everything else runs on every backend. Keras is imported on first use.
 """
 
 import sys

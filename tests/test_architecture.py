@@ -58,7 +58,9 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.training.batches",
     "pdanet_tf.training.cluster",  # inside a function, for Slurm
     "pdanet_tf.training.devices",
+    "pdanet_tf.training.jax_engine",  # to hide the GPUs from the loader
     "pdanet_tf.training.session",
+    "pdanet_tf.training.tensorflow_engine",
 }
 MODULES = {
     ".".join(("pdanet_tf", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(

@@ -39,6 +39,7 @@ PARSED = {
     "many_machines.md": "tests/training/test_workers.py trains with two processes",
     "predict.md": "tests/cli/test_predict_folders.py, test_large_images.py and test_beam.py do it",
     "serving.md": "tests/serving runs them against servers",
+    "training_on_jax.md": "Keras would need another backend; tests/training/test_jax.py trains",
 }
 
 

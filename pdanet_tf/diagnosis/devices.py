@@ -69,10 +69,13 @@ def check_imports(found: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("broken", f"{name} cannot be imported: {error}", remedy)
     backend = found.get("backend")
     if backend is not None and backend != "tensorflow":
+        trains = (
+            "" if backend == "jax" else "training by pdanet-tf requires TensorFlow or JAX, and "
+        )
         yield Finding(
             "warning",
-            f"Keras' backend is {backend}: models run, but training by pdanet-tf and exports to "
-            "SavedModel require TensorFlow",
+            f"Keras' backend is {backend}: models run, but {trains}exports to SavedModel require "
+            "TensorFlow",
             "For these, set KERAS_BACKEND=tensorflow, or remove the backend from keras.json",
         )
     if os.environ.get("TF_USE_LEGACY_KERAS", "0") not in ("", "0", "false", "False"):

@@ -1,6 +1,7 @@
 """Training: from a configuration to checkpoints and scores.
 
-The function is `pdanet_tf.train`. It requires TensorFlow; `TrainConfig` does not.
+The function is `pdanet_tf.train`. It requires Keras' TensorFlow or JAX backend, and TensorFlow for
+the loader; `TrainConfig` requires neither.
 """
 
 from typing import TYPE_CHECKING

@@ -26,6 +26,10 @@ class NonFiniteLossError(ArithmeticError):
     """The loss of a training step was infinite or not a number."""
 
 
+def _itself(model: keras.Model) -> keras.Model:
+    return model
+
+
 class Validation(keras.callbacks.Callback):
     """Scores the model at the end of every epoch, with the same protocol as `evaluate`.
 
@@ -39,6 +43,8 @@ class Validation(keras.callbacks.Callback):
         progress: Whether to show a progress bar, if standard error is a terminal.
         before_image: Is called before every image; an error that it raises ends the validation.
         part: The images of this process, if several share them.
+        scored: Returns the model to score for the model that is trained: itself, or one with the
+            same weights. It returns the same one in every epoch.
     """
 
     def __init__(
@@ -48,9 +54,11 @@ class Validation(keras.callbacks.Callback):
         progress: bool = False,
         before_image: Callable[[], object] | None = None,
         part: Part = WHOLE,
+        scored: Callable[[keras.Model], keras.Model] = _itself,
     ) -> None:
         super().__init__()
         self.part = part
+        self.scored = scored
         self.before_image = before_image
         self.dataset = dataset
         self.protocol = protocol
@@ -60,11 +68,12 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Scores the model and adds the scores to the logs."""
-        if self._predictor is None:
-            self._predictor = Predictor(
-                self.model, self.protocol, pixel_format=self.dataset.pixel_format
-            )
         with averaged_weights(self.model):
+            model = self.scored(self.model)
+            if self._predictor is None:
+                self._predictor = Predictor(
+                    model, self.protocol, pixel_format=self.dataset.pixel_format
+                )
             self.evaluation = evaluate_predictor(
                 self._predictor,
                 self.dataset,

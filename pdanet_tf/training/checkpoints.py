@@ -94,6 +94,8 @@ class Checkpoints(keras.callbacks.Callback):
         if is_due:
             self.save_within_epoch()
         if must_stop:
+            # At once: after an error, `fit` of Keras on JAX replaces weights by their averages.
+            self.save_within_epoch()
             raise TrainingTerminated
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -108,6 +110,8 @@ class Checkpoints(keras.callbacks.Callback):
         """Saves the state after the last step that is complete, unless it is already saved."""
         if self._is_saved:
             return
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()  # between two steps, `fit` holds the variables' values
         if self.progress.step == self.steps:  # only the validation is left
             logs = {
                 name: float(keras.ops.convert_to_numpy(each))

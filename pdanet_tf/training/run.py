@@ -19,7 +19,7 @@ from pdanet_tf.data import SegmentationDataset
 from pdanet_tf.data.batches.augment_function import Augment
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.models.registry import find_model
-from pdanet_tf.ops.backend import require_tensorflow
+from pdanet_tf.ops.backend import require_backend
 from pdanet_tf.ops.precision import full_precision_floatx
 from pdanet_tf.training.callbacks import (
     TrainingInterrupted,
@@ -67,7 +67,9 @@ def train(
 ) -> TrainResult:
     """Trains a model on one GPU, on several GPUs, on several machines, or on the CPU.
 
-    It uses all GPUs, or the strategy of TensorFlow in whose scope it is called. If the environment
+    It uses all GPUs, or the strategy of TensorFlow in whose scope it is called; with Keras' JAX
+    backend all devices of JAX, or those of the `keras.distribution.DataParallel` that is set; see
+    the page "Training on JAX". If the environment
     names several processes (TF_CONFIG, or Slurm's `srun` with several tasks), each of them trains
     on its share of every batch, and the first one writes the files; see the page "Several devices
     and machines".
@@ -122,7 +124,7 @@ def train(
             stays.
         OSError: If a file cannot be written, for example because the disk is full; the last
             checkpoint stays.
-        RuntimeError: If the backend of Keras is not TensorFlow.
+        RuntimeError: If the backend of Keras is neither TensorFlow nor JAX.
         TimeoutError: If a process of several that train together does not come up within
             PDANET_TF_WORKER_SECONDS (a variable of the environment; 600 by default).
         TrainingInterrupted: After Ctrl-C. It is a KeyboardInterrupt whose message says what was
@@ -262,7 +264,7 @@ def _run(
     in a temporary copy, which is removed, and print nothing.
     """
     termination = Termination()
-    require_tensorflow("Training")
+    require_backend("Training", ("tensorflow", "jax"))
     cluster = read_cluster(os.environ)
     meeting = None if cluster is None else Meeting(cluster, seconds_to_meet(os.environ))
     with nullcontext() if meeting is None else meeting.explained():

@@ -3,17 +3,16 @@
 import dataclasses
 import errno
 import functools
+import importlib
 import importlib.util
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
-import PIL
 import tensorflow as tf
 from rich.console import Console
 
@@ -37,8 +36,8 @@ from pdanet_tf.training.checkpoint_files import newest_sound
 from pdanet_tf.training.checkpoints import Checkpoints, load_checkpoint
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.curves import LogState, curves_at_end
-from pdanet_tf.training.devices import choose_strategy, part_of, spread
 from pdanet_tf.training.early_stopping import StopOnStall
+from pdanet_tf.training.engines import start_engine
 from pdanet_tf.training.epochs import fit_from
 from pdanet_tf.training.fine_tuning import describe_fine_tuning
 from pdanet_tf.training.inputs import Inputs
@@ -67,7 +66,7 @@ from pdanet_tf.version import __version__
 from pdanet_tf.weights.files import load_keras_file
 from pdanet_tf.weights.fitting import LoadedWeights
 
-_LIBRARIES = (tf, keras, np, PIL)
+_LIBRARIES = ("tensorflow", "keras", "numpy", "PIL")
 # What a new run finds out, and its checkpoints keep for the summary.
 _KEPT: tuple[str, ...] = ("weights", "class_weights")
 
@@ -163,12 +162,10 @@ class Session:
         check_steps(self.config, self.steps)
         if self.meeting is not None:
             self.meeting.hold(self._facts())
-        self.strategy, self.devices = choose_strategy(self.cluster)
-        self.part = part_of(self.strategy, self.cluster)
-        replicas = self.strategy.num_replicas_in_sync
-        batch_size = self.config.batch_size
-        if batch_size < replicas or (self.cluster is not None and batch_size % replicas):
-            wanted = "at least" if self.cluster is None else "a multiple of"
+        self.engine = start_engine(self.cluster)
+        replicas, batch_size = self.engine.replicas, self.config.batch_size
+        if batch_size < replicas or (batch_size % replicas and not self.engine.takes_any_batch):
+            wanted = "at least" if self.engine.takes_any_batch else "a multiple of"
             raise ValueError(
                 f"batch_size must be {wanted} the number of devices, {replicas}. "
                 f"Received: batch_size={batch_size}"
@@ -203,13 +200,14 @@ class Session:
         """
         config, progress = self.config, self.progress
         keras.utils.set_random_seed(config.seed)
-        with self.strategy.scope():
+        with self.engine.building():
             model = self._loaded_model(verbose) if self.is_resumed else self._new_model(verbose)
-            model.jit_compile = self._uses_xla()
+            model.jit_compile = self.engine.uses_xla(is_one_size=config.recipe == "crop")
         check_batch_norm(model, config)
         # All random choices are functions of the seed and the step, also in a resumed run.
         step = progress.total_steps(self.steps)
-        model, batches, first_batch = self._fed_model(model, step)
+        make = functools.partial(make_batches, config, self.train, model, step, self.inputs.augment)
+        model, batches, first_batch = self.engine.feed(model, make)
         seed_dropout(model, config.seed, step)
         metrics = read_metrics(self.state) if progress.step else {}
         self.folder.remove_leftovers()
@@ -227,6 +225,7 @@ class Session:
             *callbacks,
         ]
         with (
+            self.engine.fitting(),
             curves_at_end(self.folder, bool(verbose)),
             self._full_disks_as_os_errors(),
             self.train.original_errors(),
@@ -235,28 +234,6 @@ class Session:
         ):
             epochs = progress.epochs if self.has_stopped else config.epochs
             fit_from(progress, model, batches, callbacks, epochs, self.steps, metrics, first_batch)
-
-    def _fed_model(
-        self, model: keras.Model, step: int
-    ) -> tuple[keras.Model, Any, Callable[[], tuple[Any, Any]]]:
-        """Returns the model to fit, its batches, and a function that returns one of them."""
-        make = functools.partial(
-            make_batches, self.config, self.train, model, step, self.inputs.augment
-        )
-        if self.cluster is None:
-            batches = make()
-            return model, batches, lambda: next(iter(batches))
-        replicas = self.strategy.num_replicas_in_sync
-        local = replicas // self.cluster.size
-        first = self.cluster.index * local
-        # TensorFlow takes a batch for each of this process's devices in turn.
-        shares = [make(share=(first + number, replicas)) for number in range(local)]
-        turns = tf.data.Dataset.choose_from_datasets(
-            shares, tf.data.Dataset.range(local).repeat(), stop_on_empty_dataset=True
-        )
-        model = spread(model, self.strategy, next(iter(turns)))
-        batches = self.strategy.distribute_datasets_from_function(lambda _: turns)
-        return model, batches, lambda: next(iter(turns))
 
     @contextmanager
     def _saved_when_terminated(self, checkpoints: Checkpoints) -> Iterator[None]:
@@ -307,7 +284,7 @@ class Session:
                 self.config,
                 {"train": self.train, "validation": self.validation},
                 model,
-                self.devices,
+                self.engine.devices,
                 self.progress,
                 _has_tensorboard(),
             )
@@ -333,25 +310,23 @@ class Session:
             Console(stderr=True).print(text, soft_wrap=True, markup=False, highlight=False)
         return model
 
-    def _uses_xla(self) -> bool:
-        """Returns whether XLA compiles the step.
-
-        It does so on a single GPU with the crop recipe, whose batches have one shape. XLA does not
-        work with several replicas. On CPUs its convolutions are slow. It would compile the step
-        again for every shape of the paper's batches.
-        """
-        is_one_size = self.config.recipe == "crop"
-        return self._on_gpu and self.strategy.num_replicas_in_sync == 1 and is_one_size
-
     @property
     def _on_gpu(self) -> bool:
-        return any("GPU" in device for device in self.devices)
+        return any("GPU" in device for device in self.engine.devices)
 
     def _checkpoints(self) -> Checkpoints:
-        for_inference = functools.partial(inference_model, self.config, self.train.num_classes)
         return Checkpoints(
-            self.folder, for_inference, self.progress, self.config, self.termination, self.part
+            self.folder,
+            self._for_inference,
+            self.progress,
+            self.config,
+            self.termination,
+            self.engine.part,
         )
+
+    def _for_inference(self, model: keras.Model) -> keras.Model:
+        with self.engine.alone():
+            return inference_model(self.config, self.train.num_classes, model)
 
     def _callbacks(
         self, checkpoints: Checkpoints, shows_progress: bool
@@ -363,9 +338,9 @@ class Session:
                 self.validation,
                 self.protocol,
                 shows_progress,
-                # Several processes stop together, after a step.
-                self.termination.check if self.cluster is None else None,
-                self.part,
+                self.termination.check if self.engine.stops_while_scoring else None,
+                self.engine.part,
+                self.engine.scored,
             ),
             checkpoints,
             StopOnStall(checkpoints, self.config.patience, verbose=shows_progress),
@@ -379,12 +354,13 @@ class Session:
 
     def score_best(self, progress: bool) -> Evaluation:
         """Scores `best.keras` on the validation images."""
-        predictor = Predictor(
-            load_keras_file(self.folder.best),
-            self.protocol,
-            pixel_format=self.validation.pixel_format,
-        )
-        return evaluate_predictor(predictor, self.validation, progress, part=self.part)
+        with self.engine.alone():
+            predictor = Predictor(
+                load_keras_file(self.folder.best),
+                self.protocol,
+                pixel_format=self.validation.pixel_format,
+            )
+            return evaluate_predictor(predictor, self.validation, progress, part=self.engine.part)
 
     def summarise(self, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
         """Writes `summary.json`, and returns its content."""
@@ -397,7 +373,7 @@ class Session:
             "seconds": round(seconds, 1),
             "versions": _versions(),
             "machine": platform.platform(),
-            "devices": self.devices,
+            "devices": self.engine.devices,
             "classes": list(self.train.classes.names),
             **kept,
             "validation": evaluation.to_dict(),
@@ -407,10 +383,12 @@ class Session:
 
 
 def _versions() -> dict[str, str]:
+    backend = keras.backend.backend()
+    libraries = dict.fromkeys([*_LIBRARIES, backend])
     return {
         "python": platform.python_version(),
         "pdanet_tf": __version__,
-        **{library.__name__: library.__version__ for library in _LIBRARIES},
+        **{name: importlib.import_module(name).__version__ for name in libraries},
     }
 
 
