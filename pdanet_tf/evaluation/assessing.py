@@ -65,8 +65,9 @@ def assess(
 
     Example:
         ```python
-        assessment = assess("runs/camvid/best.keras", dataset)
-        write_assessment(Path("report.html"), assessment)
+        dataset = pdanet_tf.load_dataset("camvid", "validation", "CamVid")
+        assessment = pdanet_tf.evaluation.assess("runs/camvid/best.keras", dataset)
+        pdanet_tf.evaluation.write_assessment("report.html", assessment)
         ```
     """
     predictor = open_predictor(model, dataset, protocol, crf, weights)
