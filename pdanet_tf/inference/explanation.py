@@ -151,7 +151,7 @@ def explain(
 
     Example:
         ```python
-        explanation = pdanet_tf.inference.explain("photo.jpg", at=(120, 200))
+        explanation = pdanet_tf.inference.explain("photo.jpg", at=(24, 32))
         explanation.save("explained")
         ```
 

@@ -27,14 +27,12 @@ class Engine(Protocol):
     Attributes:
         devices: The names of all devices.
         replicas: Number of parts that each batch is divided into, one for each device.
-        takes_any_batch: Whether the parts may differ in size.
         part: The part of this process in work that all processes share.
         stops_while_scoring: Whether SIGTERM may end the validation between two images.
     """
 
     devices: list[str]
     replicas: int
-    takes_any_batch: bool
     part: Part
     stops_while_scoring: bool
 

@@ -50,7 +50,6 @@ class JaxEngine:
         )
         self.devices = [name.upper() for name in names]
         self.replicas = len(names)
-        self.takes_any_batch = False
         self.part = WHOLE if cluster is None else _part_of(cluster)
         # `fit` of Keras on JAX replaces the weights by their averages also after an error: what is
         # saved must be saved before.

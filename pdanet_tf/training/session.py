@@ -164,10 +164,9 @@ class Session:
             self.meeting.hold(self._facts())
         self.engine = start_engine(self.cluster)
         replicas, batch_size = self.engine.replicas, self.config.batch_size
-        if batch_size < replicas or (batch_size % replicas and not self.engine.takes_any_batch):
-            wanted = "at least" if self.engine.takes_any_batch else "a multiple of"
+        if batch_size % replicas:
             raise ValueError(
-                f"batch_size must be {wanted} the number of devices, {replicas}. "
+                f"batch_size must be a multiple of the number of devices, {replicas}. "
                 f"Received: batch_size={batch_size}"
             )
         check_loss(self.config)

@@ -25,7 +25,6 @@ class TensorFlowEngine:
         self.cluster = cluster
         self.strategy, self.devices = choose_strategy(cluster)
         self.replicas = self.strategy.num_replicas_in_sync
-        self.takes_any_batch = cluster is None
         self.part = part_of(self.strategy, cluster)
         # Several processes stop together, after a step.
         self.stops_while_scoring = cluster is None

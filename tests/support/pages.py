@@ -112,6 +112,8 @@ def check_other(words: list[str]) -> None:
         assert words[2] == "venv" or (ROOT / f"{module}.py").is_file(), text
     elif words[0].startswith("python"):
         assert (ROOT / words[1]).is_file(), text
+    elif words[0] == "export":
+        assert words[1].startswith("TF_CONFIG="), text
     else:
         assert text in (". .venv/bin/activate", "hf auth login"), f"no test runs or checks: {text}"
 

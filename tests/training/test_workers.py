@@ -19,7 +19,7 @@ import sys
 from pdanet_tf import TrainConfig, train
 train(TrainConfig(
     output_dir=sys.argv[1], model="fcn_resnet18_quarter", dataset="synthetic", epochs=2,
-    steps_per_epoch=3, batch_size=4, crop_size=(32, 40), dropout=0.0, learning_rate=1e-3,
+    steps_per_epoch=3, batch_size=4, crop_size=(32, 40), dropout=0.0, learning_rate=1e-5,
     aux_head=True, loss=sys.argv[2],
 ), verbose=0)
 """
