@@ -1,7 +1,9 @@
 """The studies on CamVid in examples/camvid: what they run, how they go on, and what they write."""
 
+import csv
 import importlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -354,3 +356,34 @@ def test_a_killed_study_continues_with_its_checkpoint(tmp_path):
     subprocess.run([*program, "--runs", tmp_path / "runs"], check=True)
     score = tmp_path / "runs" / "pdanet_resnet18_quarter" / "seed0.without_attention.json"
     assert 0 <= json.loads(score.read_text())["mean_iou"] <= 1
+
+
+@pytest.mark.slow
+def test_training_on_jax_writes_a_model_that_scores_as_it_did_there(tmp_path):
+    write_folder(tmp_path / "camvid", 8, (32, 32), ("train", "val"), highest=10)
+    command = [sys.executable, FOLDER / "train_on_jax.py", "--data-dir", tmp_path / "camvid"]
+    command += ["--output", tmp_path / "run", "--model", "pdanet_resnet18_quarter"]
+    command += [
+        "--epochs",
+        "3",
+        "--batch-size",
+        "4",
+        "--crop-size",
+        "32",
+        "32",
+        "--warmup-steps",
+        "1",
+    ]
+    command += ["--average", "0.5", "--precision", "float32", "--score-every", "2"]
+    subprocess.run(command, check=True, env={**os.environ, "KERAS_BACKEND": "jax"})
+    with (tmp_path / "run" / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    evaluate = [sys.executable, "-m", "pdanet_tf.cli", "evaluate", "--dataset", "camvid"]
+    evaluate += ["--data-dir", tmp_path / "camvid", "--json", tmp_path / "score.json"]
+    evaluate += ["--model", tmp_path / "run" / "pdanet_resnet18_quarter.keras"]
+    subprocess.run(evaluate, check=True, capture_output=True)
+    score = json.loads((tmp_path / "score.json").read_text())["mean_iou"]
+    # The file has half precision.
+    assert score == pytest.approx(float(rows[-1]["val_mean_iou"]), abs=0.002)
