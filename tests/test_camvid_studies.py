@@ -274,6 +274,23 @@ def test_the_report_of_whatever_has_ended(runs, tmp_path):
             assert image.width == 1100
 
 
+def test_a_study_of_another_backbone_is_shown_with_it(tmp_path):
+    studies = load("studies")
+    full = studies.make_runs("models", tmp_path / "runs", "resnet18", [0], {})[:4]
+    narrow = studies.make_runs("gamma", tmp_path / "runs", "resnet18_quarter", [0], {})[:-1]
+    for run in [*full, *narrow]:
+        write_run(run.folder, run.configure())
+    load("report").write_report(tmp_path / "runs", tmp_path / "results", "resnet18", None)
+    text = (tmp_path / "results" / "README.md").read_text()
+    models, gamma = re.findall(r"(?s)\n## (?:The four models|Do the attention)(.+?)(?=\n## )", text)
+    assert re.findall(r"\n\| `([^`]+)` \|", models) == [run.name for run in full]
+    shown = [run.name for run in [*narrow, *full[2:]]]  # FCN and PSPNet have no scales
+    assert re.findall(r"\n\| `([^`]+)` \| 0 \| 2 \|", gamma) == shown
+    assert "study `gamma`, not begun: `pdanet_resnet18_quarter-similar-no-decay`\n" in text
+    assert "`fcn_resnet18-aux`" in text
+    assert "`fcn_resnet18_quarter`" not in text
+
+
 def test_the_command_of_a_card_gives_the_options_of_the_run(tmp_path):
     for run in load("studies").make_runs("gamma", tmp_path, "resnet18", [2], {"epochs": 9}):
         write_run(run.folder, run.configure())
