@@ -37,7 +37,7 @@ from pdanet_tf.training.checkpoints import Checkpoints, load_checkpoint
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.curves import LogState, curves_at_end
 from pdanet_tf.training.early_stopping import StopOnStall
-from pdanet_tf.training.engines import start_engine
+from pdanet_tf.training.engines import check_division, start_engine
 from pdanet_tf.training.epochs import fit_from
 from pdanet_tf.training.fine_tuning import describe_fine_tuning
 from pdanet_tf.training.inputs import Inputs
@@ -163,12 +163,7 @@ class Session:
         if self.meeting is not None:
             self.meeting.hold(self._facts())
         self.engine = start_engine(self.cluster)
-        replicas, batch_size = self.engine.replicas, self.config.batch_size
-        if batch_size % replicas:
-            raise ValueError(
-                f"batch_size must be a multiple of the number of devices, {replicas}. "
-                f"Received: batch_size={batch_size}"
-            )
+        check_division(self.engine, self.config.batch_size)
         check_loss(self.config)
         check_batches(self.config, self.train)
         self.train.check()
@@ -206,7 +201,7 @@ class Session:
         # All random choices are functions of the seed and the step, also in a resumed run.
         step = progress.total_steps(self.steps)
         make = functools.partial(make_batches, config, self.train, model, step, self.inputs.augment)
-        model, batches, first_batch = self.engine.feed(model, make)
+        model, batches, first_batch = self.engine.feed(model, make, config.batch_size)
         seed_dropout(model, config.seed, step)
         metrics = read_metrics(self.state) if progress.step else {}
         self.folder.remove_leftovers()
