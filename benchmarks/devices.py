@@ -22,6 +22,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -31,7 +32,7 @@ from benchmarks.pages import fill, markdown_table, print_table, replace_section
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTION = "devices"
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "model": "fcn_resnet18_quarter",
     "dataset": "synthetic",
     "epochs": 1,
@@ -162,13 +163,12 @@ def _save_start(file: Path) -> None:
     from pdanet_tf.data.sources.synthetic import SYNTHETIC_CLASSES
 
     keras.utils.set_random_seed(0)
-    build_model(str(OPTIONS["model"]), len(SYNTHETIC_CLASSES)).save(file)
+    build_model(OPTIONS["model"], len(SYNTHETIC_CLASSES)).save(file)
 
 
 def _train(folder: Path, start: Path, steps: int, replicas: int) -> None:
     """Trains in this process, and prints the median time of a step in seconds."""
     from contextlib import nullcontext
-    from typing import Any
 
     import keras
 

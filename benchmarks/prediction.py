@@ -213,11 +213,11 @@ def measure_tiles(
     for model, values in sides.items():
         for side in values:
             write_tiff(file, side)
-            given = MODEL if model == MODEL else root / "small.keras"
+            given: str | Path = MODEL if model == MODEL else root / "small.keras"
             tiles = ["--tile", str(TILE), "--overlap", str(OVERLAP)]
             output = root / f"{model}-{side}"
-            command = ["-m", "pdanet_tf.cli", "predict", file, "--model", given, "--output", output]
-            yield model, side, measure(*command, *tiles)
+            command = ("-m", "pdanet_tf.cli", "predict", file, "--model", given)
+            yield model, side, measure(*command, "--output", output, *tiles)
 
 
 def count_windows(side: int) -> int:
