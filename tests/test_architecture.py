@@ -60,6 +60,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.training.devices",
     "pdanet_tf.training.jax_engine",  # to hide the GPUs from the loader
     "pdanet_tf.training.session",
+    "pdanet_tf.training.tensorboard",
     "pdanet_tf.training.tensorflow_engine",
 }
 MODULES = {
