@@ -26,6 +26,8 @@ from PIL import Image
 from rich.console import Console
 
 from benchmarks.pages import fill, markdown_table, print_table, replace_section
+from pdanet_tf import cli
+from pdanet_tf.benchmark.machine import process_memory
 from pdanet_tf.data.sources.synthetic import SyntheticDataset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,38 +45,36 @@ class Usage:
     Attributes:
         seconds: Wall time from its start to its end.
         cpu: CPU time in seconds, of all threads.
-        memory: Peak of its resident set in bytes.
+        memory: Peak of its resident set in MiB.
     """
 
     seconds: float
     cpu: float
-    memory: int
+    memory: float
 
 
 def measure(*arguments: str | Path) -> Usage:
-    """Runs Python with arguments, and returns what the process took.
+    """Runs this program with hidden arguments, and returns what the process took.
 
     Raises:
         RuntimeError: If it fails.
     """
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    began = time.monotonic()
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            log.seek(0)
-            raise RuntimeError(f"{' '.join(map(str, arguments))} failed:\n{log.read()}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Usage(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit)
+    before, began = os.times(), time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.prediction", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds, after = time.monotonic() - began, os.times()
+    if done.returncode:
+        given = " ".join(map(str, arguments))
+        raise RuntimeError(f"{given} failed:\n{done.stdout}{done.stderr}")
+    cpu = sum(after[2:4]) - sum(before[2:4])  # of the processes that have ended
+    return Usage(seconds, cpu, float(done.stdout.splitlines()[-1]))
 
 
 def write_images(folder: Path, count: int) -> None:
@@ -132,10 +132,9 @@ def compare_with_beam(root: Path, count: int) -> tuple[list[str], list[list[str]
     Returns:
         The headings and the rows of the table, and whether the results are equal.
     """
-    predict = ["-m", "pdanet_tf.cli", "predict", "--no-overlay", "--model", MODEL]
     commands: dict[str, list[str | Path]] = {
-        "`pdanet-tf predict`": [*predict, "--output"],
-        "Beam, direct runner": ["-m", "benchmarks.prediction", "--beam"],
+        "`pdanet-tf predict`": ["--predict", "--no-overlay", "--model", MODEL, "--output"],
+        "Beam, direct runner": ["--beam"],
     }
     sizes = (1, count)
     for size in sizes:
@@ -216,8 +215,8 @@ def measure_tiles(
             given: str | Path = MODEL if model == MODEL else root / "small.keras"
             tiles = ["--tile", str(TILE), "--overlap", str(OVERLAP)]
             output = root / f"{model}-{side}"
-            command = ("-m", "pdanet_tf.cli", "predict", file, "--model", given)
-            yield model, side, measure(*command, "--output", output, *tiles)
+            command = ("--predict", file, "--model", given, "--output", output, *tiles)
+            yield model, side, measure(*command)
 
 
 def count_windows(side: int) -> int:
@@ -236,7 +235,7 @@ def _tile_section(
             f"`{model}`" if model == MODEL else model,
             f"{side:,} x {side:,}",
             str(count_windows(side)),
-            f"{usage.memory / 2**20:.0f} MiB",
+            f"{usage.memory:.0f} MiB",
             f"{usage.seconds:.0f} s",
             f"{usage.cpu:.0f} s",
         ]
@@ -260,13 +259,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=300, help="number of images in the folder")
     parser.add_argument("--output", type=Path, help="page to write to: docs/predict.md")
     parser.add_argument("--beam", type=Path, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--predict", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.images < 2:
         parser.error("--images must be at least 2")
-    if options.beam is not None:
-        output, images = options.beam
-        run_beam(images, output)
-        return 0
+    if options.predict is not None or options.beam is not None:
+        status = 0
+        if options.predict is not None:
+            status = cli.main(["predict", *options.predict])
+        else:
+            output, images = options.beam
+            run_beam(images, output)
+        print(process_memory("VmHWM"))
+        return status
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -276,9 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"Manifests and label maps {outcome}.")
         found = []
         for model, side, usage in measure_tiles(root, SIDES):
-            text = (
-                f"{model}, {side} x {side}: {usage.memory / 2**20:.0f} MiB, {usage.seconds:.0f} s"
-            )
+            text = f"{model}, {side} x {side}: {usage.memory:.0f} MiB, {usage.seconds:.0f} s"
             console.print(text, highlight=False)
             found.append((model, side, usage))
     tile_headings, tile_rows, tile_text = _tile_section(found)
