@@ -1,14 +1,15 @@
 """Measures `pdanet-tf predict`: many images against Apache Beam, and memory for large images.
 
-Run it from the root of the repository (extras `beam` and `tiff`); it writes two sections of
-`docs/predict.md`:
+Run it from the root of the repository (extras `beam` and `tiff`, which `make .venv/beam` installs);
+it writes two sections of `docs/predict.md`:
 
-    python -m benchmarks.prediction [--images 300] [--output FILE]
+    .venv/beam/bin/python -m benchmarks.prediction [--images 300] [--output FILE]
 
 Every measurement is a process of its own.
 """
 
 import argparse
+import importlib.util
 import itertools
 import json
 import os
@@ -272,6 +273,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run_beam(images, output)
         print(process_memory("VmHWM"))
         return status
+    for package, extra in (("apache_beam", "beam"), ("tifffile", "tiff")):
+        if importlib.util.find_spec(package) is None:
+            parser.error(f"{package} is not installed: pip install 'pdanet_tf[{extra}]'")
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
