@@ -84,7 +84,7 @@ format: .venv/dev
 # Apache Beam requires an older Pillow, protobuf and pyarrow than the packages above would install.
 .venv/beam: .venv/base
 	$(PYTHON) -m venv $@
-	$@/bin/pip --disable-pip-version-check install --quiet -e '.[beam]' pytest pyyaml
+	$@/bin/pip --disable-pip-version-check install --quiet -e '.[beam,tiff]' pytest pyyaml
 	touch $@
 
 clean:

@@ -8,10 +8,9 @@ from typing import Any
 
 from pdanet_tf.data.class_table import CLASSES_FILE, format_class_table
 from pdanet_tf.data.classes import Classes
-from pdanet_tf.inference.predictor import default_pixel_format
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import SETTINGS_FILE, InferenceSettings, load_model
-from pdanet_tf.models.inspection import count_classes
+from pdanet_tf.models.inspection import count_classes, default_pixel_format
 from pdanet_tf.sharing.card import CardFacts, write_card
 from pdanet_tf.training.summaries import SUMMARY_FILE, RunSummary
 from pdanet_tf.weights.hub import HubAddress, explained_errors, import_hub
