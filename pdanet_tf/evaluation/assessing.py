@@ -20,7 +20,7 @@ from pdanet_tf.evaluation.assessment import (
 )
 from pdanet_tf.evaluation.comparison import compare
 from pdanet_tf.evaluation.scoring import open_predictor, stored_predictions
-from pdanet_tf.evaluation.speed import Speed, describe_device
+from pdanet_tf.evaluation.speed import Speed, describe_device, machine_load
 from pdanet_tf.evaluation.store import Store, describe_origin
 from pdanet_tf.evaluation.worst import Sample
 from pdanet_tf.inference.crf import CRFParameters
@@ -79,6 +79,7 @@ def assess(
         store = Store(Path(predictions), origin, dataset, resume=False)
     counts: list[np.ndarray] = []
     seconds: list[float] = []
+    loads: list[float] = []
 
     def samples() -> Iterator[Sample]:
         for index in range(len(dataset)):
@@ -87,6 +88,7 @@ def assess(
             start = time.perf_counter()
             prediction, confidence = predictor.confident_label_map(image, size)
             seconds.append(time.perf_counter() - start)
+            loads.append(machine_load())
             if store is not None:
                 store.write(index, image, prediction)
             if other is not None:
@@ -96,7 +98,7 @@ def assess(
 
     tracked = track(samples(), "Evaluating", len(dataset), progress, leave=False)
     assessment = assess_samples(tracked, dataset)
-    speed = Speed(np.array(seconds), describe_device())
+    speed = Speed(np.array(seconds), describe_device(), float(np.mean(loads)))
     assessment = dataclasses.replace(assessment, speed=speed)
     if other is None:
         return assessment

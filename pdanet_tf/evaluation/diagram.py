@@ -5,7 +5,10 @@ from pdanet_tf.evaluation.calibration import Calibration
 _SIDE = 300  # pixels
 _FEW = 1e-4  # share of all pixels; the accuracy of a bin with fewer says little
 # In a file of its own the diagram has a white page and dark text, whatever surrounds it.
-_ALONE = ' xmlns="http://www.w3.org/2000/svg" style="background: #fff; color: #1c1c1c; font-family: sans-serif"'
+_ALONE = (
+    ' xmlns="http://www.w3.org/2000/svg" style="background: #fff; color: #1c1c1c; '
+    'font-family: sans-serif"'
+)
 
 
 def reliability_diagram(calibration: Calibration, alone: bool = False) -> str:

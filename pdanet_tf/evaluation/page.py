@@ -73,9 +73,7 @@ def _summary(assessment: Assessment, data: str) -> Iterator[str]:
     where = f"{html.escape(data)}: " if data else ""
     yield f"<p>{where}{quantity(images, 'image')}, {pixels}."
     if assessment.speed is not None:
-        speed = assessment.speed
-        yield f" Time per image: {speed.milliseconds:.0f} ms (median) on "
-        yield f"{html.escape(speed.processor)}."
+        yield f" Time per image: {html.escape(str(assessment.speed))}."
     low, high = assessment.mean_iou_interval
     yield "</p><table>"
     for text, value, interval in (

@@ -60,7 +60,7 @@ def diagram_path(card: Path) -> Path:
     return card.with_name(f"{card.stem}{_DIAGRAM}")
 
 
-def write_card(path: str | os.PathLike[str], facts: CardFacts) -> Path:
+def write_card(path: str | os.PathLike[str], facts: CardFacts, notes: str | None = None) -> Path:
     """Writes the card of a model, and its reliability diagram beside it if it was measured.
 
     A card that pdanet-tf wrote before is replaced; the text below its last comment stays, and its
@@ -69,6 +69,7 @@ def write_card(path: str | os.PathLike[str], facts: CardFacts) -> Path:
     Args:
         path: A Markdown file, or a folder for `README.md`.
         facts: What the card says.
+        notes: Text below the last comment, in Markdown; by default what is there.
 
     Returns:
         The card's file.
@@ -96,7 +97,8 @@ def write_card(path: str | os.PathLike[str], facts: CardFacts) -> Path:
     calibration = None if facts.measured is None else facts.measured.assessment.calibration
     if calibration is not None:
         write_atomically(diagram, reliability_diagram(calibration, alone=True) + "\n")
-    text = format_card(facts, diagram.name) + former.partition(_NOTES)[2].lstrip("\n")
+    kept = former.partition(_NOTES)[2].lstrip("\n") if notes is None else notes
+    text = format_card(facts, diagram.name) + kept
     license = _LICENSE.search(former.partition(_MARK)[0])
     if facts.license is None and license is not None:
         text = _with_license(text, license[1])

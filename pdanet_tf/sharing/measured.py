@@ -1,5 +1,6 @@
 """The sections of a model card about what was measured, in Markdown."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -138,13 +139,16 @@ def describe_speed(assessment: Assessment) -> Iterator[str]:
     if speed is None:
         return
     low, high = speed.quartiles
+    shared = "Other processes may have used the processor, too."
+    if not math.isnan(speed.load):
+        shared = f"The machine's load average was {speed.load:.1f}, this process included."
     yield "## Speed"
     yield (
         f"{speed.milliseconds:.0f} ms per image, the median of "
         f"{quantity(len(speed.seconds), 'image')}; half of them took {low:.0f} to {high:.0f} ms. "
         f"One image at a time{_sizes(assessment, ',')}, on {speed.processor}, from the pixels to "
         "the label map and the probability of each pixel, with resizing, without reading the file. "
-        "Other processes may have used the processor, too."
+        f"{shared}"
     )
 
 

@@ -117,15 +117,17 @@ def test_the_card(server, run, huggingface_hub):
     assert {"pdanet_tf", "fcn_resnet18_quarter"} <= {*data["tags"]}
     (entry,) = data["model-index"]
     (result,) = entry["results"]
-    assert result["dataset"] == {"name": "folder, validation split", "type": "folder"}
+    assert result["dataset"] == {
+        "name": "folder, validation split", "type": "folder", "split": "validation"
+    }  # fmt: skip
     assert {each["type"]: each["value"] for each in result["metrics"]} == {
         "mean_iou": 0.5123,
         "pixel_accuracy": 0.9,
         "mean_accuracy": 0.6,
     }
-    assert "| 1 | road\\|way | 255, 0, 0 |" in text
+    assert "| 1 | road\\|way | 255, 0, 0 | 0.500 |" in text
     assert 'pdanet_tf.Predictor("hf://me/roads")' in text
-    assert "epochs: 3" in text
+    assert "pdanet-tf train --dataset folder --data-dir DATA --epochs 3\n" in text
     assert "/home/me" not in text
     assert "None" not in text.replace("None:", "")
     # A card that its owner has edited stays.
