@@ -10,6 +10,7 @@ import h5py
 from records import Record
 from studies import RECIPE
 
+from pdanet_tf.base.markdown import fill
 from pdanet_tf.data import CAMVID_CLASSES
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings
@@ -84,4 +85,5 @@ def write_run_card(record: Record, records: Sequence[Record], folder: Path) -> P
         best=record.best_epoch,
         machine=" and ".join(machines) or "not recorded",
     )
-    return write_card(folder / f"{record.name}-seed{record.config.seed}.md", facts, notes)
+    filled = "\n\n".join(map(fill, notes.strip().split("\n\n"))) + "\n"
+    return write_card(folder / f"{record.name}-seed{record.config.seed}.md", facts, filled)

@@ -80,15 +80,14 @@ def write_card(path: str | os.PathLike[str], facts: CardFacts, notes: str | None
 
     Example:
         ```python
-        predictor = pdanet_tf.Predictor("camvid")
+        dataset = pdanet_tf.load_dataset("camvid", "validation", "CamVid")
+        file = "runs/camvid/best.keras"
+        model, settings = pdanet_tf.inference.settings.load_model(file)
+        assessment = pdanet_tf.evaluation.assess(model, dataset)
         measured = pdanet_tf.sharing.Measurement(
-            assessment, "camvid", "validation", predictor.protocol
+            assessment, "camvid", "validation", pdanet_tf.Protocol()
         )
-        settings = pdanet_tf.inference.settings.InferenceSettings.load_for("camvid")
-        facts = pdanet_tf.sharing.CardFacts.of_model(
-            predictor.model, settings, "camvid", measured
-        )
-        pdanet_tf.sharing.write_card("card.md", facts)
+        write_card("runs/camvid", CardFacts.of_model(model, settings, file, measured))
         ```
     """
     file = card_path(path)

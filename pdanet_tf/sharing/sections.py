@@ -140,4 +140,4 @@ def describe_training(facts: CardFacts) -> Iterator[str]:
     yield markdown_table(["", ""], rows, 2)
     if facts.training is not None:
         yield f"```sh\n{facts.training}\n```"
-        yield "Options that are not named have their default values."
+        yield "Other options have their default values, or those of the recipe that is named."
