@@ -85,7 +85,7 @@ def write_report(runs: Path, results: Path, backbone: str, data_dir: str | None)
 def _plan(study: str, begun: Set[str], backbone: str) -> list[str]:
     """Returns the names of a study's runs with the backbone of which most have been begun."""
     plans = [list(STUDIES[study](each)) for each in (backbone, *BACKBONES)]
-    return max(plans, key=lambda names: len(begun.intersection(names)))
+    return max(plans, key=lambda names: len(begun & {*names}))
 
 
 def _of_other_backbones(planned: Mapping[str, Sequence[str]], begun: Set[str]) -> list[str]:
