@@ -75,7 +75,12 @@ def evaluate(
     facts = None
     if card is not None:
         facts = CardFacts.of_model(
-            loaded, settings, source, runs=other_seeds or (), license=license
+            loaded,
+            settings,
+            source,
+            runs=other_seeds or (),
+            license=license,
+            architecture=None if weights is None else model,
         )
     other = None
     if compare_with is not None:

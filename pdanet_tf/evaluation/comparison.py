@@ -6,7 +6,7 @@ import numpy as np
 
 from pdanet_tf.metrics import mean_iou_of_counts
 
-_RESAMPLES = 1000
+RESAMPLES = 1000
 _SEED = 0
 _INTERVAL = (2.5, 97.5)  # percentiles
 
@@ -71,7 +71,7 @@ def mean_iou_interval(counts: np.ndarray) -> tuple[float, float]:
 def _draw(images: int) -> np.ndarray:
     """Returns how often each image is in each resample, `(resamples, images)`."""
     return np.random.default_rng(_SEED).multinomial(
-        images, np.full(images, 1 / images), size=_RESAMPLES
+        images, np.full(images, 1 / images), size=RESAMPLES
     )
 
 

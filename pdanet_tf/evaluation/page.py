@@ -10,8 +10,9 @@ import numpy as np
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.evaluation.assessment import Assessment
+from pdanet_tf.evaluation.boundary import DIAGONAL_SHARE
 from pdanet_tf.evaluation.calibration import Calibration
-from pdanet_tf.evaluation.comparison import Comparison
+from pdanet_tf.evaluation.comparison import RESAMPLES, Comparison
 from pdanet_tf.evaluation.diagram import reliability_diagram
 from pdanet_tf.html_page import figure, swatch, write_html
 
@@ -83,7 +84,8 @@ def _summary(assessment: Assessment, data: str) -> Iterator[str]:
         ("mean accuracy", scores.mean_accuracy, ""),
     ):
         yield f'<tr><th scope="row">{text}<td class="number">{value:.4f}<td>{interval}'
-    yield "</table><p>The interval is that of a bootstrap over the images (1,000 resamples).</p>"
+    yield "</table><p>The interval is that of a bootstrap over the images "
+    yield f"({RESAMPLES:,} resamples).</p>"
 
 
 def _comparison(comparison: Comparison, name: str) -> Iterator[str]:
@@ -96,7 +98,7 @@ def _comparison(comparison: Comparison, name: str) -> Iterator[str]:
         f"<p>Mean IoU over all classes of {html.escape(comparison.name)}: "
         f"{comparison.mean_iou:.4f}. Difference ({html.escape(name or 'this model')} minus "
         f"{html.escape(comparison.name)}): <b>{comparison.difference:+.4f}</b>, 95% interval "
-        f"{low:+.4f} to {high:+.4f} (paired bootstrap, 1,000 resamples of the images). "
+        f"{low:+.4f} to {high:+.4f} (paired bootstrap, {RESAMPLES:,} resamples of the images). "
         f"{verdict}</p>"
     )
 
@@ -105,9 +107,9 @@ def _per_class(assessment: Assessment) -> Iterator[str]:
     classes, scores = assessment.evaluation.classes, assessment.evaluation.scores
     yield '<h2 id="classes">Classes</h2>'
     yield '<div class="scroll" tabindex="0" role="region" aria-label="Classes"><table>'
-    yield "<caption>All figures count the labelled pixels of "
-    yield "all images together. Boundary IoU counts those within 2% of the image's diagonal of a "
-    yield "contour. An empty cell is not defined, because the class does not occur.</caption>"
+    yield "<caption>All figures count the labelled pixels of all images together. Boundary IoU "
+    yield f"counts those within {DIAGONAL_SHARE:.0%} of the image's diagonal of a contour. An empty"
+    yield " cell is not defined, because the class does not occur.</caption>"
     yield '<tr><th scope="col">class'
     for text in _COLUMNS.values():
         yield f'<th scope="col" class="number">{text}'

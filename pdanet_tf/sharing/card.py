@@ -114,7 +114,8 @@ def format_card(facts: CardFacts, diagram: str = f"README{_DIAGRAM}") -> str:
         facts: What the card says.
         diagram: Name of the file of the reliability diagram.
     """
-    parts = [front_matter(facts), _MARK, *describe_model(facts), describe_usage(facts.source)]
+    usage = describe_usage(facts.source, facts.architecture)
+    parts = [front_matter(facts), _MARK, *describe_model(facts), usage]
     if facts.measured is not None:
         assessment = facts.measured.assessment
         parts += figures.describe_scores(facts.measured)

@@ -98,6 +98,7 @@ class CardFacts:
         runs: The runs that differ from this one in nothing but their seeds, itself included.
         training: The command or the options of the training, as text.
         license: Identifier of the model's licence on Hugging Face, such as "apache-2.0".
+        architecture: What `--model` takes if the source holds weights, and `--weights` takes it.
     """
 
     title: str
@@ -111,6 +112,7 @@ class CardFacts:
     runs: Sequence[RunSummary] = ()
     training: str | None = None
     license: str | None = None
+    architecture: str | None = None
 
     @classmethod
     def of_model(
@@ -121,6 +123,7 @@ class CardFacts:
         measured: Measurement | None = None,
         runs: Sequence[str | os.PathLike[str]] = (),
         license: str | None = None,
+        architecture: str | None = None,
     ) -> "CardFacts":
         """Collects what is known about a model.
 
@@ -133,6 +136,7 @@ class CardFacts:
             measured: The figures, if they were measured.
             runs: Folders of runs with other seeds, or folders that contain them.
             license: Identifier of the licence; by default that of a published checkpoint.
+            architecture: Name of the architecture if it was loaded with the source as `weights`.
 
         Raises:
             FileNotFoundError: If there is no such run.
@@ -156,6 +160,7 @@ class CardFacts:
             run=run,
             runs=find_seeds(run, runs, file),
             training=None if run is None else train_command(changed_options(run.config)),
+            architecture=architecture,
             license=license or (published.licence.lower() if published else None),
         )
 
@@ -186,7 +191,7 @@ def find_seeds(
     if len(groups) > 1:
         names = ", ".join(groups[0].differences)
         raise ValueError(f"The runs differ in more than their seeds: in {names}")
-    return tuple(sorted(groups[0].runs, key=lambda each: int(each.config["seed"])))
+    return tuple(sorted(groups[0].runs, key=lambda each: int(each.config.get("seed", 0))))
 
 
 def _title(name: str, file: Path, run: RunSummary | None) -> str:

@@ -9,7 +9,9 @@ from pdanet_tf.base.markdown import escape_cell, markdown_table
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.evaluation.assessment import Assessment
+from pdanet_tf.evaluation.boundary import DIAGONAL_SHARE
 from pdanet_tf.evaluation.calibration import Calibration
+from pdanet_tf.evaluation.comparison import RESAMPLES
 from pdanet_tf.sharing.facts import CardFacts, Measurement
 from pdanet_tf.sharing.sections import describe_protocol
 from pdanet_tf.version import __version__
@@ -51,8 +53,8 @@ def describe_scores(measured: Measurement) -> Iterator[str]:
     rows.append(["mean accuracy", f"{scores.mean_accuracy:.4f}", ""])
     yield markdown_table(["score", "value", "95% interval over the images"], rows)
     yield (
-        "The interval is that of a bootstrap (1,000 resamples of the images); it does not cover "
-        "the choice of the seed of the training."
+        f"The interval is that of a bootstrap ({RESAMPLES:,} resamples of the images); it does not "
+        "cover the choice of the seed of the training."
     )
 
 
@@ -74,8 +76,8 @@ def describe_measured_classes(assessment: Assessment) -> Iterator[str]:
     headings = ["label", "class", "red, green, blue", *_COLUMNS.values(), "share of pixels"]
     yield markdown_table(headings, rows, 3)
     yield (
-        "Pixels of all images together. Boundary IoU (Cheng et al. 2021) counts those within 2% of "
-        "the image's diagonal of a contour. An empty cell is not defined."
+        "Pixels of all images together. Boundary IoU (Cheng et al. 2021) counts those within "
+        f"{DIAGONAL_SHARE:.0%} of the image's diagonal of a contour. An empty cell is not defined."
     )
 
 

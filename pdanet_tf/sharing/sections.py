@@ -59,20 +59,23 @@ def describe_protocol(protocol: Protocol) -> str:
     return text
 
 
-def describe_usage(source: str) -> str:
+def describe_usage(source: str, architecture: str | None = None) -> str:
     """Returns how to use a model.
 
     Args:
-        source: What `--model` takes.
+        source: What `--model` takes; with an architecture, what `--weights` takes.
+        architecture: What `--model` takes if the source holds weights.
     """
+    option = source if architecture is None else f"{architecture} --weights {source}"
+    argument = f'"{source}"' if architecture is None else f'"{architecture}", weights="{source}"'
     package = "'pdanet_tf[hub]'" if source.startswith(PREFIX) else "pdanet_tf"
     return (
         f"{USAGE}\n\n```sh\npip install {package}\n"
-        f"pdanet-tf predict photo.jpg --model {source}\n```\n\n"
+        f"pdanet-tf predict photo.jpg --model {option}\n```\n\n"
         "```python\nimport pdanet_tf\n\n"
-        f'predictor = pdanet_tf.Predictor("{source}")\n'
+        f"predictor = pdanet_tf.Predictor({argument})\n"
         'predictor.predict("photo.jpg").overlay.save("overlay.png")\n```\n\n'
-        "`weights=` of `pdanet_tf.build_model` and `pdanet_tf.TrainConfig` takes the same."
+        f"`weights=` of `pdanet_tf.build_model` and `pdanet_tf.TrainConfig` takes `{source}`, too."
     )
 
 

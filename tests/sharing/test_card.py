@@ -183,6 +183,12 @@ def test_other_files_are_not_replaced(tmp_path):
         write_card(file, describe())
 
 
+def test_weights_of_an_architecture():
+    text = format_card(describe(source="a.weights.h5", architecture="fcn_resnet18"))
+    assert "--model fcn_resnet18 --weights a.weights.h5\n" in text
+    assert 'pdanet_tf.Predictor("fcn_resnet18", weights="a.weights.h5")' in text
+
+
 def test_another_address():
     text = format_card(describe(measure(), license="mit"))
     moved = adapt_card(text, "hf://me/roads", None)
