@@ -56,6 +56,8 @@ format: .venv/dev
 	$(PIP) -e '.[channels,crf,hub,keras-cv,keras-hub,litert,onnx,openvino,tiff,torch]' torch==2.13.0
 	# For an example; the last version under the MIT licence.
 	$(PIP) albumentations==2.0.8
+	# What runs the notebooks of examples/notebooks.
+	$(PIP) ipykernel==7.4.0 nbclient==0.11.0
 	# COCO's own masks are compared with ours.
 	$(PIP) pycocotools==2.0.11
 	# The reference's own package; its models need nothing but torch, its scripts OpenCV and more.
