@@ -76,14 +76,14 @@ def serve_page(
     for package in ("starlette", "uvicorn"):
         import_extra(package, _EXTRA, "The demo page")
     server = import_module("pdanet_tf.demo.server")
-    listening = server.listen(host, port)
-    if samples is not None and not Path(samples).is_dir():
-        raise FileNotFoundError(f"--samples {samples}: there is no such folder")
-    print(f"Loading {' and '.join(filter(None, (model, compare_with)))} ...", file=sys.stderr)
-    import_module("pdanet_tf.data.readers").set_pixel_limit()
-    import_keras_quietly()
-    make_page = import_module("pdanet_tf.cli.demo_models").make_page
-    hosts = server.allowed_hosts(host)
-    app = make_page(model, weights, compare_with, samples, precision, runtime, protocol, hosts)
-    print(f"The demo page is at {server.url_of(listening)} (Ctrl-C ends it)", flush=True)
-    server.serve(app, listening)
+    with server.listen(host, port) as listening:
+        if samples is not None and not Path(samples).is_dir():
+            raise FileNotFoundError(f"--samples {samples}: there is no such folder")
+        print(f"Loading {' and '.join(filter(None, (model, compare_with)))} ...", file=sys.stderr)
+        import_module("pdanet_tf.data.readers").set_pixel_limit()
+        import_keras_quietly()
+        make_page = import_module("pdanet_tf.cli.demo_models").make_page
+        hosts = server.allowed_hosts(host)
+        app = make_page(model, weights, compare_with, samples, precision, runtime, protocol, hosts)
+        print(f"The demo page is at {server.url_of(listening)} (Ctrl-C ends it)", flush=True)
+        server.serve(app, listening)

@@ -1,5 +1,6 @@
 """The server of the demo page."""
 
+import contextlib
 import errno
 import socket
 from collections.abc import Sequence
@@ -19,7 +20,10 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises:
         OSError: If the port is in use or may not be used, or the address is not this machine's.
+        ValueError: If there is no such port.
     """
+    if not 0 <= port <= 65_535:
+        raise ValueError(f"--port must be from 0 to 65535. Received: {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
@@ -52,8 +56,6 @@ def serve(app: ASGIApp, listening: socket.socket) -> None:
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="on"
     )
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass
     print("\nThe demo page is closed")

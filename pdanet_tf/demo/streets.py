@@ -114,7 +114,8 @@ def draw_street(number: int, size: tuple[int, int]) -> np.ndarray:
 
 
 def _draw_sky(scene: _Scene) -> None:
-    clouds = Image.effect_noise((24, 16), 60).resize(scene.image.size, Image.Resampling.BICUBIC)
+    spots = scene.rng.normal(128, 60, (16, 24)).clip(0, 255).astype("uint8")
+    clouds = Image.fromarray(spots).resize(scene.image.size, Image.Resampling.BICUBIC)
     values = np.asarray(clouds, "float32")[..., None] - 128
     rows = np.linspace(0, 1, scene.height, dtype="float32")[:, None, None]
     sky = np.array((222, 230, 238)) * (1 - rows) + np.array((250, 250, 247)) * rows + 0.08 * values

@@ -24,7 +24,7 @@ export class VideoView {
     this.video = element("video", { muted: true, playsInline: true, preload: "auto" });
     this.canvas = element("canvas");
     this.playing = false;
-    this.turn = 0; // the number of the source that is shown
+    this.source = new AbortController(); // of the file or the camera that is shown
     find("video-file").onchange = ({ target }) => {
       const [file] = target.files;
       target.value = "";
@@ -41,26 +41,27 @@ export class VideoView {
   /** Opens a video file and begins to show it. */
   async open(file) {
     this.close();
-    const turn = this.turn;
+    const { source } = this;
     this.name = file.name;
     this.url = URL.createObjectURL(file);
     this.video.src = this.url;
     try {
       await this.#until("loadeddata");
-      if (turn !== this.turn) return;
+      if (source.signal.aborted) return;
       await this.#findDuration();
-      if (turn !== this.turn) return;
+      if (source.signal.aborted) return;
       this.position.max = this.video.duration;
       this.position.disabled = false;
       this.#play(true);
     } catch (error) {
-      if (turn === this.turn) this.#fail(error);
+      if (!source.signal.aborted) this.#fail(error);
     }
   }
 
   /** Ends the camera or closes the file. */
   close() {
-    this.turn += 1;
+    this.source.abort();
+    this.source = new AbortController();
     this.playing = false;
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = this.video.srcObject = null;
@@ -75,7 +76,7 @@ export class VideoView {
 
   async #startCamera() {
     this.close();
-    const turn = this.turn;
+    const { source } = this;
     try {
       if (!navigator.mediaDevices) {
         throw new Error("The browser gives no access to the camera, because the page has no secure " +
@@ -89,7 +90,7 @@ export class VideoView {
       this.camera.textContent = "Stop the camera";
       this.#play(true);
     } catch (error) {
-      if (turn !== this.turn) return;
+      if (source.signal.aborted) return;
       this.close();
       const text = { NotAllowedError: "The browser was not allowed to use the camera",
         NotFoundError: "This machine has no camera" }[error.name];
@@ -116,16 +117,16 @@ export class VideoView {
   async #showFrames() {
     if (this.showing) return; // the loop that runs notices what has changed
     this.showing = true;
-    const turn = this.turn;
+    const { source } = this;
     let last = performance.now();
     try {
       do {
         const time = this.wanted ?? this.video.currentTime;
         this.wanted = null;
         if (!this.stream) await this.#seek(time);
-        if (turn !== this.turn) break;
-        const answer = await this.#showFrame(turn);
-        if (!answer) break;
+        if (source.signal.aborted) break;
+        const answer = await this.#showFrame(source.signal);
+        if (source.signal.aborted) break;
         const now = performance.now();
         this.#tell(answer, (now - last) / 1000);
         last = now;
@@ -134,14 +135,14 @@ export class VideoView {
         else this.wanted = Math.min(time + Number(this.step.value), this.video.duration);
       } while (this.playing || this.wanted !== null);
     } catch (error) {
-      if (turn === this.turn) this.#fail(error);
+      if (!source.signal.aborted) this.#fail(error);
     } finally {
       this.showing = false;
-      if (turn !== this.turn && this.playing) this.#showFrames(); // another source began meanwhile
+      if (source.signal.aborted && this.playing) this.#showFrames(); // another source began meanwhile
     }
   }
 
-  async #showFrame(turn) {
+  async #showFrame(signal) {
     const { videoWidth, videoHeight } = this.video;
     const scale = Math.min(1, LONGEST / Math.max(videoWidth, videoHeight));
     this.canvas.width = Math.round(videoWidth * scale);
@@ -150,8 +151,7 @@ export class VideoView {
     const blob = await new Promise((done) => this.canvas.toBlob(done, "image/jpeg", QUALITY));
     const { rgb, classes } = this.model;
     if (!rgb) throw new Error("The model takes images of other channels than a video has");
-    const answer = await segment(new File([blob], "frame.jpg"));
-    if (turn !== this.turn) return null;
+    const answer = await segment(new File([blob], "frame.jpg"), { signal });
     await showAnswer(this.viewer, answer, this.canvas, classes);
     return answer;
   }
@@ -161,7 +161,9 @@ export class VideoView {
     const { pixels, sums } = count(answer.arrays, classes);
     const total = answer.arrays.labels.values.length;
     // In the order of the model, so that the list stands still; with every class seen so far.
-    if (this.seenTurn !== this.turn) [this.seen, this.seenTurn] = [new Set(), this.turn];
+    if (this.seenSource !== this.source) {
+      [this.seen, this.seenSource] = [new Set(), this.source];
+    }
     classes.forEach((_, index) => pixels[index] && this.seen.add(index));
     this.legend.update(classes.map((entry, index) => ({ ...entry, shares: [pixels[index] / total] }))
       .filter((_, index) => this.seen.has(index)));
@@ -196,20 +198,23 @@ export class VideoView {
     await this.#seek(0);
   }
 
+  /** Waits for an event of the video; fails if the browser cannot play it, or it is closed. */
   #until(event) {
-    const { video, name } = this;
+    const { video, name, source } = this;
     return new Promise((done, fail) => {
-      const ends = new AbortController();
-      const refuse = () => {
-        ends.abort();
-        fail(new Error(`${name}: the browser cannot play this video. It plays MP4 (H.264) and WebM`));
+      const over = new AbortController();
+      const { signal } = over;
+      const end = (settle, value) => {
+        over.abort();
+        clearTimeout(timer);
+        settle(value);
       };
+      const refuse = () => end(fail, new Error(
+        `${name}: the browser cannot play this video. Browsers play MP4 (H.264) and WebM`));
       const timer = setTimeout(refuse, PATIENCE);
-      ends.signal.addEventListener("abort", () => clearTimeout(timer));
-      const { signal } = ends;
-      video.addEventListener(event, () => { ends.abort(); done(); }, { signal });
+      video.addEventListener(event, () => end(done), { signal });
       video.addEventListener("error", refuse, { signal });
-      video.addEventListener("emptied", () => { ends.abort(); fail(new Error("closed")); }, { signal });
+      source.signal.addEventListener("abort", () => end(fail, new Error("closed")), { signal });
     });
   }
 }

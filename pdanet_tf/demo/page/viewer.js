@@ -172,12 +172,13 @@ export class Viewer {
 
   #point([row, column], marked) {
     if (marked) this.markAt(row, column);
-    const parts = [`row ${Math.floor(row * this.base.height)}, ` +
-      `column ${Math.floor(column * this.base.width)}`];
     const at = ({ values, width, height }) =>
       values[Math.floor(row * height) * width + Math.floor(column * width)];
-    if (this.labels) parts.unshift(this.classes[at(this.labels)].name);
+    const parts = [];
+    if (this.labels) parts.push(this.classes[at(this.labels)].name);
     if (this.values) parts.push(percent((at(this.values) / 255) * (this.values.highest ?? 1)));
+    const [y, x] = [row * this.base.height, column * this.base.width].map(Math.floor);
+    parts.push(`row ${y}, column ${x}`);
     this.readout.value = parts.join(" · ");
   }
 
