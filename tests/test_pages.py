@@ -34,6 +34,7 @@ PARSED = {
     "camvid.md": "the runs that are described took hours; tests/test_camvid_studies.py",
     "channels.md": "how_to/channels.md runs the same; tests/data/channels, tests/training",
     "checkpoints.md": "tests/weights/test_sources.py reads files of each package",
+    "demo.md": "the page is served until Ctrl-C; tests/demo serves it",
     "evaluation.md": "it needs CamVid; tests/evaluation and tests/cli run the commands",
     "explain.md": "tests/inference/test_explanation.py and tests/cli run the command",
     "labels.md": "tests/cli/test_import_labels.py runs every format",

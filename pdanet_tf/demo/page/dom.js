@@ -17,6 +17,11 @@ export function percent(share) {
   return `${value.toFixed(1)} %`;
 }
 
+/** Returns a number with three digits and a minus sign. */
+export function decimal(value) {
+  return value.toPrecision(3).replace("-", "\u2212");
+}
+
 export function seconds(value) {
   return value < 1 ? `${Math.round(1000 * value)} ms` : `${value.toFixed(2)} s`;
 }

@@ -3,7 +3,7 @@
 import { explain } from "./api.js";
 import { SCALE } from "./colors.js";
 import { opacitySlider } from "./controls.js";
-import { announce, complain, element, percent } from "./dom.js";
+import { announce, complain, decimal, element, percent } from "./dom.js";
 import { Viewer } from "./viewer.js";
 
 const ATTENTION = "position_attention_";
@@ -85,8 +85,8 @@ export class ExplainView {
     for (const [name, level] of Object.entries(levels)) {
       const { width: columns, height: rows } = arrays[ATTENTION + name];
       captions.set(ATTENTION + name, [`Attention, level ${name}`,
-        `Gamma ${level.position_gamma.toPrecision(3)} · ${rows} × ${columns} cells · highest ` +
-        `weight ${highest[ATTENTION + name].toPrecision(3)}`]);
+        `Gamma ${decimal(level.position_gamma)} · ${rows} × ${columns} cells · highest ` +
+        `weight ${decimal(highest[ATTENTION + name])}`]);
     }
     if ([...captions.keys()].join() !== [...this.viewers.keys()].join()) this.#build(captions);
     for (const [name, [title, text]] of captions) {
@@ -117,8 +117,8 @@ export class ExplainView {
   #showChannels({ arrays, levels, highest }) {
     const figures = Object.entries(levels).map(([name, level]) => {
       const { values, width, height } = arrays[CHANNELS + name];
-      const text = `Level ${name}, gamma ${level.channel_gamma.toPrecision(3)}, highest weight ` +
-        highest[CHANNELS + name].toPrecision(3);
+      const text = `Level ${name}, gamma ${decimal(level.channel_gamma)}, highest weight ` +
+        decimal(highest[CHANNELS + name]);
       const canvas = element("canvas", { className: "matrix", width, height, role: "img",
         "aria-label": `Channel attention. ${text}` });
       const image = new ImageData(width, height);
