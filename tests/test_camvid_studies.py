@@ -1,7 +1,9 @@
 """The studies on CamVid in examples/camvid: what they run, how they go on, and what they write."""
 
+import csv
 import importlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -272,6 +274,23 @@ def test_the_report_of_whatever_has_ended(runs, tmp_path):
             assert image.width == 1100
 
 
+def test_a_study_of_another_backbone_is_shown_with_it(tmp_path):
+    studies = load("studies")
+    full = studies.make_runs("models", tmp_path / "runs", "resnet18", [0], {})[:4]
+    narrow = studies.make_runs("gamma", tmp_path / "runs", "resnet18_quarter", [0], {})[:-1]
+    for run in [*full, *narrow]:
+        write_run(run.folder, run.configure())
+    load("report").write_report(tmp_path / "runs", tmp_path / "results", "resnet18", None)
+    text = (tmp_path / "results" / "README.md").read_text()
+    models, gamma = re.findall(r"(?s)\n## (?:The four models|Do the attention)(.+?)(?=\n## )", text)
+    assert re.findall(r"\n\| `([^`]+)` \|", models) == [run.name for run in full]
+    shown = [run.name for run in [*narrow, *full[2:]]]  # FCN and PSPNet have no scales
+    assert re.findall(r"\n\| `([^`]+)` \| 0 \| 2 \|", gamma) == shown
+    assert "study `gamma`, not begun: `pdanet_resnet18_quarter-similar-no-decay`\n" in text
+    assert "`fcn_resnet18-aux`" in text
+    assert "`fcn_resnet18_quarter`" not in text
+
+
 def test_the_command_of_a_card_gives_the_options_of_the_run(tmp_path):
     for run in load("studies").make_runs("gamma", tmp_path, "resnet18", [2], {"epochs": 9}):
         write_run(run.folder, run.configure())
@@ -354,3 +373,34 @@ def test_a_killed_study_continues_with_its_checkpoint(tmp_path):
     subprocess.run([*program, "--runs", tmp_path / "runs"], check=True)
     score = tmp_path / "runs" / "pdanet_resnet18_quarter" / "seed0.without_attention.json"
     assert 0 <= json.loads(score.read_text())["mean_iou"] <= 1
+
+
+@pytest.mark.slow
+def test_training_on_jax_writes_a_model_that_scores_as_it_did_there(tmp_path):
+    write_folder(tmp_path / "camvid", 8, (32, 32), ("train", "val"), highest=10)
+    command = [sys.executable, FOLDER / "train_on_jax.py", "--data-dir", tmp_path / "camvid"]
+    command += ["--output", tmp_path / "run", "--model", "pdanet_resnet18_quarter"]
+    command += [
+        "--epochs",
+        "3",
+        "--batch-size",
+        "4",
+        "--crop-size",
+        "32",
+        "32",
+        "--warmup-steps",
+        "1",
+    ]
+    command += ["--average", "0.5", "--precision", "float32", "--score-every", "2"]
+    subprocess.run(command, check=True, env={**os.environ, "KERAS_BACKEND": "jax"})
+    with (tmp_path / "run" / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    evaluate = [sys.executable, "-m", "pdanet_tf.cli", "evaluate", "--dataset", "camvid"]
+    evaluate += ["--data-dir", tmp_path / "camvid", "--json", tmp_path / "score.json"]
+    evaluate += ["--model", tmp_path / "run" / "pdanet_resnet18_quarter.keras"]
+    subprocess.run(evaluate, check=True, capture_output=True)
+    score = json.loads((tmp_path / "score.json").read_text())["mean_iou"]
+    # The file has half precision.
+    assert score == pytest.approx(float(rows[-1]["val_mean_iou"]), abs=0.002)

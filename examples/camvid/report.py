@@ -12,7 +12,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 
 import tables
@@ -26,7 +26,7 @@ from drawings import (
     save_png,
 )
 from records import Record, read_records
-from studies import ABLATION_BASE, RECIPE, STUDIES
+from studies import ABLATION_BASE, BACKBONES, RECIPE, STUDIES
 
 import pdanet_tf
 from pdanet_tf.base.fields import with_nearest
@@ -43,7 +43,8 @@ def write_report(runs: Path, results: Path, backbone: str, data_dir: str | None)
     Args:
         runs: The folder of the runs.
         results: The folder to write to.
-        backbone: The backbone of the models.
+        backbone: The backbone of the models. A study that was begun with others has the one with
+            most runs; the attention scales are shown for all of them.
         data_dir: The folder of CamVid; None to draw no label maps.
 
     Raises:
@@ -55,33 +56,42 @@ def write_report(runs: Path, results: Path, backbone: str, data_dir: str | None)
         raise FileNotFoundError(f"{runs} contains no run in a folder NAME/seedSEED")
     for folder in (results / "runs", results / "cards"):
         folder.mkdir(parents=True, exist_ok=True)
+    begun = {record.name for record in everything}
+    planned = {study: _plan(study, begun, backbone) for study in STUDIES}
+    shown = {**planned, "gamma": [*planned["gamma"], *_of_other_backbones(planned, begun)]}
     by_study = {
-        study: [r for name in make(backbone) for r in everything if r.name == name]
-        for study, make in STUDIES.items()
+        study: [r for name in names for r in everything if r.name == name]
+        for study, names in shown.items()
     }
     for record in everything:
         file = results / "runs" / f"{record.name}-seed{record.config.seed}.json"
         lines = (f"  {json.dumps(key)}: {json.dumps(v)}" for key, v in record.to_dict().items())
         write_atomically(file, "{\n" + ",\n".join(lines) + "\n}\n")
     for study, records in by_study.items():
-        begun = [record for record in records if record.epochs]
-        if begun:
-            save_png(draw_curves(begun), results / f"curves-{study}.png")
-    scaled = [
-        record
-        for name in STUDIES["gamma"](backbone)
-        for record in everything
-        if record.name == name and record.gamma_columns
-    ]
+        drawn = [record for record in records if record.epochs]
+        if drawn:
+            save_png(draw_curves(drawn), results / f"curves-{study}.png")
+    scaled = [record for record in by_study["gamma"] if record.gamma_columns]
     if scaled:
         save_png(draw_gammas(scaled), results / "gammas.png")
     models = [each for each in by_study["models"] if each.summary is not None]
     if data_dir is not None and models:
         _draw_predictions(models, data_dir, results / _PREDICTIONS, runs / "scenes.png")
     cards = [write_card(record, results / "cards") for record in models]
-    planned = {study: list(make(backbone)) for study, make in STUDIES.items()}
     inserts = _inserts(everything, by_study, planned, cards, results)
     write_atomically(results / "README.md", fill(TEMPLATE.read_text("utf-8"), inserts))
+
+
+def _plan(study: str, begun: Set[str], backbone: str) -> list[str]:
+    """Returns the names of a study's runs with the backbone of which most have been begun."""
+    plans = [list(STUDIES[study](each)) for each in (backbone, *BACKBONES)]
+    return max(plans, key=lambda names: len(begun.intersection(names)))
+
+
+def _of_other_backbones(planned: Mapping[str, Sequence[str]], begun: Set[str]) -> list[str]:
+    """Returns the runs of the study of gamma that were begun with other backbones."""
+    names = dict.fromkeys(name for each in BACKBONES for name in STUDIES["gamma"](each))
+    return [name for name in names if name in begun and name not in planned["gamma"]]
 
 
 def fill(template: str, inserts: Mapping[str, Callable[[], str]]) -> str:

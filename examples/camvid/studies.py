@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pdanet_tf.base.catalog import model_names
 from pdanet_tf.recipes import find
 from pdanet_tf.training.config import TrainConfig
 
 RECIPE = "camvid-comparison"
 HEADS = ("fcn", "pspnet", "danet", "pdanet")
+BACKBONES = tuple(
+    name.removeprefix("pdanet_") for name in model_names() if name.startswith("pdanet_")
+)
 ABLATION_BASE = "pdanet_resnet18_half"
 # One change each. An epoch has 45 steps, so that the average of "ema" spans two epochs.
 ABLATION: Mapping[str, Mapping[str, Any]] = {

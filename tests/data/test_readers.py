@@ -20,6 +20,7 @@ from pdanet_tf.data.readers import (
     is_sideways,
     set_pixel_limit,
 )
+from tests.support.png import chunk, encode_png, png_file
 
 READERS = (
     read_image,
@@ -32,11 +33,6 @@ READERS = (
 )
 
 
-def chunk(name, content):
-    checksum = struct.pack(">I", zlib.crc32(name + content))
-    return struct.pack(">I", len(content)) + name + content + checksum
-
-
 def png(bits, numbers, color_type=0, *chunks):
     """A PNG of one row of numbers, as stored: grey (0) or a palette (3)."""
     if bits == 16:
@@ -45,9 +41,7 @@ def png(bits, numbers, color_type=0, *chunks):
         digits = "".join(f"{number:0{bits}b}" for number in numbers)
         row = int(digits, 2).to_bytes(len(digits) // 8, "big")
     header = struct.pack(">IIBBBBB", len(numbers), 1, bits, color_type, 0, 0, 0)
-    parts = [chunk(b"IHDR", header), *chunks]
-    parts += [chunk(b"IDAT", zlib.compress(b"\0" + row)), chunk(b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    return png_file(header, *chunks, chunk(b"IDAT", zlib.compress(b"\0" + row)))
 
 
 def tiff(bits, photometric, data, width, sample_format=1, order="<"):
@@ -133,17 +127,9 @@ def test_annotations_in_a_lossy_format_are_refused(tmp_path):
     ("bits", "dark"), [(8, True), (11, True), (12, True), (14, True), (15, False), (16, False)]
 )
 def test_unused_bits_of_16_are_reported(bits, dark, tmp_path):
-    ramp = np.linspace(0, 2**bits - 1, 40 * 40).astype(">u2").reshape(40, 40)
-    Image.fromarray(ramp.astype("uint16")).save(tmp_path / "grey.png")
-    header = struct.pack(">IIBBBBB", 40, 40, 16, 2, 0, 0, 0)
-    rows = np.repeat(ramp[..., None], 3, -1)
-    content = b"".join(b"\0" + row.tobytes() for row in rows)
-    (tmp_path / "rgb.png").write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(content))
-        + chunk(b"IEND", b"")
-    )
+    ramp = np.linspace(0, 2**bits - 1, 40 * 40).astype("uint16").reshape(40, 40)
+    Image.fromarray(ramp).save(tmp_path / "grey.png")
+    (tmp_path / "rgb.png").write_bytes(encode_png(np.repeat(ramp[..., None], 3, -1)))
     for name in ("grey.png", "rgb.png"):
         problems = [p for p in inspect_image(tmp_path / name)[1] if p.kind == "nearly black"]
         assert bool(problems) == dark, name

@@ -14,6 +14,7 @@ from pdanet_tf.data.readers import EncodedFile, read_image
 from pdanet_tf.exporting.decoding import decode_images, examine_images
 from pdanet_tf.exporting.gif import examine_gif
 from tests.support.images import random_image
+from tests.support.png import encode_png
 
 LIMITS = {"max_pixels": 2**25, "max_side": 65_535}
 
@@ -67,13 +68,13 @@ def smooth_image(height=60, width=80):
 
 def test_the_export_decodes_what_training_reads(decode):
     image = smooth_image()
-    grey = np.random.default_rng(0).integers(0, 65536, (20, 30)).astype("uint16")
+    deep = np.random.default_rng(0).integers(0, 65536, (20, 30, 4)).astype("uint16")
     for encoded in (
         encode(image, "JPEG", quality=80),
         encode(image, "JPEG", progressive=True, subsampling=0),
         encode(image.convert("L"), "JPEG"),
         *(encode(image.convert(mode), "PNG") for mode in ("RGB", "RGBA", "LA", "L", "P", "1")),
-        encode(Image.fromarray(grey), "PNG"),
+        *(encode_png(deep[..., :channels]) for channels in (1, 2, 3, 4)),
         *(encode(image.convert(mode), "BMP") for mode in ("RGB", "RGBA")),
         encode(image, "GIF"),
         encode(image.convert("L"), "GIF", interlace=1),

@@ -34,7 +34,6 @@ def test_images_of_random_sizes_do_not_fill_the_memory():
         capture_output=True,
         text=True,
     ).stdout
-    after_50, after_100, after_150 = map(int, re.findall(r"requests: ([0-9]+) MiB", printed))
-    # Interpolation by matrix products took 47 MiB for 50 requests.
-    assert after_100 - after_50 < 30
-    assert after_150 - after_100 < 20
+    after_50, *_, after_150 = map(int, re.findall(r"requests: ([0-9]+) MiB", printed))
+    # Measured: 13 to 45 MiB. Interpolation by matrix products took 47 MiB for 50 requests.
+    assert after_150 - after_50 < 70
