@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -116,7 +116,7 @@ def make_app(
         job = functools.partial(compute, model, content, query.get("name", "image"))
         async with turn:
             if await request.is_disconnected():
-                return Response(status_code=499)  # nobody waits for the answer any more
+                raise ClientDisconnect
             packed = await anyio.to_thread.run_sync(job)
         return Response(packed, media_type=_PACKED)
 
@@ -148,6 +148,7 @@ def make_app(
         lifespan=prepare,
         exception_handlers={
             HTTPException: _refuse,
+            ClientDisconnect: _forget,
             ValueError: _refuse_content,
             Exception: _report_failure,
         },
@@ -190,6 +191,10 @@ async def _read_body(request: Request, largest: int) -> bytes:
 
 async def _refuse(request: Request, error: Any) -> Response:
     return JSONResponse({"message": error.detail}, error.status_code)
+
+
+async def _forget(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody waits for the answer any more
 
 
 async def _refuse_content(request: Request, error: Exception) -> Response:

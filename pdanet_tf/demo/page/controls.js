@@ -32,7 +32,7 @@ export class Controls {
 
 /** Returns a labelled slider; `onValue` gets 0 to 1. */
 export function opacitySlider(onValue, value = 60) {
-  const text = element("output", { textContent: `${value} %` });
+  const text = element("span", { textContent: `${value} %`, "aria-hidden": "true" });
   const slider = element("input", { type: "range", min: 0, max: 100, value });
   slider.oninput = () => {
     text.textContent = `${slider.value} %`;

@@ -173,7 +173,8 @@ export class VideoView {
     if (this.stream) return;
     const time = this.video.currentTime;
     this.position.value = time;
-    this.text.value = `${Math.floor(time / 60)}:${(time % 60).toFixed(1).padStart(4, "0")}`;
+    this.text.textContent = `${Math.floor(time / 60)}:${(time % 60).toFixed(1).padStart(4, "0")}`;
+    this.position.setAttribute("aria-valuetext", this.text.textContent);
   }
 
   #fail(error) {
