@@ -28,7 +28,8 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.kill_test import numbers
-from benchmarks.pages import fill, markdown_table, print_table, replace_section
+from benchmarks.pages import markdown_table, print_table, replace_section
+from pdanet_tf.base.markdown import fill
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTION = "devices"

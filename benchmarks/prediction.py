@@ -26,8 +26,9 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.pages import fill, markdown_table, print_table, replace_section
+from benchmarks.pages import markdown_table, print_table, replace_section
 from pdanet_tf import cli
+from pdanet_tf.base.markdown import fill
 from pdanet_tf.benchmark.machine import process_memory
 from pdanet_tf.data.sources.synthetic import SyntheticDataset
 
