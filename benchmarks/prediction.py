@@ -155,8 +155,8 @@ def compare_with_beam(root: Path, count: int) -> tuple[list[str], list[list[str]
                 f"{start.seconds:.1f}",
                 f"{whole.seconds:.1f}",
                 f"{count / whole.seconds:.1f}",
-                f"{(count - 1) / (whole.seconds - start.seconds):.1f}",
-                f"{(count - 1) / (whole.cpu - start.cpu):.1f}",
+                _rate(count - 1, whole.seconds - start.seconds),
+                _rate(count - 1, whole.cpu - start.cpu),
             ]
         )
     headings = [
@@ -168,6 +168,11 @@ def compare_with_beam(root: Path, count: int) -> tuple[list[str], list[list[str]
         "per s of CPU time",
     ]
     return headings, rows, is_equal(*outputs)
+
+
+def _rate(count: int, seconds: float) -> str:
+    """Returns how many images take a second; "-" if there are too few to tell from the start-up."""
+    return f"{count / seconds:.1f}" if seconds > 0 else "-"
 
 
 def write_tiff(file: Path, side: int) -> None:
