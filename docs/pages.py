@@ -5,9 +5,11 @@
 The pages are those of this folder, those at the top of the repository, and the reference, whose
 texts are the docstrings of what the package exports. Links between the pages of the repository stay
 links on the site; a file that is no page, such as an example, becomes a page that shows it.
+Notebooks are pages, too, without outputs.
 """
 
 import ast
+import json
 import os
 import posixpath
 import re
@@ -62,7 +64,7 @@ def write_pages(folder: Path) -> None:
         for old in folder.rglob(f"*{ending}"):
             old.unlink()
     shown: set[str] = set()
-    waiting = [*TOP, *(path.relative_to(ROOT).as_posix() for path in pages())]
+    waiting = [*TOP, *(path.relative_to(ROOT).as_posix() for path in (*pages(), *notebooks()))]
     while waiting:
         source = waiting.pop()
         if source in shown:
@@ -88,6 +90,11 @@ def pages() -> list[Path]:
     return sorted((ROOT / "docs").rglob("*.md"))
 
 
+def notebooks() -> list[Path]:
+    """Returns the files of the notebooks."""
+    return sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+
+
 def place(source: str) -> str:
     """Returns where a file is on the site.
 
@@ -99,6 +106,8 @@ def place(source: str) -> str:
     """
     if source in TOP:
         return TOP[source]
+    if source.endswith(".ipynb"):
+        return f"notebooks/{Path(source).stem}.md"
     is_kept = source.endswith((".md", *_COPIED))
     if source.startswith("docs/") and is_kept:
         return source.removeprefix("docs/")
@@ -115,7 +124,9 @@ def on_the_site(source: str) -> tuple[str, list[str]]:
         The page, and the files of the repository that it links to.
     """
     text = (ROOT / source).read_text("utf-8")
-    if not source.endswith(".md"):
+    if source.endswith(".ipynb"):
+        text = _show_notebook(text, source)
+    elif not source.endswith(".md"):
         language = _LANGUAGES.get(Path(source).suffix, "text")
         # Four marks, because a docstring may have a block of its own.
         return f"# {source}\n\n````{language}\n{text.rstrip()}\n````\n", []
@@ -135,6 +146,17 @@ def on_the_site(source: str) -> tuple[str, list[str]]:
     parts = _CODE.split(text)  # code and text take turns
     parts[::2] = [_LINK.sub(replace, part) for part in parts[::2]]
     return "".join(parts), linked
+
+
+def _show_notebook(text: str, source: str) -> str:
+    first, *others = [
+        "".join(cell["source"])
+        if cell["cell_type"] == "markdown"
+        else f"```python\n{''.join(cell['source'])}\n```"
+        for cell in json.loads(text)["cells"]
+    ]
+    told = f"This page shows the code of the notebook `{source}`, without its results."
+    return "\n\n".join((first, told, *others)) + "\n"
 
 
 def exported(module: str) -> list[str]:

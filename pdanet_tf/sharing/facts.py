@@ -10,10 +10,9 @@ import keras
 
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.evaluation.assessment import Assessment
-from pdanet_tf.inference.predictor import default_pixel_format
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings
-from pdanet_tf.models.inspection import count_classes
+from pdanet_tf.models.inspection import count_classes, default_pixel_format
 from pdanet_tf.sharing.commands import changed_options, train_command
 from pdanet_tf.training.summaries import SUMMARY_FILE, RunComparison, RunSummary
 from pdanet_tf.weights.hub import HubAddress, is_hub_address, local_file
