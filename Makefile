@@ -58,6 +58,8 @@ format: .venv/dev
 	$(PIP) playwright==1.65.2
 	# For an example; the last version under the MIT licence.
 	$(PIP) albumentations==2.0.8
+	# What runs the notebooks of examples/notebooks.
+	$(PIP) ipykernel==7.4.0 nbclient==0.11.0
 	# COCO's own masks are compared with ours.
 	$(PIP) pycocotools==2.0.11
 	# The reference's own package; its models need nothing but torch, its scripts OpenCV and more.
@@ -86,7 +88,7 @@ format: .venv/dev
 # Apache Beam requires an older Pillow, protobuf and pyarrow than the packages above would install.
 .venv/beam: .venv/base
 	$(PYTHON) -m venv $@
-	$@/bin/pip --disable-pip-version-check install --quiet -e '.[beam]' pytest pyyaml
+	$@/bin/pip --disable-pip-version-check install --quiet -e '.[beam,tiff]' pytest pyyaml
 	touch $@
 
 clean:

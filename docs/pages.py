@@ -5,9 +5,11 @@
 The pages are those of this folder, those at the top of the repository, and the reference, whose
 texts are the docstrings of what the package exports. Links between the pages of the repository stay
 links on the site; a file that is no page, such as an example, becomes a page that shows it.
+Notebooks are pages, too, without outputs.
 """
 
 import ast
+import json
 import os
 import posixpath
 import re
@@ -43,13 +45,14 @@ PACKAGES = (
     "sharing",
     "training",
 )
+_COPIED = (".png", ".svg", ".html")  # endings of files that the site has as they are
 _CODE = re.compile(r"(^```.*?^```[^\n]*$|^~~~.*?^~~~$|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 _LANGUAGES = {".py": "python", ".toml": "toml", ".cff": "yaml", ".csv": "text"}
 
 
 def write_pages(folder: Path) -> None:
-    """Writes all pages, and the images that they show.
+    """Writes all pages, and the images and HTML files that they show.
 
     Args:
         folder: Folder to write to. Files of earlier pages are deleted.
@@ -57,10 +60,11 @@ def write_pages(folder: Path) -> None:
     Raises:
         ValueError: If a link leads to a file that does not exist.
     """
-    for old in (*folder.rglob("*.md"), *folder.rglob("*.svg"), *folder.rglob("*.png")):
-        old.unlink()
+    for ending in (".md", *_COPIED):
+        for old in folder.rglob(f"*{ending}"):
+            old.unlink()
     shown: set[str] = set()
-    waiting = [*TOP, *(path.relative_to(ROOT).as_posix() for path in pages())]
+    waiting = [*TOP, *(path.relative_to(ROOT).as_posix() for path in (*pages(), *notebooks()))]
     while waiting:
         source = waiting.pop()
         if source in shown:
@@ -68,7 +72,7 @@ def write_pages(folder: Path) -> None:
         shown.add(source)
         target = folder / place(source)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source.endswith((".png", ".svg")):
+        if source.endswith(_COPIED):
             target.write_bytes((ROOT / source).read_bytes())
         else:
             text, linked = on_the_site(source)
@@ -86,6 +90,11 @@ def pages() -> list[Path]:
     return sorted((ROOT / "docs").rglob("*.md"))
 
 
+def notebooks() -> list[Path]:
+    """Returns the files of the notebooks."""
+    return sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+
+
 def place(source: str) -> str:
     """Returns where a file is on the site.
 
@@ -97,9 +106,12 @@ def place(source: str) -> str:
     """
     if source in TOP:
         return TOP[source]
-    if source.startswith("docs/") and source.endswith((".md", ".png", ".svg")):
+    if source.endswith(".ipynb"):
+        return f"notebooks/{Path(source).stem}.md"
+    is_kept = source.endswith((".md", *_COPIED))
+    if source.startswith("docs/") and is_kept:
         return source.removeprefix("docs/")
-    return f"source/{source}" if source.endswith((".md", ".png", ".svg")) else f"source/{source}.md"
+    return f"source/{source}" if is_kept else f"source/{source}.md"
 
 
 def on_the_site(source: str) -> tuple[str, list[str]]:
@@ -112,7 +124,9 @@ def on_the_site(source: str) -> tuple[str, list[str]]:
         The page, and the files of the repository that it links to.
     """
     text = (ROOT / source).read_text("utf-8")
-    if not source.endswith(".md"):
+    if source.endswith(".ipynb"):
+        text = _show_notebook(text, source)
+    elif not source.endswith(".md"):
         language = _LANGUAGES.get(Path(source).suffix, "text")
         # Four marks, because a docstring may have a block of its own.
         return f"# {source}\n\n````{language}\n{text.rstrip()}\n````\n", []
@@ -132,6 +146,17 @@ def on_the_site(source: str) -> tuple[str, list[str]]:
     parts = _CODE.split(text)  # code and text take turns
     parts[::2] = [_LINK.sub(replace, part) for part in parts[::2]]
     return "".join(parts), linked
+
+
+def _show_notebook(text: str, source: str) -> str:
+    first, *others = [
+        "".join(cell["source"])
+        if cell["cell_type"] == "markdown"
+        else f"```python\n{''.join(cell['source'])}\n```"
+        for cell in json.loads(text)["cells"]
+    ]
+    told = f"This page shows the code of the notebook `{source}`, without its results."
+    return "\n\n".join((first, told, *others)) + "\n"
 
 
 def exported(module: str) -> list[str]:

@@ -49,7 +49,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.exporting.signatures",
     "pdanet_tf.exporting.warmup",
     "pdanet_tf.inference.explanation",  # inside a function, on the TensorFlow backend
-    "pdanet_tf.inference.predictor",  # inside functions, on the TensorFlow backend
+    "pdanet_tf.inference.graphs",  # inside functions, on the TensorFlow backend
     "pdanet_tf.inference.segmenters",  # likewise
     "pdanet_tf.ops.batch_norm",  # likewise
     "pdanet_tf.ops.gradients",  # likewise
@@ -66,6 +66,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.training.devices",
     "pdanet_tf.training.jax_engine",  # to hide the GPUs from the loader
     "pdanet_tf.training.session",
+    "pdanet_tf.training.tensorboard",
     "pdanet_tf.training.tensorflow_engine",
 }
 MODULES = {

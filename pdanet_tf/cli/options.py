@@ -200,6 +200,31 @@ def make_parser() -> argparse.ArgumentParser:
         "and boundary IoU of each class, calibration, and the worst images; it needs no network",
     )
     evaluate.add_argument(
+        "--no-thumbnails",
+        dest="thumbnails",
+        action="store_false",
+        help="leave images and label maps out of the report, for data that may not be passed on",
+    )
+    evaluate.add_argument(
+        "--card",
+        metavar="FILE",
+        help="Markdown file, or existing folder for its README.md, to write a model card to, in "
+        "the format of Hugging Face, with a diagram beside it; only a card that this command wrote "
+        "is replaced, and what was written below its last comment stays",
+    )
+    evaluate.add_argument(
+        "--other-seeds",
+        nargs="+",
+        metavar="FOLDER",
+        help="folders of runs with other seeds, for --card: mean and spread of the scores",
+    )
+    evaluate.add_argument(
+        "--license",
+        metavar="LICENCE",
+        help="licence of the model, for --card, such as apache-2.0 (default: that of the card that "
+        "is replaced)",
+    )
+    evaluate.add_argument(
         "--compare-with",
         metavar="MODEL",
         help="another model, for --report: the difference of the mean IoU, with a 95%% interval "

@@ -100,6 +100,7 @@ def run_command(command: str) -> None:
 def check_other(words: list[str]) -> None:
     """Checks a command that is not run: a package's extra, a target of make, a file."""
     setup, makefile = ((ROOT / name).read_text("utf-8") for name in ("setup.cfg", "Makefile"))
+    words = [words[0].rpartition("/bin/")[2], *words[1:]]  # of a virtual environment
     text = " ".join(words)
     if words[:2] == ["pip", "install"]:
         for extra in re.findall(r"[\w-]+", text.partition("[")[2].partition("]")[0]):
