@@ -25,7 +25,7 @@ def make_page(
     protocol: dict[str, Any],
     hosts: Sequence[str] | None,
 ) -> ASGIApp:
-    """Loads the models and returns the application; see `pdanet_tf.cli.demo.serve_page`."""
+    """Loads the models and returns the application of the page."""
     shown = [_load(model, weights, precision, runtime, dict(protocol))]
     if compare_with is not None:
         shown.append(_load(compare_with, None, precision, runtime, dict(protocol)))

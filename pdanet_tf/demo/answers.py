@@ -83,7 +83,7 @@ def segment(
         picture: Whether to add the image as a JPEG, for files that browsers do not show.
 
     Returns:
-        See `pdanet_tf.demo.packing.pack`. Figures: "size", the (height, width) of the image, and
+        Packed: see `pack`. Figures: "size", the (height, width) of the image, and
         "seconds", the time of the model. Arrays: "labels" `(height, width)`, uint8, or uint16 for
         more than 256 classes; "confidence" `(height, width)`, uint8, 255 for a probability of 1;
         and "picture", the bytes of the JPEG.
