@@ -53,7 +53,9 @@ format: .venv/dev
 	touch $@
 
 .venv/extras: .venv/dev
-	$(PIP) -e '.[channels,crf,hub,keras-cv,keras-hub,litert,onnx,openvino,tiff,torch]' torch==2.13.0
+	$(PIP) -e '.[channels,crf,demo,hub,keras-cv,keras-hub,litert,onnx,openvino,tiff,torch]' torch==2.13.0
+	# It drives Chromium (Debian: apt-get install chromium) in the test of the demo page.
+	$(PIP) playwright==1.65.2
 	# For an example; the last version under the MIT licence.
 	$(PIP) albumentations==2.0.8
 	# What runs the notebooks of examples/notebooks.
@@ -86,7 +88,7 @@ format: .venv/dev
 # Apache Beam requires an older Pillow, protobuf and pyarrow than the packages above would install.
 .venv/beam: .venv/base
 	$(PYTHON) -m venv $@
-	$@/bin/pip --disable-pip-version-check install --quiet -e '.[beam]' pytest pyyaml
+	$@/bin/pip --disable-pip-version-check install --quiet -e '.[beam,tiff]' pytest pyyaml
 	touch $@
 
 clean:

@@ -32,8 +32,9 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.pages import fill, markdown_table, print_table, replace_section
+from benchmarks.pages import markdown_table, print_table, replace_section
 from pdanet_tf import cli
+from pdanet_tf.base.markdown import fill
 from pdanet_tf.training.checkpoint_files import check_checkpoint
 
 OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "training.md"

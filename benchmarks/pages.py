@@ -1,12 +1,13 @@
 """Tables that the benchmarks print, and Markdown pages that they write."""
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from pdanet_tf.base import markdown
+from pdanet_tf.base.markdown import fill
 from pdanet_tf.files import write_atomically
 
 
@@ -20,8 +21,7 @@ def print_table(console: Console, headings: Sequence[str], rows: Sequence[Sequen
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Returns a table of cells in Markdown."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown.markdown_table(headings, rows, len(headings))
 
 
 def page(title: str, *paragraphs: str) -> str:
@@ -40,10 +40,3 @@ def replace_section(file: Path, name: str, text: str) -> None:
     if not start or not end:
         raise ValueError(f"{file} must have the comments <!-- {name} --> and <!-- /{name} -->")
     write_atomically(file, f"{before}{start}\n{text}\n\n{end}{after}")
-
-
-def fill(paragraph: str) -> str:
-    """Fills a paragraph to 100 columns; tables and headings are unchanged."""
-    if paragraph.startswith(("|", "#")):
-        return paragraph
-    return textwrap.fill(paragraph, 100, break_long_words=False, break_on_hyphens=False)

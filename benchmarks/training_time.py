@@ -25,7 +25,8 @@ from unittest import mock
 
 from rich.console import Console
 
-from benchmarks.pages import fill, markdown_table, print_table, replace_section
+from benchmarks.pages import markdown_table, print_table, replace_section
+from pdanet_tf.base.markdown import fill
 from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
 from pdanet_tf.benchmark.machine import describe_machine
 

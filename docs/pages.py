@@ -45,13 +45,14 @@ PACKAGES = (
     "sharing",
     "training",
 )
+_COPIED = (".png", ".svg", ".html")  # endings of files that the site has as they are
 _CODE = re.compile(r"(^```.*?^```[^\n]*$|^~~~.*?^~~~$|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 _LANGUAGES = {".py": "python", ".toml": "toml", ".cff": "yaml", ".csv": "text"}
 
 
 def write_pages(folder: Path) -> None:
-    """Writes all pages, and the images that they show.
+    """Writes all pages, and the images and HTML files that they show.
 
     Args:
         folder: Folder to write to. Files of earlier pages are deleted.
@@ -59,8 +60,9 @@ def write_pages(folder: Path) -> None:
     Raises:
         ValueError: If a link leads to a file that does not exist.
     """
-    for old in (*folder.rglob("*.md"), *folder.rglob("*.svg"), *folder.rglob("*.png")):
-        old.unlink()
+    for ending in (".md", *_COPIED):
+        for old in folder.rglob(f"*{ending}"):
+            old.unlink()
     shown: set[str] = set()
     waiting = [*TOP, *(path.relative_to(ROOT).as_posix() for path in (*pages(), *notebooks()))]
     while waiting:
@@ -70,7 +72,7 @@ def write_pages(folder: Path) -> None:
         shown.add(source)
         target = folder / place(source)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source.endswith((".png", ".svg")):
+        if source.endswith(_COPIED):
             target.write_bytes((ROOT / source).read_bytes())
         else:
             text, linked = on_the_site(source)
@@ -106,9 +108,10 @@ def place(source: str) -> str:
         return TOP[source]
     if source.endswith(".ipynb"):
         return f"notebooks/{Path(source).stem}.md"
-    if source.startswith("docs/") and source.endswith((".md", ".png", ".svg")):
+    is_kept = source.endswith((".md", *_COPIED))
+    if source.startswith("docs/") and is_kept:
         return source.removeprefix("docs/")
-    return f"source/{source}" if source.endswith((".md", ".png", ".svg")) else f"source/{source}.md"
+    return f"source/{source}" if is_kept else f"source/{source}.md"
 
 
 def on_the_site(source: str) -> tuple[str, list[str]]:

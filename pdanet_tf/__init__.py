@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pdanet_tf.evaluation.scoring import evaluate
     from pdanet_tf.exporting.run import export
     from pdanet_tf.exporting.saved_model import export_saved_model
+    from pdanet_tf.inference.kept_models import predict
     from pdanet_tf.inference.prediction import Prediction
-    from pdanet_tf.inference.predictor import Predictor, predict
+    from pdanet_tf.inference.predictor import Predictor
     from pdanet_tf.inference.protocol import Protocol
     from pdanet_tf.models.build import build_model
     from pdanet_tf.models.registry import list_models, register_family
@@ -63,7 +64,7 @@ __getattr__ = lazy_attributes(
         "export_saved_model": "pdanet_tf.exporting.saved_model",
         "list_models": "pdanet_tf.models.registry",
         "load_dataset": "pdanet_tf.data.load",
-        "predict": "pdanet_tf.inference.predictor",
+        "predict": "pdanet_tf.inference.kept_models",
         "register_family": "pdanet_tf.models.registry",
         "segmentation_model": "pdanet_tf.models.segmentation",
         "train": "pdanet_tf.training.run",

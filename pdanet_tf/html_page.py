@@ -11,6 +11,7 @@ from PIL import Image
 from pdanet_tf.files import write_atomically
 
 _EDGE = 176  # long edge of a thumbnail in pixels
+_LARGE_EDGE = 240
 _QUALITY = 82
 _STYLE = """
 :root { color-scheme: light dark; --text: #1c1c1c; --page: #fff; --line: #767676;
@@ -21,15 +22,17 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 70em;
   color: var(--text); background: var(--page); }
 a { color: inherit; } table { border-collapse: collapse; }
 th, td { padding: .15em .8em .15em 0; text-align: left; font-weight: normal; }
-thead th, tr:first-child th { font-weight: bold; vertical-align: bottom; }
+thead th, th[scope=col] { font-weight: bold; vertical-align: bottom; }
 caption { text-align: left; padding-bottom: .4em; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .bar { height: .8em; min-width: 1px; } .swatch { display: inline-block; width: .9em; height: .9em;
   border: 1px solid var(--line); vertical-align: -.1em; }
 figure { display: inline-block; margin: 0 .8em .8em 0; vertical-align: top; width: 11.2em; }
+figure.large { width: 15.6em; }
 figcaption { font-size: 12px; overflow-wrap: anywhere; } .fatal { color: var(--fatal); }
 .warning { color: var(--warning); } .note { color: var(--note); } img { max-width: 100%; }
 .scroll { overflow-x: auto; } .scroll:focus-visible { outline: 2px solid var(--line); }
+.scroll th[scope=row] { white-space: nowrap; } .scroll caption { max-width: calc(100vw - 2em); }
 td.share { text-align: right; padding: .1em .35em; font-variant-numeric: tabular-nums;
   background: rgb(var(--share-color) / calc(.6 * var(--share, 0))); }
 th.vertical { writing-mode: vertical-rl; padding: .3em .1em; }
@@ -59,21 +62,24 @@ def write_html(path: Path, title: str, parts: Iterable[str]) -> None:
     write_atomically(path, "\n".join(lines) + "\n")
 
 
-def figure(image: Image.Image, caption: str, alternative: str = "") -> str:
+def figure(image: Image.Image, caption: str, alternative: str = "", large: bool = False) -> str:
     """Returns a thumbnail with a caption, as HTML.
 
     Args:
         image: The image, which is reduced in place.
         caption: Text below it.
         alternative: What a screen reader says instead of the image, if the caption does not say it.
+        large: Whether the thumbnail has 240 pixels instead of 176.
     """
-    image.thumbnail((_EDGE, _EDGE))
+    edge = _LARGE_EDGE if large else _EDGE
+    image.thumbnail((edge, edge))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY)
     data = base64.b64encode(buffer.getvalue()).decode()
     alt = html.escape(alternative, quote=True)
     source = f'<img alt="{alt}" src="data:image/jpeg;base64,{data}">'
-    return f"<figure>{source}<figcaption>{html.escape(caption)}</figcaption></figure>"
+    tag = '<figure class="large">' if large else "<figure>"
+    return f"{tag}{source}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
 def swatch(color: tuple[int, int, int]) -> str:

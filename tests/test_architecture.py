@@ -20,7 +20,13 @@ STOREYS = (
     ("pdanet_tf.convert", "pdanet_tf.models"),
     ("pdanet_tf.runtimes",),
     ("pdanet_tf.inference",),
-    ("pdanet_tf.benchmark", "pdanet_tf.evaluation", "pdanet_tf.exporting", "pdanet_tf.serving"),
+    (
+        "pdanet_tf.benchmark",
+        "pdanet_tf.demo",
+        "pdanet_tf.evaluation",
+        "pdanet_tf.exporting",
+        "pdanet_tf.serving",
+    ),
     ("pdanet_tf.training",),
     ("pdanet_tf.recipes", "pdanet_tf.sharing"),
     ("pdanet_tf",),
@@ -43,7 +49,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.exporting.signatures",
     "pdanet_tf.exporting.warmup",
     "pdanet_tf.inference.explanation",  # inside a function, on the TensorFlow backend
-    "pdanet_tf.inference.predictor",  # inside functions, on the TensorFlow backend
+    "pdanet_tf.inference.graphs",  # inside functions, on the TensorFlow backend
     "pdanet_tf.inference.segmenters",  # likewise
     "pdanet_tf.ops.batch_norm",  # likewise
     "pdanet_tf.ops.gradients",  # likewise
@@ -60,6 +66,7 @@ NEEDS_TENSORFLOW = {
     "pdanet_tf.training.devices",
     "pdanet_tf.training.jax_engine",  # to hide the GPUs from the loader
     "pdanet_tf.training.session",
+    "pdanet_tf.training.tensorboard",
     "pdanet_tf.training.tensorflow_engine",
 }
 MODULES = {

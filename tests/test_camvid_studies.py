@@ -263,7 +263,12 @@ def test_the_report_of_whatever_has_ended(runs, tmp_path):
     for link in re.findall(r"\]\(((?!\.\.)[^)]+)\)", text):
         assert (results / link).is_file() or link == "predictions.png", link
     card = (results / "cards" / "pspnet_resnet18-aux-seed0.md").read_text()
-    assert "`pspnet_resnet18`, 90 parameters" in card
+    assert "| model | `pspnet_resnet18` of [pdanet_tf]" in card
+    assert "| parameters | 90 |" in card
+    assert "The best epoch was number 2." in card
+    card = (results / "cards" / "pdanet_resnet18-seed1.md").read_text()
+    assert "| 1 | 0.6250 | 0.7500 | 0.6250 |\n| mean | 0.5625 ± 0.0884 |" in card
+    card = (results / "cards" / "pspnet_resnet18-aux-seed0.md").read_text()
     assert (
         "pdanet-tf train --recipe camvid-comparison --data-dir CamVid --model pspnet_resnet18 "
         "--aux-head --seed 0\n"

@@ -154,11 +154,14 @@ COMMON = {
 }
 
 
+WITHOUT_CLASSES = ("__main__", "inference.beam", "demo.app", "demo.server", "cli.demo_models")
+
+
 def registered():
     """Returns the classes of the package that are registered with Keras."""
     for module in pkgutil.walk_packages(pdanet_tf.__path__, "pdanet_tf."):
-        # Apache Beam, an optional package, has no part in classes of Keras.
-        if not module.name.endswith(("__main__", "inference.beam")):
+        # Apache Beam and Starlette, optional packages, have no part in classes of Keras.
+        if not module.name.endswith(WITHOUT_CLASSES):
             importlib.import_module(module.name)
     known = keras.saving.get_custom_objects().values()
     return {each for each in known if each.__module__.startswith("pdanet_tf.")}

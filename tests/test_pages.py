@@ -37,6 +37,7 @@ PARSED = {
     "camvid.md": "the runs that are described took hours; tests/test_camvid_studies.py",
     "channels.md": "how_to/channels.md runs the same; tests/data/channels, tests/training",
     "checkpoints.md": "tests/weights/test_sources.py reads files of each package",
+    "demo.md": "the page is served until Ctrl-C; tests/demo serves it",
     "labels.md": "tests/cli/test_import_labels.py runs every format",
     "many_machines.md": "tests/training/test_workers.py trains with two processes",
     "predict.md": "tests/cli/test_predict_folders.py, test_large_images.py and test_beam.py do it",

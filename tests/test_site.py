@@ -37,6 +37,14 @@ def test_links_between_pages_stay_links(written):
     assert example.strip() in (written / "source/examples/fine_tune.py.md").read_text("utf-8")
 
 
+def test_html_files_stay_as_they_are(written):
+    report = "results/camvid/shipped_model.html"
+    assert f"](source/{report})" in (written / "evaluation.md").read_text("utf-8")
+    assert (written / "source" / report).read_bytes() == (ROOT / report).read_bytes()
+    card = "source/pdanet_tf/weights/trained/camvid/README_reliability.svg"
+    assert (written / card).is_file()
+
+
 def test_a_link_to_nothing_is_refused(tmp_path, monkeypatch):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "page.md").write_text("See [this](gone.md), not `[that](other.md)`.")

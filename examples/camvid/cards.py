@@ -1,49 +1,34 @@
 """Model cards of the runs on CamVid."""
 
+import dataclasses
 import io
-import shlex
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 from records import Record
 from studies import RECIPE
-from tables import minutes, table
 
-from pdanet_tf.base.wording import quantity
+from pdanet_tf.base.markdown import fill
+from pdanet_tf.data import CAMVID_CLASSES
+from pdanet_tf.inference.protocol import Protocol
+from pdanet_tf.inference.settings import InferenceSettings
+from pdanet_tf.sharing import CardFacts, write_card
+from pdanet_tf.sharing.commands import train_command
 
-_TEXT = """\
-# {name}, seed {seed}
+_NOTES = """\
+## The data
 
-| | |
-| --- | --- |
-| model | `{model}`, {parameters:,} parameters |
-| data | the 367 training images of CamVid, 11 classes; from random weights |
-| recipe | `{recipe}`: {size} pixels, {epochs} |
-| seed | {seed} |
-| time | {minutes} minutes on {machine} |
-| best epoch | {best}, chosen by the mean IoU on the validation images |
+Trained from random weights on the 367 training images of CamVid, 11 classes, with the recipe
+`{recipe}`. The scores are for its 101 validation images; the predictions are enlarged to the size
+of the annotations, 480 x 360. The best epoch was number {best}. Published scores are for the 233
+test images.
 
-```sh
-{command}
-```
+Machine: {machine}.
 
-## Scores
-
-On the 101 validation images. The predictions are enlarged to the size of the annotations,
-480 x 360.
-
-{scores}
-
-## Limits
-
-- The scores are those of the validation images, with which the best epoch was chosen. They cannot
-  be compared with published scores, which are for the 233 test images.
-- One run with one seed: another seed gives another score.
-- Trained on road scenes from a car in one city at {size}. Other scenes and sizes were not tried.
-- The images of CamVid may be used for research, not commercially (CC BY-NC 4.0, of the subset that
-  comes with SegNet).
+The images of CamVid may be used for research, not commercially (CC BY-NC 4.0, of the subset that
+comes with SegNet).
 """
 
 
@@ -63,44 +48,42 @@ def count_parameters(file: Path) -> int:
 
 
 def spell_command(record: Record) -> str:
-    """Returns the command that trains a run; options that are None are left out."""
-    changes = {"model": record.config.model, **record.changes, "seed": record.config.seed}
-    arguments = ["pdanet-tf", "train", "--recipe", RECIPE, "--data-dir", "CamVid"]
-    for name, value in changes.items():
-        option = f"--{name.replace('_', '-')}"
-        if isinstance(value, bool):
-            arguments.append(option if value else f"--no-{option[2:]}")
-        elif isinstance(value, Mapping):
-            arguments += [option, *(f"{key}={each}" for key, each in value.items())]
-        elif value is not None:
-            arguments += [option, *map(str, value if isinstance(value, tuple) else (value,))]
-    return shlex.join(arguments)
+    """Returns the command that trains a run."""
+    options = {"recipe": RECIPE, "data_dir": "CamVid", "model": record.config.model}
+    return train_command({**options, **record.changes, "seed": record.config.seed})
 
 
-def write_card(record: Record, folder: Path) -> Path:
-    """Writes the card of a run that has ended; returns its file."""
+def write_run_card(record: Record, records: Sequence[Record], folder: Path) -> Path:
+    """Writes the card of a run that has ended; returns its file.
+
+    Args:
+        record: The run.
+        records: All runs. Those of the same name differ from it in nothing but their seeds.
+        folder: Where.
+
+    Raises:
+        ValueError: If the run has not ended.
+    """
     if record.summary is None:
         raise ValueError(f"{record.folder} has not ended")
-    scores = [[name, f"{iou:.3f}"] for name, iou in record.iou.items()]
-    scores.append(["**mean IoU**", f"**{record.summary.scores['mean_iou']:.4f}**"])
-    for score in ("pixel_accuracy", "mean_accuracy"):
-        scores.append([score.replace("_", " "), f"{record.summary.scores[score]:.4f}"])
-    height, width = record.config.crop_size or (360, 480)
-    machines = dict.fromkeys(f"{call.machine}; {call.processor}" for call in record.calls)
-    file = folder / f"{record.name}-seed{record.config.seed}.md"
-    text = _TEXT.format(
-        name=record.name,
-        seed=record.config.seed,
+    best = record.folder / "best.keras"
+    seconds = record.summary.seconds if record.seconds is None else record.seconds
+    same = [each.summary for each in records if each.name == record.name and each.summary]
+    facts = CardFacts(
+        title=f"{record.name}, seed {record.config.seed}",
         model=record.config.model,
-        parameters=count_parameters(record.folder / "best.keras"),
-        recipe=RECIPE,
-        size=f"{width} x {height}",
-        epochs=quantity(record.epochs, "epoch"),
-        minutes=minutes(record),
-        machine=" and ".join(machines) or "a machine that was not recorded",
-        best=record.best_epoch,
-        command=spell_command(record),
-        scores=table(["class", "IoU"], scores),
+        parameters=count_parameters(best),
+        settings=InferenceSettings.load_for(best) or InferenceSettings(CAMVID_CLASSES, Protocol()),
+        source=f"runs/camvid/{record.name}/seed{record.config.seed}/best.keras",
+        run=dataclasses.replace(record.summary, seconds=seconds),
+        runs=same if len(same) > 1 else (),
+        training=spell_command(record),
     )
-    file.write_text(text, "utf-8")
-    return file
+    machines = dict.fromkeys(f"{call.machine}; {call.processor}" for call in record.calls)
+    notes = _NOTES.format(
+        recipe=RECIPE,
+        best=record.best_epoch,
+        machine=" and ".join(machines) or "not recorded",
+    )
+    filled = "\n\n".join(map(fill, notes.strip().split("\n\n"))) + "\n"
+    return write_card(folder / f"{record.name}-seed{record.config.seed}.md", facts, filled)

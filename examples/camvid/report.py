@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 
 import tables
-from cards import write_card
+from cards import write_run_card
 from drawings import (
     choose_scenes,
     draw_curves,
@@ -77,7 +77,7 @@ def write_report(runs: Path, results: Path, backbone: str, data_dir: str | None)
     models = [each for each in by_study["models"] if each.summary is not None]
     if data_dir is not None and models:
         _draw_predictions(models, data_dir, results / _PREDICTIONS, runs / "scenes.png")
-    cards = [write_card(record, results / "cards") for record in models]
+    cards = [write_run_card(record, models, results / "cards") for record in models]
     inserts = _inserts(everything, by_study, planned, cards, results)
     write_atomically(results / "README.md", fill(TEMPLATE.read_text("utf-8"), inserts))
 
@@ -85,7 +85,7 @@ def write_report(runs: Path, results: Path, backbone: str, data_dir: str | None)
 def _plan(study: str, begun: Set[str], backbone: str) -> list[str]:
     """Returns the names of a study's runs with the backbone of which most have been begun."""
     plans = [list(STUDIES[study](each)) for each in (backbone, *BACKBONES)]
-    return max(plans, key=lambda names: len(begun.intersection(names)))
+    return max(plans, key=lambda names: len(begun & {*names}))
 
 
 def _of_other_backbones(planned: Mapping[str, Sequence[str]], begun: Set[str]) -> list[str]:

@@ -7,23 +7,11 @@ from typing import Any
 
 from records import Record
 
+from pdanet_tf.base.markdown import markdown_table
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.training.summaries import RunGroup
 
 NOTHING = "No run has ended yet."
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
-    """Returns a table in Markdown.
-
-    Args:
-        headings: Titles of the columns.
-        rows: The cells.
-        texts: Number of columns at the left that hold text; the others hold numbers.
-    """
-    rules = ["---" if index < texts else "---:" for index in range(len(headings))]
-    lines = [headings, rules, *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def groups(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -65,7 +53,7 @@ def scores(records: Sequence[Record], base: str | None = None) -> str:
         rows.append(row)
     common = {key: next(iter(ended.values()))[0].changes[key] for key in sorted(shared)}
     text = f"All runs: {_spell(common)}.\n\n" if common else ""
-    return text + table(headings, rows, 3)
+    return text + markdown_table(headings, rows, 3)
 
 
 def classes(records: Sequence[Record]) -> str:
@@ -78,7 +66,7 @@ def classes(records: Sequence[Record]) -> str:
         [name, *(f"{_mean([each.iou[name] for each in found]):.3f}" for found in ended.values())]
         for name in names
     ]
-    return table(["class", *(f"`{name}`" for name in ended)], rows)
+    return markdown_table(["class", *(f"`{name}`" for name in ended)], rows)
 
 
 def gammas(records: Sequence[Record]) -> str:
@@ -103,7 +91,7 @@ def gammas(records: Sequence[Record]) -> str:
         ]
         titles = [column.removeprefix("gamma_").replace("_", " ") for column in columns]
         titles += ["mean IoU", "with all at 0"]
-        found.append(table(["run", "seed", "epochs", *titles], rows))
+        found.append(markdown_table(["run", "seed", "epochs", *titles], rows))
     return "\n\n".join(found)
 
 
@@ -143,7 +131,7 @@ def machines(records: Sequence[Record]) -> str:
         for machine in hours
     ]
     missing = [f"`{record.name}`" for record in records if record.seconds is None]
-    text = table(["machine", "runs", "hours"], rows, 2) if rows else ""
+    text = markdown_table(["machine", "runs", "hours"], rows, 2) if rows else ""
     if missing:
         text += f"\n\nThe times of {', '.join(missing)} were not recorded completely."
     return text.strip() or NOTHING

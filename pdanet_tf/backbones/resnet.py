@@ -6,6 +6,7 @@ and their convolutions are dilated instead, which preserves the field of view.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -84,7 +85,8 @@ def resnet18(
         ValueError: If there is no such output stride or stem, or a convolution would have no
             channel or a fraction of one.
     """
-    return _resnet(_basic_block, (2, 2, 2, 2), output_stride, stem, name, channels, width, layout)
+    block = partial(_basic_block, plain_second=layout.plain_second)
+    return _resnet(block, (2, 2, 2, 2), output_stride, stem, name, channels, width, layout)
 
 
 def resnet34(
@@ -96,7 +98,8 @@ def resnet34(
     layout: Layout = _OURS,
 ) -> keras.Model:
     """Builds a ResNet34: 3, 4, 6 and 3 basic blocks; see `resnet18`."""
-    return _resnet(_basic_block, (3, 4, 6, 3), output_stride, stem, name, channels, width, layout)
+    block = partial(_basic_block, plain_second=layout.plain_second)
+    return _resnet(block, (3, 4, 6, 3), output_stride, stem, name, channels, width, layout)
 
 
 def resnet50(
@@ -111,7 +114,8 @@ def resnet50(
 
     C2 to C5 have 256, 512, 1024 and 2048 channels.
     """
-    return _resnet(_bottleneck, (3, 4, 6, 3), output_stride, stem, name, channels, width, layout)
+    block = partial(_bottleneck, stride_first=layout.stride_first)
+    return _resnet(block, (3, 4, 6, 3), output_stride, stem, name, channels, width, layout)
 
 
 def resnet101(
@@ -123,7 +127,8 @@ def resnet101(
     layout: Layout = _OURS,
 ) -> keras.Model:
     """Builds a ResNet101: 3, 4, 23 and 3 bottlenecks; see `resnet50`."""
-    return _resnet(_bottleneck, (3, 4, 23, 3), output_stride, stem, name, channels, width, layout)
+    block = partial(_bottleneck, stride_first=layout.stride_first)
+    return _resnet(block, (3, 4, 23, 3), output_stride, stem, name, channels, width, layout)
 
 
 def _resnet(
@@ -159,8 +164,6 @@ def _resnet(
     pad = ((1, 2), (1, 2)) if layout.ceil_pool else 1
     x = keras.layers.ZeroPadding2D(pad, data_format="channels_last", name="stem_pad")(x)
     x = keras.layers.MaxPooling2D(3, 2, data_format="channels_last", name="stem_pool")(x)
-    halves = not layout.full_dilation
-    options = {"average": stem == "v1d", "stride_first": layout.stride_first}
     settings = zip(depths, filters, _STAGES[output_stride], strict=True)
     for level, (depth, channels, (strides, dilation)) in enumerate(settings, start=2):
         for index in range(depth):
@@ -169,12 +172,10 @@ def _resnet(
                 x,
                 channels,
                 strides=strides if is_first else 1,
-                # The convolution that would halve the resolution at a larger output stride takes
-                # the features of the stage before, so it has the dilation of that stage.
-                first_dilation=max(1, dilation // 2) if is_first and halves else dilation,
-                dilation=1 if layout.plain_second else dilation,
+                dilation=dilation,
+                halves=is_first and not layout.full_dilation,
+                average=stem == "v1d",
                 name=f"c{level}_block{index + 1}",
-                **options,
             )
         stages[f"C{level}"] = x
     return keras.Model(inputs, stages, name=name)
@@ -196,16 +197,18 @@ def _basic_block(
     x: Tensor,
     filters: int,
     strides: int,
-    first_dilation: int,
     dilation: int,
-    name: str,
+    halves: bool,
     average: bool,
-    stride_first: bool,
+    name: str,
+    *,
+    plain_second: bool,
 ) -> Tensor:
-    del stride_first  # the first convolution has the stride anyway
     shortcut = _shortcut(x, filters, strides, average, name)
-    x = _conv(filters, 3, f"{name}_conv1", strides=strides, dilation_rate=first_dilation)(x)
-    x = _conv(filters, 3, f"{name}_conv2", dilation_rate=dilation, activation=None)(x)
+    first = _first_dilation(dilation, halves)
+    second = 1 if plain_second else dilation
+    x = _conv(filters, 3, f"{name}_conv1", strides=strides, dilation_rate=first)(x)
+    x = _conv(filters, 3, f"{name}_conv2", dilation_rate=second, activation=None)(x)
     return _join(x, shortcut, name)
 
 
@@ -213,19 +216,29 @@ def _bottleneck(
     x: Tensor,
     filters: int,
     strides: int,
-    first_dilation: int,
     dilation: int,
-    name: str,
+    halves: bool,
     average: bool,
+    name: str,
+    *,
     stride_first: bool,
 ) -> Tensor:
-    del dilation  # the only 3 x 3 convolution is the first one
     shortcut = _shortcut(x, 4 * filters, strides, average, name)
+    dilation = _first_dilation(dilation, halves)
     first, second = (strides, 1) if stride_first else (1, strides)
     x = _conv(filters, 1, f"{name}_conv1", strides=first)(x)
-    x = _conv(filters, 3, f"{name}_conv2", strides=second, dilation_rate=first_dilation)(x)
+    x = _conv(filters, 3, f"{name}_conv2", strides=second, dilation_rate=dilation)(x)
     x = _conv(4 * filters, 1, f"{name}_conv3", activation=None)(x)
     return _join(x, shortcut, name)
+
+
+def _first_dilation(dilation: int, halves: bool) -> int:
+    """Returns the dilation of the first 3 x 3 convolution of a block.
+
+    The convolution that would halve the resolution at a larger output stride takes the features of
+    the stage before, so it has the dilation of that stage, half of that of its own.
+    """
+    return max(1, dilation // 2) if halves else dilation
 
 
 def _shortcut(x: Tensor, filters: int, strides: int, average: bool, name: str) -> Tensor:

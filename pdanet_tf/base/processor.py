@@ -1,10 +1,12 @@
-"""The features of the processor."""
+"""The names and features of the processors."""
 
+import os
 import platform
 import re
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
+_GPUS = Path("/proc/driver/nvidia/gpus")  # a folder for each, with a file "information"
 # Flags of x86 and of ARM ("Features") that indicate arithmetic in a dtype.
 _NATIVE = {
     "bfloat16": {"avx512_bf16", "amx_bf16", "bf16"},
@@ -21,6 +23,25 @@ def processor_flags(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
         return frozenset()
     found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     return frozenset(found[1].split()) if found else frozenset()
+
+
+def processor_name(cpuinfo: Path = _CPUINFO) -> str:
+    """Returns the name of the CPU and its number of cores, such as "AMD EPYC, 2 cores"."""
+    name = platform.processor() or platform.machine()
+    if cpuinfo.is_file():
+        text = cpuinfo.read_text("utf-8", errors="replace")
+        found = re.search(r"^model name\s*:[ \t]*(.*\S)", text, re.MULTILINE)
+        name = found[1] if found else name
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def gpu_name(folder: Path = _GPUS) -> str:
+    """Returns the name of the first GPU, such as "NVIDIA H100 80GB HBM3"; "GPU" if not known."""
+    for file in sorted(folder.glob("*/information")):
+        found = re.search(r"^Model:\s*(.*\S)", file.read_text("utf-8", "replace"), re.MULTILINE)
+        if found:
+            return found[1]
+    return "GPU"
 
 
 def describe_processor(flags: frozenset[str] | None = None) -> str:

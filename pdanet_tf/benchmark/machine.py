@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from pdanet_tf.base.processor import processor_name
+
 
 def start_of_peak() -> float:
     """Returns unused memory to the system, and starts a new measurement of the peak.
@@ -54,9 +56,5 @@ def environment(**variables: str) -> Iterator[None]:
 
 def describe_machine(*packages: str) -> str:
     """Returns the CPU, the number of cores, and the versions of Python and the given packages."""
-    cpu, file = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
-    if file.is_file():
-        lines = (line.partition(":") for line in file.read_text("utf-8").splitlines())
-        cpu = next((value.strip() for key, _, value in lines if key.strip() == "model name"), cpu)
     versions = [f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)]
-    return ", ".join([cpu, f"{os.cpu_count()} cores", *versions])
+    return ", ".join([processor_name(), *versions])

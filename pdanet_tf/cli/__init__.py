@@ -1,7 +1,7 @@
 """The command line.
 
-`pdanet-tf train | validate-data | import-labels | evaluate | predict | explain | export | request |
-convert | benchmark | models | recipes | runs | doctor`
+`pdanet-tf train | validate-data | import-labels | evaluate | predict | explain | demo | export |
+request | convert | benchmark | models | recipes | runs | doctor`
 
 This module imports almost nothing, so that `main` handles Ctrl-C from the start.
 """

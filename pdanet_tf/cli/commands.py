@@ -11,6 +11,7 @@ from pdanet_tf.base.progress import track_long
 from pdanet_tf.benchmark.cases import Case
 from pdanet_tf.benchmark.runner import run_benchmark
 from pdanet_tf.cli.conversion import convert
+from pdanet_tf.cli.demo import serve_page
 from pdanet_tf.cli.evaluation import evaluate
 from pdanet_tf.cli.explain import explain_image
 from pdanet_tf.cli.images import find_images, print_summary
@@ -248,6 +249,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "predict": _predict,
     "explain": explain_image,
+    "demo": serve_page,
     "export": _export,
     "convert": convert,
     "push": push_model,

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
+from pdanet_tf.cli.demo import serve_page
 from pdanet_tf.cli.doctor import report_installation
 from pdanet_tf.cli.errors import describe_full_memory, print_error
 from pdanet_tf.cli.models_table import print_models
@@ -22,6 +23,7 @@ def _import_labels(**options: Any) -> int:
 
 
 _WITHOUT_KERAS: dict[str, Callable[..., int | None]] = {
+    "demo": serve_page,  # which imports Keras once it knows that it can listen
     "doctor": report_installation,
     "import-labels": _import_labels,
     "models": print_models,

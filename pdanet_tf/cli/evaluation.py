@@ -1,5 +1,6 @@
 """The command `evaluate`."""
 
+import dataclasses
 from typing import Any
 
 import pdanet_tf
@@ -10,6 +11,8 @@ from pdanet_tf.evaluation.assessing import assess, assess_predictions
 from pdanet_tf.evaluation.page import write_assessment
 from pdanet_tf.evaluation.scoring import check_pixel_format, evaluate_predictions, open_predictor
 from pdanet_tf.inference.predictor import Predictor
+from pdanet_tf.sharing.card import card_path, write_card
+from pdanet_tf.sharing.facts import CardFacts, Measurement
 
 
 def evaluate(
@@ -21,6 +24,10 @@ def evaluate(
     json: str | None,
     chart: str | None,
     report: str | None,
+    thumbnails: bool,
+    card: str | None,
+    other_seeds: list[str] | None,
+    license: str | None,
     compare_with: str | None,
     save_predictions: str | None,
     resume: bool,
@@ -37,15 +44,7 @@ def evaluate(
         raise ValueError(
             "--resume requires --save-predictions, the folder of the predictions so far"
         )
-    if report is None and compare_with is not None:
-        raise ValueError("--compare-with requires --report, which shows the difference")
-    if report is not None:
-        check_writable("--report", report)
-        if resume:
-            raise ValueError(
-                "--report shows the calibration, for which stored predictions have no "
-                "probabilities. Leave out --resume, or score the folder with --predictions"
-            )
+    _check_pages(report, thumbnails, card, other_seeds, license, compare_with, resume)
     protocol = take_protocol(weights or model, dict(options))
     if model is None:
         given = (weights, protocol, precision, crf is not None, save_predictions, compare_with)
@@ -53,7 +52,9 @@ def evaluate(
             raise ValueError(
                 "Options of inference require --model; --predictions scores stored label maps"
             )
-        _score_stored(str(predictions), json, chart, report, options)
+        if card is not None:
+            raise ValueError("--card requires --model, which it describes")
+        _score_stored(str(predictions), json, chart, report, thumbnails, options)
         return
     data = dict(options)
     take_protocol(None, data)
@@ -66,19 +67,80 @@ def evaluate(
         "crf": read_crf(crf),
         "predictions": save_predictions,
     }
-    if report is None:
+    if report is None and card is None:
         show(pdanet_tf.evaluate(loaded, dataset, resume=resume, **settled), json, chart)
         return
+    source = weights or model
+    # What the card says of the run is read first, so that an error comes before the evaluation.
+    facts = None
+    if card is not None:
+        facts = CardFacts.of_model(
+            loaded,
+            settings,
+            source,
+            runs=other_seeds or (),
+            license=license,
+            architecture=None if weights is None else model,
+        )
     other = None
     if compare_with is not None:
         other = _open_other(compare_with, precision, crf, dataset, options)
     assessment = assess(loaded, dataset, other=other, other_name=str(compare_with), **settled)
-    write_assessment(report, assessment, weights or model)
+    if report is not None:
+        write_assessment(report, assessment, source, _name_data(data), thumbnails)
+    if card is not None and facts is not None:
+        measured = Measurement(
+            assessment,
+            data["dataset"],
+            data["split"],
+            protocol or pdanet_tf.Protocol(),
+            loaded.dtype_policy.name,
+            crf is not None,
+            data["data_dir"],
+        )
+        write_card(card, dataclasses.replace(facts, measured=measured))
     show(assessment, json, chart)
 
 
+def _check_pages(
+    report: str | None,
+    thumbnails: bool,
+    card: str | None,
+    other_seeds: list[str] | None,
+    license: str | None,
+    compare_with: str | None,
+    resume: bool,
+) -> None:
+    """Checks the options of the report and of the card, before anything is evaluated."""
+    for option, value in (("--compare-with", compare_with), ("--no-thumbnails", not thumbnails)):
+        if report is None and value:
+            raise ValueError(f"{option} requires --report")
+    for option, given in (("--other-seeds", other_seeds), ("--license", license)):
+        if card is None and given:
+            raise ValueError(f"{option} requires --card")
+    for option, page in (("--report", report), ("--card", card)):
+        if page is None:
+            continue
+        check_writable(option, str(card_path(page)) if option == "--card" else page)
+        if resume:
+            raise ValueError(
+                f"{option} shows the calibration, for which stored predictions have no "
+                "probabilities. Leave out --resume, or score the folder with --predictions"
+            )
+
+
+def _name_data(data: dict[str, Any]) -> str:
+    """Returns the name of the data for the report."""
+    return f"{data['dataset']}, {data['split']} split"
+
+
 def _score_stored(
-    folder: str, json: str | None, chart: str | None, report: str | None, options: dict[str, Any]
+    folder: str,
+    json: str | None,
+    chart: str | None,
+    report: str | None,
+    thumbnails: bool,
+    options: dict[str, Any],
 ) -> None:
     take_protocol(None, options)
     dataset = open_dataset(**options)
@@ -88,7 +150,7 @@ def _score_stored(
         show(evaluate_predictions(folder, dataset), json, chart)
         return
     assessment = assess_predictions(folder, dataset)
-    write_assessment(report, assessment, folder)
+    write_assessment(report, assessment, folder, _name_data(options), thumbnails)
     show(assessment, json, chart)
 
 

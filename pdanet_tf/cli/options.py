@@ -21,6 +21,7 @@ from pdanet_tf.base.choices import (
     STEMS,
 )
 from pdanet_tf.base.fields import with_nearest
+from pdanet_tf.cli.demo import add_demo_options
 from pdanet_tf.cli.explain import add_explain_options
 from pdanet_tf.cli.label_options import add_label_options
 from pdanet_tf.cli.push import add_push_options
@@ -199,6 +200,31 @@ def make_parser() -> argparse.ArgumentParser:
         "and boundary IoU of each class, calibration, and the worst images; it needs no network",
     )
     evaluate.add_argument(
+        "--no-thumbnails",
+        dest="thumbnails",
+        action="store_false",
+        help="leave images and label maps out of the report, for data that may not be passed on",
+    )
+    evaluate.add_argument(
+        "--card",
+        metavar="FILE",
+        help="Markdown file, or existing folder for its README.md, to write a model card to, in "
+        "the format of Hugging Face, with a diagram beside it; only a card that this command wrote "
+        "is replaced, and what was written below its last comment stays",
+    )
+    evaluate.add_argument(
+        "--other-seeds",
+        nargs="+",
+        metavar="FOLDER",
+        help="folders of runs with other seeds, for --card: mean and spread of the scores",
+    )
+    evaluate.add_argument(
+        "--license",
+        metavar="LICENCE",
+        help="licence of the model, for --card, such as apache-2.0 (default: that of the card that "
+        "is replaced)",
+    )
+    evaluate.add_argument(
         "--compare-with",
         metavar="MODEL",
         help="another model, for --report: the difference of the mean IoU, with a 95%% interval "
@@ -261,17 +287,19 @@ def make_parser() -> argparse.ArgumentParser:
         help="channels that the overlay shows as red, green and blue, or one that it shows as "
         "grey, counted from 0; by default the first three, or the first one if there are fewer",
     )
-    predict.add_argument(
-        "--runtime",
-        choices=RUNTIMES,
-        help="what runs the network: onnxruntime (extra 'onnx') and openvino (extra 'openvino') "
-        "convert it first, which takes seconds; by default Keras' backend",
-    )
+    _add_runtime_option(predict)
     _add_precision_option(predict)
     _add_protocol_options(predict)
     _add_crf_option(predict)
 
     add_explain_options(add("explain", "show what a network does with an image"), _MODEL_HELP)
+
+    demo = add("demo", "open a page in the browser to try a model (extra 'demo')")
+    add_demo_options(demo, _MODEL_HELP)
+    _add_weights_option(demo)
+    _add_runtime_option(demo)
+    _add_precision_option(demo)
+    _add_protocol_options(demo)
 
     export = add("export", "write a model for TensorFlow Serving or for another runtime")
     export.add_argument("--model", required=True, help=_MODEL_HELP)
@@ -611,6 +639,15 @@ def _add_weights_option(parser: argparse.ArgumentParser) -> None:
         "file or its address on Hugging Face, a checkpoint of another package, or a .weights.h5 "
         "file of a model that build_model "
         "built with its default options",
+    )
+
+
+def _add_runtime_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        help="what runs the network: onnxruntime (extra 'onnx') and openvino (extra 'openvino') "
+        "convert it first, which takes seconds; by default Keras' backend",
     )
 
 

@@ -1,6 +1,7 @@
 """The command `push`, and its options."""
 
 import argparse
+import sys
 
 from pdanet_tf.base.wording import quantity
 
@@ -45,6 +46,7 @@ def push_model(
 
     The arguments are those of `pdanet_tf.sharing.push`.
     """
+    from pdanet_tf.sharing.card import CARD_FILE
     from pdanet_tf.sharing.pushing import push
 
     report = push(
@@ -57,7 +59,16 @@ def push_model(
         dry_run=dry_run,
     )
     for name, size in report.sizes.items():
-        print(f"{name}: {quantity(size, 'byte')}")
+        origin = ""
+        if name == CARD_FILE and report.card_file is not None:
+            origin = f" (from {report.card_file})"
+        print(f"{name}: {quantity(size, 'byte')}{origin}")
+    if report.unused_card is not None:
+        print(
+            f"Note: {report.unused_card} describes another file and was not used; "
+            "'pdanet-tf evaluate --card' writes a new one",
+            file=sys.stderr,
+        )
     if dry_run:
         print(f"\n{report.card}\nNothing was pushed to {report.address} (--dry-run).")
         return

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,14 +14,15 @@ from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.data.sources.folder import FolderDataset
 from pdanet_tf.evaluation.assessment import (
     Assessment,
-    Sample,
     assess_samples,
     confusion_matrix,
     intersection_and_union,
 )
 from pdanet_tf.evaluation.comparison import compare
 from pdanet_tf.evaluation.scoring import open_predictor, stored_predictions
+from pdanet_tf.evaluation.speed import Speed, describe_device, machine_load
 from pdanet_tf.evaluation.store import Store, describe_origin
+from pdanet_tf.evaluation.worst import Sample
 from pdanet_tf.inference.crf import CRFParameters
 from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
@@ -76,12 +78,17 @@ def assess(
         origin = describe_origin(predictor.model, predictor, dataset)
         store = Store(Path(predictions), origin, dataset, resume=False)
     counts: list[np.ndarray] = []
+    seconds: list[float] = []
+    loads: list[float] = []
 
     def samples() -> Iterator[Sample]:
         for index in range(len(dataset)):
             image, label = dataset.read(index)
             size = (label.shape[0], label.shape[1])
+            start = time.perf_counter()
             prediction, confidence = predictor.confident_label_map(image, size)
+            seconds.append(time.perf_counter() - start)
+            loads.append(machine_load())
             if store is not None:
                 store.write(index, image, prediction)
             if other is not None:
@@ -91,6 +98,8 @@ def assess(
 
     tracked = track(samples(), "Evaluating", len(dataset), progress, leave=False)
     assessment = assess_samples(tracked, dataset)
+    speed = Speed(np.array(seconds), describe_device(), float(np.mean(loads)))
+    assessment = dataclasses.replace(assessment, speed=speed)
     if other is None:
         return assessment
     comparison = compare(other_name, assessment.image_counts, np.stack(counts))

@@ -1,12 +1,10 @@
 """The figures of the report of an evaluation, and its worst images."""
 
 import dataclasses
-import heapq
-import itertools
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +12,15 @@ import numpy as np
 from PIL import Image
 from rich.table import Table
 
-from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.dataset import SegmentationDataset
 from pdanet_tf.evaluation.boundary import boundary_counts
 from pdanet_tf.evaluation.calibration import Calibration
-from pdanet_tf.evaluation.comparison import Comparison
+from pdanet_tf.evaluation.comparison import Comparison, mean_iou_interval
 from pdanet_tf.evaluation.report import Evaluation
+from pdanet_tf.evaluation.speed import Speed
+from pdanet_tf.evaluation.worst import Sample, WorstImage, WorstImages
 from pdanet_tf.files import write_atomically
-from pdanet_tf.inference.display import to_rgb
-from pdanet_tf.inference.overlay import colorize
 from pdanet_tf.metrics import Scores
-
-_WORST = 12  # images that are kept
-_EDGE = 320  # long edge of their copies in pixels
-
-
-@dataclass(frozen=True)
-class WorstImage:
-    """An image with a low score, and what was predicted.
-
-    Attributes:
-        name: Name of the image in the data set.
-        mean_iou: Mean IoU over the classes that occur in its label map or in the prediction.
-        image: The image, RGB, at most 320 pixels long.
-        label: The label map in the class colours, likewise; unlabelled pixels are black.
-        prediction: The prediction in the class colours, likewise.
-    """
-
-    name: str
-    mean_iou: float
-    image: Image.Image
-    label: Image.Image
-    prediction: Image.Image
 
 
 @dataclass(frozen=True)
@@ -65,6 +40,8 @@ class Assessment:
         worst: The images of the lowest mean IoU, the lowest first. Images without a labelled pixel
             are left out.
         comparison: The difference to another model; None if there is none.
+        sizes: Height and width of each label map, `(images, 2)`, int64; None if not known.
+        speed: The time that each image took; None if the predictions were stored ones.
     """
 
     evaluation: Evaluation
@@ -74,6 +51,13 @@ class Assessment:
     calibration: Calibration | None
     worst: tuple[WorstImage, ...]
     comparison: Comparison | None = None
+    sizes: np.ndarray | None = None
+    speed: Speed | None = None
+
+    @property
+    def mean_iou_interval(self) -> tuple[float, float]:
+        """95% interval of the mean IoU over all classes, by a bootstrap over the images."""
+        return mean_iou_interval(self.image_counts)
 
     def per_class(self) -> dict[str, np.ndarray]:
         """Returns the figures of each class by name, each `(num_classes,)`, float64.
@@ -102,8 +86,11 @@ class Assessment:
                     for key, value in zip(names, values.tolist(), strict=True)
                 }
         content["confusion_matrix"] = self.confusion.tolist()
+        content["mean_iou_interval"] = list(self.mean_iou_interval)
         if self.calibration is not None:
             content["expected_calibration_error"] = self.calibration.expected_error
+        if self.speed is not None:
+            content["milliseconds_per_image"] = self.speed.milliseconds
         content["worst_images"] = {image.name: image.mean_iou for image in self.worst}
         if self.comparison is not None:
             content["comparison"] = dataclasses.asdict(self.comparison)
@@ -122,26 +109,6 @@ class Assessment:
         return self.evaluation.chart()
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One image with its label map and what was predicted.
-
-    Attributes:
-        name: Name of the image.
-        image: `(height, width, channels)`.
-        label: The label map, `(height, width)`.
-        prediction: The predicted classes, `(height, width)`.
-        confidence: The probability of each pixel's predicted class, `(height, width)`; None if it
-            is not known.
-    """
-
-    name: str
-    image: np.ndarray
-    label: np.ndarray
-    prediction: np.ndarray
-    confidence: np.ndarray | None = None
-
-
 def assess_samples(samples: Iterable[Sample], dataset: SegmentationDataset) -> Assessment:
     """Computes the figures of predictions, one image at a time.
 
@@ -155,11 +122,13 @@ def assess_samples(samples: Iterable[Sample], dataset: SegmentationDataset) -> A
     boundary = np.zeros((2, number), "int64")
     counts: list[np.ndarray] = []
     calibration: Calibration | None = None
-    worst = _Worst(classes)
+    worst = WorstImages(classes)
+    sizes: list[tuple[int, ...]] = []
     for sample in samples:
         confusion = confusion_matrix(sample.label, sample.prediction, number)
         total += confusion
         counts.append(intersection_and_union(confusion))
+        sizes.append(sample.label.shape)
         boundary += boundary_counts(sample.label, sample.prediction, number, void)
         if sample.confidence is not None:
             labelled = sample.label != void
@@ -170,7 +139,15 @@ def assess_samples(samples: Iterable[Sample], dataset: SegmentationDataset) -> A
         if confusion.any():
             worst.add(Scores.from_confusion(confusion).mean_iou_present, sample)
     evaluation = Evaluation(Scores.from_confusion(total), classes, len(counts))
-    return Assessment(evaluation, total, boundary, np.stack(counts), calibration, worst.images())
+    return Assessment(
+        evaluation,
+        total,
+        boundary,
+        np.stack(counts),
+        calibration,
+        worst.images(),
+        sizes=np.array(sizes, "int64"),
+    )
 
 
 def confusion_matrix(label: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
@@ -192,42 +169,3 @@ def intersection_and_union(confusion: np.ndarray) -> np.ndarray:
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
-
-
-@dataclass
-class _Worst:
-    """Keeps the images of the lowest scores, as small copies."""
-
-    classes: Classes
-    heap: list[tuple[float, int, WorstImage]] = field(default_factory=list)
-    numbers: "itertools.count[int]" = field(default_factory=itertools.count)
-
-    def add(self, score: float, sample: Sample) -> None:
-        """Takes an image if its score is among the lowest; of equal ones the first is kept."""
-        if len(self.heap) == _WORST and -score <= self.heap[0][0]:
-            return
-        kept = WorstImage(
-            sample.name,
-            score,
-            _reduced(to_rgb(sample.image)),
-            _reduced(colorize(sample.label, self.classes)),
-            _reduced(colorize(sample.prediction, self.classes)),
-        )
-        entry = (-score, -next(self.numbers), kept)
-        if len(self.heap) < _WORST:
-            heapq.heappush(self.heap, entry)
-        else:
-            heapq.heapreplace(self.heap, entry)
-
-    def images(self) -> tuple[WorstImage, ...]:
-        return tuple(image for _, _, image in sorted(self.heap, key=_order))
-
-
-def _order(entry: tuple[float, int, WorstImage]) -> tuple[float, int]:
-    return -entry[0], -entry[1]
-
-
-def _reduced(pixels: np.ndarray) -> Image.Image:
-    image = Image.fromarray(pixels)
-    image.thumbnail((_EDGE, _EDGE))
-    return image

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-_SHARE = 0.02  # of the image's diagonal, as in the paper
+DIAGONAL_SHARE = 0.02  # as in the paper
 
 
 def boundary_counts(
@@ -35,7 +35,7 @@ def boundary_counts(
         Cheng et al. 2021, "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation",
         equation 1, and the erosion of its published code.
     """
-    distance = max(1, round(_SHARE * math.hypot(*label.shape)))
+    distance = max(1, round(DIAGONAL_SHARE * math.hypot(*label.shape)))
     prediction = np.where(label == void_label, void_label, prediction)
     sides = []
     for labels in (label, prediction):

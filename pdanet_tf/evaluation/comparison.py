@@ -1,4 +1,4 @@
-"""Comparison of two models on the same images, with an interval."""
+"""Intervals by a bootstrap over images: of a mean IoU, and of the difference of two models."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from pdanet_tf.metrics import mean_iou_of_counts
 
-_RESAMPLES = 1000
+RESAMPLES = 1000
 _SEED = 0
 _INTERVAL = (2.5, 97.5)  # percentiles
 
@@ -44,14 +44,35 @@ def compare(name: str, first: np.ndarray, second: np.ndarray) -> Comparison:
     Source:
         Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
     """
-    images = len(first)
-    draws = np.random.default_rng(_SEED).multinomial(
-        images, np.full(images, 1 / images), size=_RESAMPLES
-    )
+    draws = _draw(len(first))
     differences = _resampled(draws, first) - _resampled(draws, second)
     low, high = np.percentile(differences, _INTERVAL)
     whole = [mean_iou_of_counts(*counts.sum(0)) for counts in (first, second)]
     return Comparison(name, float(whole[1]), float(whole[0] - whole[1]), (float(low), float(high)))
+
+
+def mean_iou_interval(counts: np.ndarray) -> tuple[float, float]:
+    """Returns the 95% interval of the mean IoU of one model, by a bootstrap over images.
+
+    The images are drawn as in `compare`. The interval covers the choice of the images, not that of
+    the seed of training.
+
+    Args:
+        counts: For each image, the pixels of each class in the intersection and in the union of
+            label and prediction, `(images, 2, num_classes)`.
+
+    Source:
+        Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
+    """
+    low, high = np.percentile(_resampled(_draw(len(counts)), counts), _INTERVAL)
+    return float(low), float(high)
+
+
+def _draw(images: int) -> np.ndarray:
+    """Returns how often each image is in each resample, `(resamples, images)`."""
+    return np.random.default_rng(_SEED).multinomial(
+        images, np.full(images, 1 / images), size=RESAMPLES
+    )
 
 
 def _resampled(draws: np.ndarray, counts: np.ndarray) -> np.ndarray:

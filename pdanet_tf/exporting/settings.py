@@ -5,10 +5,9 @@ import keras
 from pdanet_tf.base.pixel_format import PixelFormat
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.classes import Classes
-from pdanet_tf.inference.predictor import check_channels, default_pixel_format
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings
-from pdanet_tf.models.inspection import count_classes
+from pdanet_tf.models.inspection import check_channels, count_classes, default_pixel_format
 
 
 def complete_settings(

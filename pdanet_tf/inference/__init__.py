@@ -7,8 +7,9 @@ from pdanet_tf.base.lazy import lazy_attributes
 if TYPE_CHECKING:
     from pdanet_tf.inference.crf import CRFParameters, dense_crf
     from pdanet_tf.inference.explanation import Explanation, explain
+    from pdanet_tf.inference.kept_models import predict
     from pdanet_tf.inference.prediction import Prediction
-    from pdanet_tf.inference.predictor import Predictor, predict
+    from pdanet_tf.inference.predictor import Predictor
     from pdanet_tf.inference.protocol import Protocol
     from pdanet_tf.inference.settings import InferenceSettings, load_model
 
@@ -37,6 +38,6 @@ __getattr__ = lazy_attributes(
         "dense_crf": "pdanet_tf.inference.crf",
         "explain": "pdanet_tf.inference.explanation",
         "load_model": "pdanet_tf.inference.settings",
-        "predict": "pdanet_tf.inference.predictor",
+        "predict": "pdanet_tf.inference.kept_models",
     },
 )

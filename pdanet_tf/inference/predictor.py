@@ -1,43 +1,43 @@
 """Inference on images of any size."""
 
-import functools
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, overload
 
 import keras
 import numpy as np
-from keras import ops
 from PIL import Image
 
 from pdanet_tf.base.arrays import check_pixels
 from pdanet_tf.base.choices import RUNTIMES, check_choice
-from pdanet_tf.base.pixel_format import RGB, PixelFormat
-from pdanet_tf.base.types import Tensor
+from pdanet_tf.base.pixel_format import PixelFormat
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.data.classes import Classes
 from pdanet_tf.data.readers import resize_image
 from pdanet_tf.inference.crf import CRFParameters, dense_crf, import_densecrf
+from pdanet_tf.inference.graphs import compile_network
 from pdanet_tf.inference.pixels import ImageLike, read_pixels
 from pdanet_tf.inference.prediction import Prediction
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.segmenters import as_pixel_model, is_segmenter, logits_function
-from pdanet_tf.inference.settings import SETTINGS_FILE, InferenceSettings, load_model
+from pdanet_tf.inference.settings import load_model
 from pdanet_tf.inference.stored_windows import LogitStore, StoredView
 from pdanet_tf.inference.windows import Tile, View, WindowedImage, compute_together, shift
-from pdanet_tf.models.inspection import count_channels, count_classes, logits_of, split_pixel_model
+from pdanet_tf.models.inspection import (
+    check_channels,
+    count_classes,
+    default_pixel_format,
+    split_pixel_model,
+)
 from pdanet_tf.ops.backend import require_tensorflow
 from pdanet_tf.runtimes.network import convert_network
-from pdanet_tf.weights.files import NAMED_WEIGHTS
-from pdanet_tf.weights.hub import local_file
 
 # Logits are interpolated, and classes decided, in parts that fit into the processor's cache.
 VALUES_PER_STRIP = 2**21  # logits or probabilities that are computed at once: 8 MiB
 _COLUMNS = 128  # of a tile; few columns depend on few cells, and their matrices are small
-_KEPT = 4  # models that `predict` keeps
 # Images that are computed together have this many pixels at most. Measured on two cores: 64 x 64
 # pixels take 0.4 of their time alone, 184 x 248 pixels 0.84, 304 x 400 pixels 0.96.
 _PIXELS_TOGETHER = 2**18
@@ -142,7 +142,7 @@ class Predictor:
             network, self._grid = self.model, None
         else:
             network, self._grid = split_pixel_model(self.model)
-        self._logits, self._interpolate, self._probabilities = _compile(network)
+        self._logits, self._interpolate, self._probabilities = compile_network(network)
         if is_foreign:
             self._logits = logits_function(network)
         if runtime not in (None, "tensorflow"):
@@ -174,10 +174,7 @@ class Predictor:
             isinstance(images, np.ndarray) and images.ndim == 4
         ):
             return [self.predict(image) for image in images]
-        return self._predict_one(images)
-
-    def _predict_one(self, image: ImageLike) -> Prediction:
-        pixels = read_pixels(image, self.pixel_format)
+        pixels = read_pixels(images, self.pixel_format)
         return Prediction(self.label_map(pixels), pixels, self.classes)
 
     def probabilities(self, image: ImageLike, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -362,181 +359,9 @@ class Predictor:
         return first / len(views)
 
 
-def default_pixel_format(model: keras.Model) -> PixelFormat:
-    """Returns the format of the images of a model whose settings are not known."""
-    channels = count_channels(model)
-    return RGB if channels == 3 else PixelFormat(channels, None)
-
-
-def check_channels(model: keras.Model, pixel_format: PixelFormat) -> None:
-    """Checks that a model takes images of a format.
-
-    Raises:
-        ValueError: If it takes images of other channels.
-    """
-    channels = count_channels(model)
-    if channels != pixel_format.channels:
-        raise ValueError(
-            f"The model takes images of {quantity(channels, 'channel')}. "
-            f"Received: images of {quantity(pixel_format.channels, 'channel')}"
-        )
-
-
 def _check_crf(crf: CRFParameters | None, pixel_format: PixelFormat) -> None:
     if crf is not None and not pixel_format.is_rgb:
         raise ValueError(
             "The CRF compares colours, so it requires RGB images with 8 bits. Received: images of "
             f"{pixel_format}. Leave the CRF out"
         )
-
-
-def _compile(
-    model: keras.Model,
-) -> tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[..., Tensor]]:
-    """Returns three functions: images to logits, logits to resized logits, logits to probabilities.
-
-    The second and the third also take the matrices that interpolate rows and columns.
-    """
-
-    def compute_logits(images: Tensor) -> Tensor:
-        logits = logits_of(model(images, training=False))
-        return ops.cast(logits, "float32")  # from float64
-
-    def interpolate(logits: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
-        batch, height, width, channels = ops.shape(logits)
-        x = ops.reshape(ops.cast(logits, "float32"), (batch, height, width * channels))
-        x = ops.reshape(ops.matmul(vertical, x), (batch, -1, width, channels))
-        return ops.matmul(horizontal, x)
-
-    def compute_probabilities(logits: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
-        x = interpolate(logits, vertical, horizontal)
-        # `softmax` warns if there is a single class.
-        return ops.softmax(x, axis=-1) if x.shape[-1] > 1 else ops.ones_like(x)
-
-    if keras.backend.backend() != "tensorflow":
-        return compute_logits, interpolate, compute_probabilities
-    import tensorflow as tf
-
-    # Each function has one graph for images of all sizes.
-    images = tf.TensorSpec((None, None, None, count_channels(model)), "float32")
-    logits = tf.TensorSpec((None, None, None, count_classes(model)), "float32")
-    matrix = tf.TensorSpec((None, None), "float32")
-    return (
-        _graph(compute_logits, images),
-        _graph(interpolate, logits, matrix, matrix),
-        _graph(compute_probabilities, logits, matrix, matrix),
-    )
-
-
-def _graph(function: Callable[..., Tensor], *signature: Any) -> Callable[..., Tensor]:
-    """Returns a function that runs as one TensorFlow graph, traced at the first call.
-
-    `tf.function` itself would warn about retracing from the third predictor on, because it
-    treats the functions of all predictors as one function.
-    """
-    import tensorflow as tf
-
-    @functools.cache
-    def trace() -> Any:
-        return tf.function(function, input_signature=signature).get_concrete_function()
-
-    def call(*tensors: Tensor) -> Tensor:
-        return trace()(
-            *(tf.convert_to_tensor(x, s.dtype) for x, s in zip(tensors, signature, strict=True))
-        )
-
-    return call
-
-
-def predict(
-    image: ImageLike,
-    model: keras.Model | str | os.PathLike[str],
-    classes: Classes | None = None,
-    protocol: Protocol | None = None,
-    crf: CRFParameters | None = None,
-    weights: str | os.PathLike[str] | None = None,
-) -> Prediction:
-    """Segments an image.
-
-    The last four models are kept, so that further calls with them load and trace nothing. A file
-    that has changed is loaded again. Use `Predictor` for several images, or to decide yourself how
-    long a model is kept.
-
-    Args:
-        image: One image, as `Predictor.predict` takes it.
-        model: See `Predictor`.
-        classes: See `Predictor`.
-        protocol: See `Predictor`.
-        crf: See `Predictor`.
-        weights: See `Predictor`.
-
-    Returns:
-        A `Prediction` at the image's own size.
-
-    Raises:
-        DataError: If the file is missing, truncated or not an image.
-        FileNotFoundError: If there is no such model file.
-        ValueError: If an array has another shape or dtype, or the number of classes is wrong.
-
-    Example:
-        ```python
-        prediction = pdanet_tf.predict("photo.jpg", "runs/first/best.keras")
-        prediction.overlay.save("overlay.png")
-        ```
-    """
-    pixel_format = None
-    if weights is not None or not isinstance(model, keras.Model):
-        model, settings = _load_cached(model, weights)
-        if settings is not None:
-            classes, protocol = classes or settings.classes, protocol or settings.protocol
-            pixel_format = settings.pixel_format
-    return _predictor(model, protocol, crf, classes, pixel_format)._predict_one(image)
-
-
-def _load_cached(
-    model: keras.Model | str | os.PathLike[str], weights: str | os.PathLike[str] | None
-) -> tuple[keras.Model, InferenceSettings | None]:
-    """Returns a model and its settings; loads them only if they are new or a file has changed."""
-    if isinstance(model, keras.Model):
-        return load_model(model, weights)
-    name = _full_path(model) if weights is None else str(model)
-    file = None if weights is None else _full_path(weights)
-    path = Path(file or name)
-    return _load_unchanged(name, file, _version(path), _version(path.parent / SETTINGS_FILE))
-
-
-def _full_path(file: str | os.PathLike[str]) -> str:
-    """Returns the absolute path of a file, or the name of a published checkpoint unchanged.
-
-    A file on the Hub is downloaded, unless it is in the cache.
-    """
-    file = local_file(file)
-    return str(file) if str(file) in NAMED_WEIGHTS else str(Path(file).absolute())
-
-
-def _version(path: Path) -> tuple[int, int] | None:
-    """Returns the time and the size of a file, which change when it is written; None if missing."""
-    if not path.is_file():
-        return None
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
-
-
-@functools.lru_cache(maxsize=_KEPT)
-def _load_unchanged(
-    model: str, weights: str | None, *_: tuple[int, int] | None
-) -> tuple[keras.Model, InferenceSettings | None]:
-    """Loads a model and its settings, once for each version of their files."""
-    return load_model(model, weights)
-
-
-@functools.lru_cache(maxsize=_KEPT)
-def _predictor(
-    model: keras.Model,
-    protocol: Protocol | None,
-    crf: CRFParameters | None,
-    classes: Classes | None,
-    pixel_format: PixelFormat | None,
-) -> Predictor:
-    """Returns a predictor; the last few are kept, so that their graphs are traced only once."""
-    return Predictor(model, protocol, crf, classes, pixel_format=pixel_format)

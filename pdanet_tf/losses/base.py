@@ -13,7 +13,7 @@ from pdanet_tf.base.types import Tensor
 from pdanet_tf.base.wording import quantity
 from pdanet_tf.ops.grid import CellGrid
 from pdanet_tf.ops.precision import full_precision, full_precision_dtype
-from pdanet_tf.ops.replicas import sum_over_replicas
+from pdanet_tf.ops.replicas import count_replicas, sum_over_replicas
 from pdanet_tf.ops.resize import bilinear_resize
 
 
@@ -109,7 +109,8 @@ class SegmentationLoss(keras.losses.Loss):
     unlabelled pixel. All computations are in float32 at least.
 
     Under a `tf.distribute` strategy, sums and means are those of the whole batch, over all
-    replicas, and not means of the replicas' means. The replicas must have equally many pixels.
+    replicas, and not means of the replicas' means. The replicas may have different numbers of
+    images, of one size.
 
     Args:
         ignore_label: The label of unlabelled pixels, which the loss ignores, or several of them.
@@ -229,14 +230,18 @@ def scale_to_mean(losses: Tensor, weights: Tensor, targets: Targets) -> Tensor:
 
     Returns:
         `losses` divided by the mean of the weights over all replicas, `(batch, height, width)`.
+        Keras takes the mean over the pixels of each replica and adds up the gradients of the means,
+        in which the pixels of a small replica would count more. The gradient makes up for it.
     """
     losses = ops.where(targets.invalid, float("nan"), losses)
-    share = _mean_over_replicas(ops.cast(weights, losses.dtype))
-    scaled = losses / ops.where(share > 0, share, 1.0)
+    pixels = ops.cast(ops.size(weights), losses.dtype)
+    sums = ops.stack([ops.sum(ops.cast(weights, losses.dtype)), pixels])
+    weight, all_pixels = ops.unstack(sum_over_replicas(sums), 2)
+    all_pixels = ops.maximum(all_pixels, 1)
+    mean = weight / all_pixels
+    scaled = losses / ops.where(mean > 0, mean, 1.0)
+    replicas = count_replicas()
+    if replicas > 1:
+        factor = pixels * replicas / all_pixels  # 1 if all replicas have equally many
+        scaled += (factor - 1) * (scaled - ops.stop_gradient(scaled))
     return ops.where(targets.labelled, scaled, 0.0)
-
-
-def _mean_over_replicas(values: Tensor) -> Tensor:
-    sums = ops.stack([ops.sum(values), ops.cast(ops.size(values), values.dtype)])
-    total, count = ops.unstack(sum_over_replicas(sums), 2)
-    return total / ops.maximum(count, 1)

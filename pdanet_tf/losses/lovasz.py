@@ -20,7 +20,8 @@ class LovaszSoftmax(SegmentationLoss):
     The errors of a class at all labelled pixels of the batch are sorted; see algorithm 1 of the
     paper. It sorts every class, so it takes long and much memory for many classes at the size of
     the labels: its logits are upsampled for the whole batch at once. Under a strategy each replica
-    computes the loss of its own images, and the result is the mean over the replicas.
+    computes the loss of its own images, and what is minimised is the mean over the replicas,
+    whatever their numbers of images.
 
     The loss has one value for all pixels, and therefore supports no `sample_weight`.
 

@@ -1,4 +1,4 @@
-"""Facts about a finished model: its logits, their grid in the image, and its number of classes.
+"""Facts about a finished model: its logits, their grid in the image, its classes and its images.
 
 The model may come from `build_model`, from a file, or from other code.
 """
@@ -8,7 +8,9 @@ from typing import Any
 import keras
 
 from pdanet_tf.backbones.stages import output_grids
+from pdanet_tf.base.pixel_format import RGB, PixelFormat
 from pdanet_tf.base.types import Tensor
+from pdanet_tf.base.wording import quantity
 from pdanet_tf.layers import BilinearResizeLike
 from pdanet_tf.ops.grid import CellGrid
 
@@ -154,3 +156,23 @@ def split_pixel_model(model: keras.Model) -> tuple[keras.Model, CellGrid | None]
             "include_preprocessing=True (the weights are the same)."
         )
     return split_upsampling(model)
+
+
+def default_pixel_format(model: keras.Model) -> PixelFormat:
+    """Returns the format of the images of a model whose settings are not known."""
+    channels = count_channels(model)
+    return RGB if channels == 3 else PixelFormat(channels, None)
+
+
+def check_channels(model: keras.Model, pixel_format: PixelFormat) -> None:
+    """Checks that a model takes images of a format.
+
+    Raises:
+        ValueError: If it takes images of other channels.
+    """
+    channels = count_channels(model)
+    if channels != pixel_format.channels:
+        raise ValueError(
+            f"The model takes images of {quantity(channels, 'channel')}. "
+            f"Received: images of {quantity(pixel_format.channels, 'channel')}"
+        )

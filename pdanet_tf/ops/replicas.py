@@ -13,6 +13,12 @@ def has_replicas() -> bool:
     return _replica_context() is not None
 
 
+def count_replicas() -> int:
+    """Returns the number of replicas of the strategy on one of which this code runs, or 1."""
+    context = _replica_context()
+    return 1 if context is None else int(context.num_replicas_in_sync)
+
+
 def sum_over_replicas(tensor: Tensor) -> Tensor:
     """Returns the sum of a tensor over all replicas of the current `tf.distribute` strategy.
 

@@ -1,148 +1,179 @@
-"""The card of a model: README.md in the format of Hugging Face."""
+"""The card of a model: README.md in the format of Hugging Face.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+It is written from facts (`CardFacts`) alone, by `pdanet-tf evaluate --card`, by `pdanet-tf push`,
+and by the examples. It is in this package because it says how a model was trained and what it
+scores: it requires both `pdanet_tf.training` and `pdanet_tf.evaluation`.
+"""
 
-import keras
+import os
+import re
+from pathlib import Path
 
-from pdanet_tf.inference.settings import InferenceSettings
-from pdanet_tf.training.summaries import RunSummary
-from pdanet_tf.version import __version__
-from pdanet_tf.weights.hub import PREFIX, HubAddress
+from pdanet_tf.base.markdown import fill
+from pdanet_tf.evaluation.diagram import reliability_diagram
+from pdanet_tf.files import write_atomically
+from pdanet_tf.sharing import measured as figures
+from pdanet_tf.sharing.facts import CardFacts
+from pdanet_tf.sharing.front_matter import front_matter
+from pdanet_tf.sharing.sections import (
+    USAGE,
+    describe_classes,
+    describe_model,
+    describe_run_scores,
+    describe_spread,
+    describe_training,
+    describe_usage,
+)
 
-_TASK = "image-segmentation"
-_SCORES = {"mean_iou": "mean IoU", "pixel_accuracy": "pixel accuracy"}
-# Options of a run that do not say how the model was trained, or only where files were.
-_LEFT_OUT = ("output_dir", "data_dir", "resume", "version", "class_names", "class_colors")
+CARD_FILE = "README.md"
+_DIAGRAM = "_reliability.svg"  # after the card's name without ".md"
+_MARK = "<!-- pdanet-tf wrote this card: only what is below its last comment may be edited. -->"
+_NOTES = "<!-- Text below this line stays as it is when the card is written again. -->"
+_LICENSE = re.compile(r"^license: (.+)\n", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class CardFacts:
-    """What a card says.
+def card_path(path: str | os.PathLike[str]) -> Path:
+    """Returns the file of a card; in a folder, `README.md`.
 
-    Attributes:
-        model: The model.
-        settings: Its classes, protocol and pixels.
-        address: Where its file will be.
-        size: Size of the file in bytes.
-        run: The summary of the run that trained it; None if it is not known.
-        license: Identifier of its licence on Hugging Face, such as "apache-2.0"; None for none.
+    Raises:
+        ValueError: If the path is not a Markdown file, or if pdanet-tf did not write the file that
+            is there.
     """
+    file = Path(path)
+    if file.is_dir():
+        file /= CARD_FILE
+    if file.suffix.lower() != ".md":
+        raise ValueError(
+            f"{path}: expected a Markdown file for the card, such as {CARD_FILE}, or a folder that "
+            "exists"
+        )
+    if file.exists() and not is_own_card(read_card(file)):
+        raise ValueError(
+            f"{file}: exists, and pdanet-tf did not write it. Choose another name for the card, or "
+            "move that file"
+        )
+    return file
 
-    model: keras.Model
-    settings: InferenceSettings
-    address: HubAddress
-    size: int
-    run: RunSummary | None = None
-    license: str | None = None
+
+def diagram_path(card: Path) -> Path:
+    """Returns the file of the reliability diagram beside a card."""
+    return card.with_name(f"{card.stem}{_DIAGRAM}")
 
 
-def write_card(hub: Any, facts: CardFacts) -> str:
-    """Returns the text of a card: metadata in YAML, and how to use the model in Markdown.
+def write_card(path: str | os.PathLike[str], facts: CardFacts, notes: str | None = None) -> Path:
+    """Writes the card of a model, and its reliability diagram beside it if it was measured.
+
+    A card that pdanet-tf wrote before is replaced; the text below its last comment stays, and its
+    licence unless the facts have another. Any other file is not replaced.
 
     Args:
-        hub: The module huggingface_hub, which writes the YAML.
+        path: A Markdown file, or a folder for `README.md`.
         facts: What the card says.
-    """
-    name = facts.address.repo.rpartition("/")[2]
-    scores = {} if facts.run is None else facts.run.scores
-    data = hub.ModelCardData(
-        library_name="keras",
-        license=facts.license,
-        pipeline_tag=_TASK,
-        tags=["pdanet_tf", "semantic-segmentation", "keras", facts.model.name],
-        model_name=name if scores else None,
-        eval_results=[
-            hub.EvalResult(_TASK, facts.run.config["dataset"], _data_name(facts.run), key, score)
-            for key, score in scores.items()
-        ]
-        if facts.run is not None
-        else None,
-    )
-    parts = [_head(name, facts), _usage(facts), _classes(facts.settings)]
-    if facts.run is not None:
-        parts.append(_training(facts.run))
-    return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"
+        notes: Text below the last comment, in Markdown; by default what is there.
 
+    Returns:
+        The card's file.
 
-def _data_name(run: RunSummary) -> str:
-    return f"{run.config['dataset']}, validation split"
+    Raises:
+        OSError: If a file cannot be written.
+        ValueError: As in `card_path`.
 
-
-def _head(name: str, facts: CardFacts) -> str:
-    images, protocol = facts.settings.pixel_format, facts.settings.protocol
-    edges = protocol.short_edges
-    sizes = "their own size" if edges is None else f"short edges of {_join(edges)} pixels"
-    rows = {
-        "model": f"`{facts.model.name}` of [pdanet_tf](https://pypi.org/project/pdanet-tf) "
-        f"{__version__}",
-        "parameters": f"{facts.model.count_params():,}",
-        "file": f"`{facts.address.file}`, {facts.size / 1e6:.1f} MB",
-        "images": "RGB, 8 bits (pixels from 0 to 255; the model normalises them)"
-        if images.is_rgb
-        else str(images),
-        "inference": f"at {sizes}, at most {protocol.max_size} pixels long",
-    }
-    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    return (
-        f"# {name}\n\nScene segmentation: the model assigns each pixel of an image to one of "
-        f"{len(facts.settings.classes)} classes.\n\n| | |\n| --- | --- |\n{table}"
-    )
-
-
-def _usage(facts: CardFacts) -> str:
-    address = f"{PREFIX}{facts.address.repo}"
-    return (
-        "## Use it\n\n```sh\npip install 'pdanet_tf[hub]'\n"
-        f"pdanet-tf predict photo.jpg --model {address}\n```\n\n"
-        "```python\nimport pdanet_tf\n\n"
-        f'predictor = pdanet_tf.Predictor("{address}")\n'
-        'predictor.predict("photo.jpg").overlay.save("overlay.png")\n```\n\n'
-        "`weights=` of `pdanet_tf.build_model` and `pdanet_tf.TrainConfig` takes the same address."
-    )
-
-
-def _classes(settings: InferenceSettings) -> str:
-    rows = [
-        f"| {label} | {_escape(name)} | {', '.join(map(str, color))} |"
-        for label, (name, color) in enumerate(
-            zip(settings.classes.names, settings.classes.colors, strict=True)
+    Example:
+        ```python
+        dataset = pdanet_tf.load_dataset("camvid", "validation", "CamVid")
+        file = "runs/camvid/best.keras"
+        model, settings = pdanet_tf.inference.settings.load_model(file)
+        assessment = pdanet_tf.evaluation.assess(model, dataset)
+        measured = pdanet_tf.sharing.Measurement(
+            assessment, "camvid", "validation", pdanet_tf.Protocol()
         )
-    ]
-    return "\n".join(
-        ["## Classes", "", "| label | name | red, green, blue |", "| --- | --- | --- |", *rows]
-    )
+        write_card("runs/camvid", CardFacts.of_model(model, settings, file, measured))
+        ```
+    """
+    file = card_path(path)
+    former = read_card(file) if file.exists() else ""
+    diagram = diagram_path(file)
+    calibration = None if facts.measured is None else facts.measured.assessment.calibration
+    if calibration is not None:
+        write_atomically(diagram, reliability_diagram(calibration, alone=True) + "\n")
+    kept = former.partition(_NOTES)[2].lstrip("\n") if notes is None else notes
+    text = format_card(facts, diagram.name) + kept
+    license = _LICENSE.search(former.partition(_MARK)[0])
+    if facts.license is None and license is not None:
+        text = _with_license(text, license[1])
+    write_atomically(file, text)
+    return file
 
 
-def _training(run: RunSummary) -> str:
-    scores = ", ".join(f"{_SCORES.get(key, key.replace('_', ' '))} {value:.4f}"
-                       for key, value in run.scores.items())  # fmt: skip
-    iou = "\n".join(f"| {_escape(name)} | {value:.3f} |" for name, value in run.iou.items())
-    options = "\n".join(f"{key}: {value}" for key, value in _told(run.config).items())
-    return (
-        f"## Scores\n\nOn the validation split of {run.config['dataset']}: {scores}.\n\n"
-        f"| class | IoU |\n| --- | --- |\n{iou}\n\n"
-        f"## Training\n\n`pdanet_tf.TrainConfig`, without the options that are None:\n\n"
-        f"```\n{options}\n```"
-    )
+def format_card(facts: CardFacts, diagram: str = f"README{_DIAGRAM}") -> str:
+    """Returns the text of a card: metadata in YAML, then sections in Markdown.
+
+    It ends with a comment, below which text of the user's own can stand.
+
+    Args:
+        facts: What the card says.
+        diagram: Name of the file of the reliability diagram.
+    """
+    usage = describe_usage(facts.source, facts.architecture)
+    parts = [front_matter(facts), _MARK, *describe_model(facts), usage]
+    if facts.measured is not None:
+        assessment = facts.measured.assessment
+        parts += figures.describe_scores(facts.measured)
+        parts += describe_spread(facts)
+        parts += figures.describe_measured_classes(assessment)
+        parts += figures.describe_confusion(assessment.confusion, assessment.evaluation.classes)
+        if assessment.calibration is not None:
+            parts += figures.describe_calibration(assessment.calibration, diagram)
+        parts += figures.describe_speed(assessment)
+    else:
+        if facts.run is not None:
+            parts += describe_run_scores(facts.run)
+        parts += describe_spread(facts)
+        parts += describe_classes(facts)
+    parts += [*describe_training(facts), *figures.describe_limits(facts), _NOTES]
+    return "\n\n".join(map(fill, parts)) + "\n\n"
 
 
-def _told(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the options of a run that a card tells: none with a path of the user's machine."""
-    told = {key: value for key, value in config.items() if key not in _LEFT_OUT}
-    told = {key: value for key, value in told.items() if value is not None}
-    weights = told.get("weights")
-    if isinstance(weights, str) and not weights.startswith(PREFIX):
-        told["weights"] = weights.replace("\\", "/").rpartition("/")[2]
-    told.pop("split_lists", None)
-    return told
+def read_card(file: Path) -> str:
+    """Reads a card.
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If it is not text in UTF-8; the message names the file.
+    """
+    try:
+        return file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not a card in UTF-8") from error
 
 
-def _join(values: tuple[int, ...]) -> str:
-    return " and ".join(filter(None, (", ".join(map(str, values[:-1])), str(values[-1]))))
+def is_own_card(text: str) -> bool:
+    """Returns whether pdanet-tf wrote a card."""
+    return _MARK in text and _NOTES in text
 
 
-def _escape(text: str) -> str:
-    """Returns a text for a cell of a table."""
-    return text.replace("|", "\\|")
+def is_card(text: str) -> bool:
+    """Returns whether a text is a card: whether it begins with metadata."""
+    return re.match(r"---\n.*?\n---(\n|$)", text, re.DOTALL) is not None
+
+
+def adapt_card(text: str, source: str, license: str | None) -> str:
+    """Returns a card that pdanet-tf wrote, for another place of the model.
+
+    Args:
+        text: The card.
+        source: What `--model` takes there.
+        license: Identifier of the licence; None to leave that of the card.
+    """
+    head, usage, rest = text.partition(f"\n{USAGE}\n")
+    if usage:
+        rest = rest[rest.index("\n## ") :]
+        text = f"{head}\n{describe_usage(source)}\n{rest}"
+    return text if license is None else _with_license(text, license)
+
+
+def _with_license(text: str, license: str) -> str:
+    """Returns a card with a licence in its metadata."""
+    head, mark, rest = text.partition(_MARK)
+    head = _LICENSE.sub("", head).replace("---\n", f"---\nlicense: {license}\n", 1)
+    return head + mark + rest

@@ -7,18 +7,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pdanet_tf.data.class_table import CLASSES_FILE, format_class_table
-from pdanet_tf.data.classes import Classes
-from pdanet_tf.inference.predictor import default_pixel_format
-from pdanet_tf.inference.protocol import Protocol
-from pdanet_tf.inference.settings import SETTINGS_FILE, InferenceSettings, load_model
-from pdanet_tf.models.inspection import count_classes
-from pdanet_tf.sharing.card import CardFacts, write_card
-from pdanet_tf.training.summaries import SUMMARY_FILE, RunSummary
-from pdanet_tf.weights.hub import HubAddress, explained_errors, import_hub
+from pdanet_tf.inference.settings import SETTINGS_FILE, load_model
+from pdanet_tf.sharing.card import (
+    CARD_FILE,
+    adapt_card,
+    diagram_path,
+    format_card,
+    is_card,
+    is_own_card,
+    read_card,
+)
+from pdanet_tf.sharing.facts import BEST_FILE, CardFacts, FileFacts
+from pdanet_tf.weights.hub import PREFIX, HubAddress, explained_errors, import_hub
 from pdanet_tf.weights.shipped import shipped_file
-
-_CARD = "README.md"
-_BEST = "best.keras"  # of the folder of a run
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class PushReport:
         sizes: Size in bytes of each file, by its path in the repository.
         card: The text of the card.
         kept: Files that the repository had, and that were not changed.
+        card_file: The file beside the model that the card comes from; None if the card was written
+            from what is known without measuring.
+        unused_card: A card beside the model that describes another file, and was not used.
     """
 
     address: HubAddress
@@ -38,6 +42,8 @@ class PushReport:
     sizes: dict[str, int]
     card: str
     kept: tuple[str, ...] = ()
+    card_file: Path | None = None
+    unused_card: Path | None = None
 
 
 def push(
@@ -54,8 +60,10 @@ def push(
 
     The repository is created unless it exists. One commit writes the `.keras` file,
     `inference.json` and `classes.csv` beside it, and `README.md`, the card; a card that the
-    repository already has stays as it is. The token is that of huggingface_hub: `hf auth login`, or
-    `HF_TOKEN`.
+    repository already has stays as it is. The card is the `README.md` beside the model, if there is
+    one that describes this file (`pdanet-tf evaluate --card` writes one), with the address and the
+    licence of this call. Otherwise it is written from what is known without measuring. The token is
+    that of huggingface_hub: `hf auth login`, or `HF_TOKEN`.
 
     Args:
         source: The folder of a run, of which `best.keras` is pushed; a `.keras` file, with its
@@ -73,7 +81,8 @@ def push(
         FileNotFoundError: If there is no such file.
         ImportError: If huggingface_hub is not installed (extra `hub`).
         OSError: If the Hub cannot be reached, or refuses access.
-        ValueError: If the address has another form, or the file holds no model.
+        ValueError: If the address has another form, the file holds no model, or the card beside it
+            has another licence.
 
     Example:
         ```python
@@ -85,25 +94,26 @@ def push(
     file = _find_file(source)
     target = _find_target(address, revision, file)
     model, settings = load_model(str(file))
-    if settings is None:
-        classes = Classes.numbered(count_classes(model))
-        settings = InferenceSettings(classes, Protocol(), default_pixel_format(model))
-    summary = file.parent / SUMMARY_FILE
-    run = RunSummary.read(file.parent) if file.name == _BEST and summary.is_file() else None
-    card = write_card(hub, CardFacts(model, settings, target, file.stat().st_size, run, license))
+    facts = replace(
+        CardFacts.of_model(model, settings, file, license=license),
+        title=target.repo.rpartition("/")[2],
+        source=f"{PREFIX}{target.repo}",
+        file=replace(FileFacts.read(file), name=PurePosixPath(str(target.file)).name),
+    )
+    card = _make_card(facts, file)
     folder = PurePosixPath(str(target.file)).parent
     contents: dict[str, bytes | Path] = {
         str(target.file): file,
-        str(folder / SETTINGS_FILE): settings.to_json().encode(),
-        str(folder / CLASSES_FILE): format_class_table(settings.classes).encode(),
-        _CARD: card.encode(),
+        str(folder / SETTINGS_FILE): facts.settings.to_json().encode(),
+        str(folder / CLASSES_FILE): format_class_table(facts.settings.classes).encode(),
+        **card.contents,
     }
     sizes = {
         name: content.stat().st_size if isinstance(content, Path) else len(content)
         for name, content in contents.items()
     }
     if dry_run:
-        return PushReport(target, None, sizes, card)
+        return PushReport(target, None, sizes, card.text, (), card.file, card.unused)
     with explained_errors(hub, target):
         api = hub.HfApi()
         api.create_repo(target.repo, private=private, exist_ok=True)
@@ -122,18 +132,54 @@ def push(
             revision=target.revision,
         )
     sizes = {name: size for name, size in sizes.items() if name in contents}
-    return PushReport(target, str(commit.commit_url), sizes, card, kept)
+    url = str(commit.commit_url)
+    return PushReport(target, url, sizes, card.text, kept, card.file, card.unused)
+
+
+@dataclass(frozen=True)
+class _Card:
+    """The card that is pushed: its text, where it comes from, and a card that was not used."""
+
+    text: str
+    file: Path | None = None
+    unused: Path | None = None
+
+    @property
+    def contents(self) -> dict[str, bytes | Path]:
+        """The card, and the diagram beside it, by their paths in the repository."""
+        diagram = None if self.file is None else diagram_path(self.file)
+        beside = {} if diagram is None or not diagram.is_file() else {diagram.name: diagram}
+        return {CARD_FILE: self.text.encode(), **beside}
+
+
+def _make_card(facts: CardFacts, file: Path) -> _Card:
+    """Returns the card beside a model's file, or one of what is known without measuring."""
+    beside = file.with_name(CARD_FILE)
+    text = read_card(beside) if beside.is_file() else ""
+    if is_own_card(text):
+        if facts.file is not None and facts.file.sha256 in text:
+            return _Card(adapt_card(text, facts.source, facts.license), beside)
+        return _Card(format_card(facts), unused=beside)
+    if not is_card(text):
+        return _Card(format_card(facts))
+    if facts.license is not None and f"\nlicense: {facts.license}\n" not in text:
+        raise ValueError(
+            f"{beside} has metadata of its own. Received: license={facts.license!r}; write the "
+            "licence there, or leave it out"
+        )
+    return _Card(text, beside)
 
 
 def _find_file(source: str | os.PathLike[str]) -> Path:
     """Returns the `.keras` file that is pushed."""
     path = Path(shipped_file(source))
-    file = path / _BEST if path.is_dir() else path
+    file = path / BEST_FILE if path.is_dir() else path
     if path.is_dir() and not file.is_file():
         others = sorted(each.name for each in path.glob("*.keras"))
         found = f"it holds {', '.join(others)}" if others else "it holds no .keras file"
         raise FileNotFoundError(
-            f"{path}: is not the folder of a run: there is no {_BEST}; {found}. Give a .keras file"
+            f"{path}: is not the folder of a run: there is no {BEST_FILE}; {found}. Give a .keras "
+            "file"
         )
     if not file.is_file():
         raise FileNotFoundError(f"There is no model file at {file}")
@@ -165,8 +211,12 @@ def _find_target(address: str, revision: str | None, file: Path) -> HubAddress:
 def _remove_kept(
     api: Any, target: HubAddress, contents: dict[str, bytes | Path]
 ) -> tuple[str, ...]:
-    """Removes the card from what is pushed if the repository has one, which may be edited."""
-    if not api.file_exists(target.repo, _CARD, revision=target.revision):
+    """Removes the card and its diagram from what is pushed if the repository has a card.
+
+    Its owner may have edited that one.
+    """
+    if not api.file_exists(target.repo, CARD_FILE, revision=target.revision):
         return ()
-    del contents[_CARD]
-    return (_CARD,)
+    del contents[CARD_FILE]
+    contents.pop(diagram_path(Path(CARD_FILE)).name, None)
+    return (CARD_FILE,)

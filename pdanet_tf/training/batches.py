@@ -74,7 +74,7 @@ def make_batches(
         model: The model that is trained.
         start_step: Number of steps that are already complete.
         augment: An augmentation of the user's own.
-        share: Which share of each batch is returned, and the number of equal shares.
+        share: Which share of each batch is returned, and the number of shares.
     """
     options: dict[str, Any] = {
         **_recipe_options(config),

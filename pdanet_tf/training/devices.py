@@ -2,11 +2,13 @@
 
 `keras.Model.fit` of Keras 3.15 fails in two places under a `MultiWorkerMirroredStrategy` (its issue
 20585): before the first step, where it averages a batch that is spread over the processes; and
-after each step, where it averages numbers along an axis that they do not have. `spread` steps
+after each step, where it averages numbers along an axis that they do not have. The first fault also
+occurs under a `MirroredStrategy`, if the devices have different numbers of images. `spread` steps
 around both with public means: a model that was made outside of the strategy's scope skips the
 first, and a model that has a `train_function` already skips the second.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -64,18 +66,20 @@ def _join(cluster: Cluster) -> tuple[tf.distribute.Strategy, list[str]]:
 def spread(
     model: keras.Model, strategy: tf.distribute.Strategy, batch: tuple[Any, Any]
 ) -> keras.Model:
-    """Returns a model whose `fit` trains on several processes.
+    """Returns a model whose `fit` trains on several processes, and on unequal parts of batches.
 
     Args:
         model: The compiled model, made in the strategy's scope.
-        strategy: A `MultiWorkerMirroredStrategy`.
+        strategy: A `MultiWorkerMirroredStrategy` or a `MirroredStrategy`.
         batch: A batch of images and labels, whose values are not used.
 
     Returns:
-        A model with the same layers, variables and optimizer. Call its `fit` outside of the
-        strategy's scope.
+        A model with the same layers, variables and optimizer, whose `fit` takes a distributed
+        dataset.
     """
-    twin = keras.Model(model.inputs, model.output, name=model.name)
+    # The caller may have entered the strategy's scope, which holds for the thread.
+    with ThreadPoolExecutor(max_workers=1) as outside:
+        twin = outside.submit(keras.Model, model.inputs, model.output, name=model.name).result()
     with strategy.scope():  # metrics create variables
         compiled = {
             name: keras.saving.deserialize_keras_object(value)
@@ -87,9 +91,10 @@ def spread(
     one_step = tf.function(
         lambda data: _first(strategy, strategy.run(twin.train_step, args=(data,)))
     )
-    # The variables of metrics are created where a replica uses them. Tracing uses them, without
-    # counting the batch.
-    tf.function(lambda: strategy.run(create_metrics, args=(twin, *batch))).get_concrete_function()
+    # Keras creates the variables of metrics where they are first used. A stateless scope does not
+    # count the batch.
+    with strategy.scope(), keras.StatelessScope():
+        create_metrics(twin, *batch)
     twin.train_function = lambda iterator: one_step(next(iterator))
     return twin
 

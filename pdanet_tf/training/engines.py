@@ -15,7 +15,7 @@ _CLASSES = {
     "jax": ("pdanet_tf.training.jax_engine", "JaxEngine"),
     "tensorflow": ("pdanet_tf.training.tensorflow_engine", "TensorFlowEngine"),
 }
-# Returns endless batches; takes which share of each batch, and the number of equal shares.
+# Returns endless batches; takes which share of each batch, and the number of shares.
 MakeBatches = Callable[[tuple[int, int]], Any]
 # Returns a batch of images and labels.
 FirstBatch = Callable[[], tuple[Any, Any]]
@@ -27,12 +27,14 @@ class Engine(Protocol):
     Attributes:
         devices: The names of all devices.
         replicas: Number of parts that each batch is divided into, one for each device.
+        divides_equally: Whether the parts must have equally many images.
         part: The part of this process in work that all processes share.
         stops_while_scoring: Whether SIGTERM may end the validation between two images.
     """
 
     devices: list[str]
     replicas: int
+    divides_equally: bool
     part: Part
     stops_while_scoring: bool
 
@@ -56,12 +58,15 @@ class Engine(Protocol):
         """
         ...
 
-    def feed(self, model: keras.Model, make: MakeBatches) -> tuple[keras.Model, Any, FirstBatch]:
+    def feed(
+        self, model: keras.Model, make: MakeBatches, batch_size: int
+    ) -> tuple[keras.Model, Any, FirstBatch]:
         """Returns the model to fit, its batches, and a function that returns one of them.
 
         Args:
             model: The compiled model.
             make: Returns batches.
+            batch_size: Number of images of a whole batch.
         """
         ...
 
@@ -81,3 +86,24 @@ def start_engine(cluster: Cluster | None) -> Engine:
     """
     module, name = _CLASSES[keras.backend.backend()]
     return getattr(import_module(module), name)(cluster)
+
+
+def check_division(engine: Engine, batch_size: int) -> None:
+    """Checks that every device gets images of each batch.
+
+    Raises:
+        ValueError: If it does not, or if it would not get as many as the others and must.
+    """
+    devices = engine.replicas
+    if batch_size < devices:
+        raise ValueError(
+            f"batch_size must be at least the number of devices, {devices}. "
+            f"Received: batch_size={batch_size}"
+        )
+    if engine.divides_equally and batch_size % devices:
+        lower = batch_size - batch_size % devices
+        raise ValueError(
+            f"batch_size must be a multiple of the number of devices, {devices}, because JAX "
+            f"divides arrays into equal parts. Use {lower} or {lower + devices}, fewer devices, or "
+            f"the TensorFlow backend. Received: batch_size={batch_size}"
+        )

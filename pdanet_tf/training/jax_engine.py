@@ -50,6 +50,7 @@ class JaxEngine:
         )
         self.devices = [name.upper() for name in names]
         self.replicas = len(names)
+        self.divides_equally = True
         self.part = WHOLE if cluster is None else _part_of(cluster)
         # `fit` of Keras on JAX replaces the weights by their averages also after an error: what is
         # saved must be saved before.
@@ -72,7 +73,9 @@ class JaxEngine:
         """Returns True: XLA compiles all programs of JAX, once for each shape of the batches."""
         return True
 
-    def feed(self, model: keras.Model, make: MakeBatches) -> tuple[keras.Model, Any, FirstBatch]:
+    def feed(
+        self, model: keras.Model, make: MakeBatches, batch_size: int
+    ) -> tuple[keras.Model, Any, FirstBatch]:
         """Returns the model to fit, this process's share of the batches, and one of them."""
         share = (0, 1) if self.cluster is None else (self.cluster.index, self.cluster.size)
         batches = make(share)

@@ -1,13 +1,9 @@
 """One run: its checks, its training, and its summary."""
 
 import dataclasses
-import errno
 import functools
-import importlib
-import importlib.util
 import json
 import os
-import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +12,6 @@ import keras
 import tensorflow as tf
 from rich.console import Console
 
-from pdanet_tf.data import SegmentationDataset, load_dataset
 from pdanet_tf.data.batches.tf_bridge import ErrorRecordingDataset
 from pdanet_tf.evaluation.report import Evaluation
 from pdanet_tf.evaluation.scoring import evaluate_predictor
@@ -37,7 +32,7 @@ from pdanet_tf.training.checkpoints import Checkpoints, load_checkpoint
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.curves import LogState, curves_at_end
 from pdanet_tf.training.early_stopping import StopOnStall
-from pdanet_tf.training.engines import start_engine
+from pdanet_tf.training.engines import check_division, start_engine
 from pdanet_tf.training.epochs import fit_from
 from pdanet_tf.training.fine_tuning import describe_fine_tuning
 from pdanet_tf.training.inputs import Inputs
@@ -57,16 +52,16 @@ from pdanet_tf.training.rendezvous import Meeting
 from pdanet_tf.training.run_folder import (
     RunFolder,
     check_same_run,
-    describe_config,
     describe_data,
     make_origin,
 )
+from pdanet_tf.training.splits import open_split
+from pdanet_tf.training.summary_file import library_versions, make_summary
+from pdanet_tf.training.tensorboard import full_disk_as_os_error, has_tensorboard, logs_of
 from pdanet_tf.training.termination import Termination, TrainingTerminated
-from pdanet_tf.version import __version__
 from pdanet_tf.weights.files import load_keras_file
 from pdanet_tf.weights.fitting import LoadedWeights
 
-_LIBRARIES = ("tensorflow", "keras", "numpy", "PIL")
 # What a new run finds out, and its checkpoints keep for the summary.
 _KEPT: tuple[str, ...] = ("weights", "class_weights")
 
@@ -93,8 +88,8 @@ class Session:
         self.termination = termination
         self.meeting = meeting
         self.cluster = None if meeting is None else meeting.cluster
-        self.train = ErrorRecordingDataset(self._open("train"))
-        self.validation = self._open("validation")
+        self.train = ErrorRecordingDataset(open_split(config, inputs, "train"))
+        self.validation = open_split(config, inputs, "validation")
         self.protocol = Protocol(
             (config.short_edge,) if config.short_edge else None, config.max_size
         )
@@ -110,7 +105,7 @@ class Session:
     def _facts(self) -> dict[str, Any]:
         """Returns what must be the same in all processes that train together."""
         options = make_origin(self.config, self.data)["config"]
-        versions = {f"version of {name}": version for name, version in _versions().items()}
+        versions = {f"version of {name}": version for name, version in library_versions().items()}
         return {
             **{name: value for name, value in options.items() if name != "data_dir"},
             "epochs": self.config.epochs,
@@ -120,25 +115,6 @@ class Session:
             "number of GPUs": len(tf.config.list_physical_devices("GPU")),
             **versions,
         }
-
-    def _open(self, split: str) -> SegmentationDataset:
-        config = self.config
-        if (own := self.inputs.dataset(config, split)) is not None:
-            return own
-        return load_dataset(
-            config.dataset,
-            split,
-            config.data_dir,
-            image_pattern=config.image_pattern,
-            annotation_pattern=config.annotation_pattern,
-            split_lists=config.split_lists,
-            num_classes=config.num_classes,
-            class_names=config.class_names,
-            class_colors=config.class_colors,
-            label_offset=config.label_offset,
-            ignore_label=config.ignore_label,
-            channels=config.channels,
-        )
 
     def check(self) -> None:
         """Checks the folder, the devices, the options and the data, and reads the progress."""
@@ -163,12 +139,7 @@ class Session:
         if self.meeting is not None:
             self.meeting.hold(self._facts())
         self.engine = start_engine(self.cluster)
-        replicas, batch_size = self.engine.replicas, self.config.batch_size
-        if batch_size % replicas:
-            raise ValueError(
-                f"batch_size must be a multiple of the number of devices, {replicas}. "
-                f"Received: batch_size={batch_size}"
-            )
+        check_division(self.engine, self.config.batch_size)
         check_loss(self.config)
         check_batches(self.config, self.train)
         self.train.check()
@@ -206,7 +177,7 @@ class Session:
         # All random choices are functions of the seed and the step, also in a resumed run.
         step = progress.total_steps(self.steps)
         make = functools.partial(make_batches, config, self.train, model, step, self.inputs.augment)
-        model, batches, first_batch = self.engine.feed(model, make)
+        model, batches, first_batch = self.engine.feed(model, make, config.batch_size)
         seed_dropout(model, config.seed, step)
         metrics = read_metrics(self.state) if progress.step else {}
         self.folder.remove_leftovers()
@@ -226,7 +197,7 @@ class Session:
         with (
             self.engine.fitting(),
             curves_at_end(self.folder, bool(verbose)),
-            self._full_disks_as_os_errors(),
+            full_disk_as_os_error(self.folder),
             self.train.original_errors(),
             report,
             self._saved_when_terminated(checkpoints),
@@ -262,20 +233,6 @@ class Session:
         origin = {**self.progress.origin, name: value}
         self.progress = dataclasses.replace(self.progress, origin=origin)
 
-    @contextmanager
-    def _full_disks_as_os_errors(self) -> Iterator[None]:
-        """Converts TensorFlow's error to an OSError if TensorBoard's logs fill the disk."""
-        try:
-            yield
-        except tf.errors.ResourceExhaustedError as error:
-            if os.strerror(errno.ENOSPC) not in str(error):
-                raise  # out of memory
-            raise OSError(
-                errno.ENOSPC,
-                f"{os.strerror(errno.ENOSPC)}: TensorBoard's logs in {self.folder.path / 'logs'} "
-                f"could not be written. The last good checkpoint is {self.folder.last}.",
-            ) from error
-
     def _report(self, model: keras.Model, verbose: int | str) -> Report:
         """Prints the description of the run, and returns the callback that reports its progress."""
         if verbose and not self.has_stopped and self.progress.epochs < self.config.epochs:
@@ -285,7 +242,7 @@ class Session:
                 model,
                 self.engine.devices,
                 self.progress,
-                _has_tensorboard(),
+                has_tensorboard(),
             )
             lines += describe_fine_tuning(model, self.config, self.loaded)
             print("\n".join(lines), flush=True)
@@ -344,9 +301,8 @@ class Session:
             checkpoints,
             StopOnStall(checkpoints, self.config.patience, verbose=shows_progress),
         ]
-        if _has_tensorboard():
-            logs = self.folder.path / "logs"
-            callbacks.append(keras.callbacks.TensorBoard(logs, write_graph=False))
+        if has_tensorboard():
+            callbacks.append(keras.callbacks.TensorBoard(logs_of(self.folder), write_graph=False))
         if not self._on_gpu:
             callbacks.append(KeepFreedMemory())
         return callbacks
@@ -365,31 +321,14 @@ class Session:
         """Writes `summary.json`, and returns its content."""
         origin = self.progress.origin
         kept = {name: origin[name] for name in _KEPT if name in origin}
-        summary = {
-            "config": describe_config(self.config),
-            **self.inputs.describe(),
-            "seed": self.config.seed,
-            "seconds": round(seconds, 1),
-            "versions": _versions(),
-            "machine": platform.platform(),
-            "devices": self.engine.devices,
-            "classes": list(self.train.classes.names),
-            **kept,
-            "validation": evaluation.to_dict(),
-        }
+        summary = make_summary(
+            self.config,
+            self.inputs,
+            self.train.classes,
+            self.engine.devices,
+            kept,
+            evaluation,
+            seconds,
+        )
         write_atomically(self.folder.summary, json.dumps(summary, indent=2) + "\n")
         return summary
-
-
-def _versions() -> dict[str, str]:
-    backend = keras.backend.backend()
-    libraries = dict.fromkeys([*_LIBRARIES, backend])
-    return {
-        "python": platform.python_version(),
-        "pdanet_tf": __version__,
-        **{name: importlib.import_module(name).__version__ for name in libraries},
-    }
-
-
-def _has_tensorboard() -> bool:
-    return importlib.util.find_spec("tensorboard") is not None

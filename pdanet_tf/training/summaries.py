@@ -5,7 +5,7 @@ import math
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class RunSummary:
         seconds: How long it took.
         scores: The scores of its best model on the validation split, from 0 to 1, by name.
         iou: IoU of each class, by name.
+        devices: The devices that trained, by TensorFlow's names; empty if not known.
+        versions: Versions of the packages, by name; empty if not known.
     """
 
     folder: Path
@@ -50,6 +52,8 @@ class RunSummary:
     seconds: float
     scores: Mapping[str, float]
     iou: Mapping[str, float]
+    devices: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> "RunSummary":
@@ -66,7 +70,13 @@ class RunSummary:
             scores = {name: float(validation[name]) for name in _SCORES}
             iou = {str(key): float(value) for key, value in validation["iou_per_class"].items()}
             return cls(
-                Path(folder), dict(content["config"]), float(content["seconds"]), scores, iou
+                Path(folder),
+                dict(content["config"]),
+                float(content["seconds"]),
+                scores,
+                iou,
+                tuple(map(str, content.get("devices", ()))),
+                {str(key): str(value) for key, value in content.get("versions", {}).items()},
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file}: not the summary of a run, or a damaged one") from error

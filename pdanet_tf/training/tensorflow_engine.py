@@ -25,6 +25,7 @@ class TensorFlowEngine:
         self.cluster = cluster
         self.strategy, self.devices = choose_strategy(cluster)
         self.replicas = self.strategy.num_replicas_in_sync
+        self.divides_equally = False
         self.part = part_of(self.strategy, cluster)
         # Several processes stop together, after a step.
         self.stops_while_scoring = cluster is None
@@ -49,15 +50,19 @@ class TensorFlowEngine:
         """
         return self.replicas == 1 and is_one_size and any("GPU" in name for name in self.devices)
 
-    def feed(self, model: keras.Model, make: MakeBatches) -> tuple[keras.Model, Any, FirstBatch]:
+    def feed(
+        self, model: keras.Model, make: MakeBatches, batch_size: int
+    ) -> tuple[keras.Model, Any, FirstBatch]:
         """Returns the model to fit, its batches, and a function that returns one of them."""
-        if self.cluster is None:
+        if self.cluster is None and batch_size % self.replicas == 0:
             batches = make((0, 1))
             return model, batches, lambda: next(iter(batches))
-        local = self.replicas // self.cluster.size
-        first = self.cluster.index * local
+        index, processes = (
+            (0, 1) if self.cluster is None else (self.cluster.index, self.cluster.size)
+        )
+        local = self.replicas // processes
         # TensorFlow takes a batch for each of this process's devices in turn.
-        shares = [make((first + number, self.replicas)) for number in range(local)]
+        shares = [make((index * local + number, self.replicas)) for number in range(local)]
         turns = tf.data.Dataset.choose_from_datasets(
             shares, tf.data.Dataset.range(local).repeat(), stop_on_empty_dataset=True
         )

@@ -10,10 +10,12 @@ import pdanet_tf
 from pdanet_tf import cli
 from pdanet_tf.data import Classes
 from pdanet_tf.evaluation import assess, evaluate, open_predictor, write_assessment
-from pdanet_tf.evaluation.assessment import Sample, assess_samples
+from pdanet_tf.evaluation.assessment import assess_samples
 from pdanet_tf.evaluation.boundary import boundary_counts
 from pdanet_tf.evaluation.calibration import Calibration
-from pdanet_tf.evaluation.comparison import compare
+from pdanet_tf.evaluation.comparison import compare, mean_iou_interval
+from pdanet_tf.evaluation.diagram import reliability_diagram
+from pdanet_tf.evaluation.worst import Sample
 from pdanet_tf.inference.predictor import Predictor
 from tests.support.html_pages import Tags, images
 from tests.support.protocols import (  # noqa: F401 (three are fixtures)
@@ -101,6 +103,25 @@ def test_the_interval_is_that_of_drawing_images_one_by_one():
     assert compare("b", first, second) == found
     same = compare("a", first, first)
     assert (same.difference, same.interval) == (0, (0, 0))
+    alone = [mean_iou(first[rng.integers(0, 40, 40)]) for _ in range(3000)]
+    low, high = mean_iou_interval(first)
+    assert (low, high) == pytest.approx(np.percentile(alone, [2.5, 97.5]), abs=2e-3)
+    assert low < mean_iou(first) < high
+
+
+def test_the_reliability_diagram():
+    """Bars by hand: three quarters are right in the last bin; the first has one pixel."""
+    calibration = Calibration(
+        np.array([1, 0, 0, 0, 39_999]), np.array([1, 0, 0, 0, 30_000]), np.zeros(5)
+    )
+    for alone in (False, True):
+        page = Tags(reliability_diagram(calibration, alone))
+        rare, common = [attributes for tag, attributes in page.tags if tag == "rect"]
+        assert (rare["x"], rare["height"], rare["fill"]) == ("0.0", "300.0", "none")
+        assert (common["x"], common["height"]) == ("240.0", "225.0")
+        assert common["fill"].startswith("rgb(")
+        assert ("var(" in str(page.tags)) is not alone
+        assert ("xmlns" in page.tags[0][1]) is alone
 
 
 def test_figures_of_classes_and_the_worst_images():
@@ -126,7 +147,14 @@ def test_figures_of_classes_and_the_worst_images():
     assert [worst.name for worst in everything.worst] == [str(number) for number in range(12)]
     assert everything.worst[0].mean_iou == pytest.approx(1.25 / 3)
     assert everything.evaluation.images == 16
-    assert np.asarray(everything.worst[0].label)[2, 3].tolist() == [0, 0, 0]
+    worst = everything.worst[0]
+    assert np.asarray(worst.label)[2, 3].tolist() == [0, 0, 0]
+    is_red = np.asarray(worst.errors)[..., 0] > 200
+    np.testing.assert_array_equal(is_red, (label != prediction) & (label != VOID))
+    color = np.array(Data.classes.colors[1])
+    np.testing.assert_allclose(np.asarray(worst.overlay)[0, 3], 0.6 * color, atol=1)
+    np.testing.assert_array_equal(everything.sizes, [(3, 4)] * 16)
+    assert everything.speed is None
     assert [worst.name for worst in assess_samples(samples[-3:], Data).worst] == ["13", "right"]
     assert json.loads(json.dumps(one.to_dict()))["precision_per_class"]["d"] is None
 
@@ -155,7 +183,9 @@ def test_the_page(model, dataset, tmp_path):
         scored.scores.mean_iou - flipped.scores.mean_iou
     )
     assert assessment.calibration.pixels.sum() == scored.scores.pixels.sum()
-    write_assessment(tmp_path / "report.html", assessment, "mine")
+    assert assessment.speed.seconds.shape == (4,)
+    assert figures["milliseconds_per_image"] == 1000 * np.median(assessment.speed.seconds)
+    write_assessment(tmp_path / "report.html", assessment, "mine", "ours, <split>")
     text = (tmp_path / "report.html").read_text("utf-8")
     page = Tags(text)
     assert not {"script", "link", "iframe"} & {tag for tag, _ in page.tags}
@@ -166,17 +196,25 @@ def test_the_page(model, dataset, tmp_path):
     assert f"{figures['expected_calibration_error']:.4f}" in page.text
     for tag, attributes in page.tags:
         if tag == "img":
-            assert re.fullmatch("(image|label map|prediction) of scene_.", attributes["alt"])
+            kind = "(image|label map|prediction|errors) of scene_."
+            assert re.fullmatch(kind, attributes["alt"])
         if tag == "th":
             assert attributes["scope"] in ("row", "col")
         if tag == "svg":
             assert attributes["role"] == "img"
             assert attributes["aria-label"]
-    assert len(list(images(page))) == 12  # of four images
+    assert len(list(images(page))) == 16  # of four images
+    assert "ours, <split>: 4 images" in page.text
+    low, high = figures["mean_iou_interval"]
+    assert f"95% interval {low:.4f} to {high:.4f}" in page.text
     anchors = [value["href"][1:] for tag, value in page.tags if tag == "a"]
     assert anchors == [value["id"] for tag, value in page.tags if "id" in value]
     scrolled = [value for tag, value in page.tags if value.get("class") == "scroll"]
-    assert [value["tabindex"] for value in scrolled] == ["0"]
+    assert [value["tabindex"] for value in scrolled] == ["0", "0"]
+    write_assessment(tmp_path / "report.html", assessment, thumbnails=False)
+    page = Tags((tmp_path / "report.html").read_text("utf-8"))
+    assert list(images(page)) == []
+    assert "scene_1" in page.text
 
 
 def test_the_options(model, folder, tmp_path, capsys):
@@ -187,6 +225,8 @@ def test_the_options(model, folder, tmp_path, capsys):
     command = ["evaluate", "--model", str(tmp_path / "model.keras"), *data]
     assert cli.main([*command, "--compare-with", "camvid"]) == 1
     assert "--compare-with requires --report" in capsys.readouterr().err
+    assert cli.main([*command, "--no-thumbnails"]) == 1
+    assert "--no-thumbnails requires --report" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     for path, message in (
         (tmp_path / "report.pdf", "expected an HTML file"),
@@ -215,4 +255,5 @@ def test_the_options(model, folder, tmp_path, capsys):
     )
     again = pdanet_tf.evaluation.assess_predictions(stored, dataset, progress=False)
     del figures["comparison"], figures["expected_calibration_error"]
+    assert figures.pop("milliseconds_per_image") > 0
     assert again.to_dict() == figures

@@ -116,6 +116,7 @@ def test_predict_keeps_models_until_their_files_change(model, tmp_path, monkeypa
             loads.append(Path(weights or source).name)
         return model, None
 
+    monkeypatch.setattr("pdanet_tf.inference.kept_models.load_model", load)
     monkeypatch.setattr("pdanet_tf.inference.predictor.load_model", load)
     for name in ("a.keras", "b.keras"):
         (tmp_path / name).write_text("a model")

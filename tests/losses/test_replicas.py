@@ -72,3 +72,32 @@ def test_values_and_gradients_equal_those_of_one_replica(two_replicas):
 def test_lovasz_is_the_mean_over_the_replicas(two_replicas):
     logs, _ = step(two_replicas, {"large": "lovasz"})
     assert logs["loss"] == pytest.approx(np.mean(halves("lovasz", "large")), rel=1e-5)
+
+
+def test_replicas_may_have_different_numbers_of_images(two_replicas):
+    """One has three of four images: values and gradients are still those of the whole batch."""
+    labels, images = batch()
+    parts = [(labels[:3], images[:3]), (labels[3:], images[3:])]
+    losses = {text: make_loss(text, 255, WEIGHTS) for text in LOSSES.values()}
+    with two_replicas.scope():
+        scale = tf.Variable([1.0, 0.5, 2.0, 1.0])
+
+    def values_and_gradients(part):
+        found = {}
+        for text, loss in losses.items():
+            with tf.GradientTape() as tape:
+                value = loss(part[0], part[1] * scale)
+            found[text] = value, tape.gradient(value, scale)
+        return found
+
+    shared = two_replicas.experimental_distribute_values_from_function(
+        lambda context: tuple(map(tf.constant, parts[context.replica_id_in_sync_group]))
+    )
+    found = tf.function(lambda: two_replicas.run(values_and_gradients, args=(shared,)))()
+    expected = values_and_gradients((labels, images))
+    for text in losses:
+        values, gradients = map(two_replicas.experimental_local_results, found[text])
+        # Keras divides the values by the number of replicas, and weighs them with their images.
+        value = (3 * 2 * values[0] + 2 * values[1]) / 4
+        np.testing.assert_allclose(value, expected[text][0], rtol=1e-6)
+        np.testing.assert_allclose(sum(gradients), expected[text][1], rtol=1e-4, atol=1e-6)

@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import shutil
 import sys
 
 import keras
@@ -15,7 +16,7 @@ from pdanet_tf.cli import main
 from pdanet_tf.data import Classes
 from pdanet_tf.inference.protocol import Protocol
 from pdanet_tf.inference.settings import InferenceSettings
-from pdanet_tf.sharing import push
+from pdanet_tf.sharing import CardFacts, push, write_card
 from pdanet_tf.weights import hub
 from pdanet_tf.weights.files import load_weights
 from tests.support import golden_models as golden
@@ -117,15 +118,17 @@ def test_the_card(server, run, huggingface_hub):
     assert {"pdanet_tf", "fcn_resnet18_quarter"} <= {*data["tags"]}
     (entry,) = data["model-index"]
     (result,) = entry["results"]
-    assert result["dataset"] == {"name": "folder, validation split", "type": "folder"}
+    assert result["dataset"] == {
+        "name": "folder, validation split", "type": "folder", "split": "validation"
+    }  # fmt: skip
     assert {each["type"]: each["value"] for each in result["metrics"]} == {
         "mean_iou": 0.5123,
         "pixel_accuracy": 0.9,
         "mean_accuracy": 0.6,
     }
-    assert "| 1 | road\\|way | 255, 0, 0 |" in text
+    assert "| 1 | road\\|way | 255, 0, 0 | 0.500 |" in text
     assert 'pdanet_tf.Predictor("hf://me/roads")' in text
-    assert "epochs: 3" in text
+    assert "pdanet-tf train --dataset folder --data-dir DATA --epochs 3\n" in text
     assert "/home/me" not in text
     assert "None" not in text.replace("None:", "")
     # A card that its owner has edited stays.
@@ -139,6 +142,56 @@ def test_the_card(server, run, huggingface_hub):
         match=r"hf://me/roads holds 2 models\. Choose one: hf://me/roads/best\.keras, hf://me/ro",
     ):
         pdanet_tf.Predictor("hf://me/roads")
+
+
+def test_the_card_beside_the_model_is_pushed(server, run, tmp_path, huggingface_hub):
+    source = tmp_path / "run"
+    shutil.copytree(run, source)
+    model = keras.saving.load_model(source / "best.keras")
+    settings = InferenceSettings.load_for(source / "best.keras")
+    facts = CardFacts.of_model(model, settings, source / "best.keras", license="mit")
+    write_card(source, facts, "## Mine\n")
+    (source / "README_reliability.svg").write_text("<svg/>")
+    report = push(source, "hf://me/roads", license="apache-2.0")
+    repository = server.repositories["me/roads"]
+    files = repository.commits[repository.branches["main"]]
+    text = files["README.md"].decode()
+    assert report.card_file == source / "README.md"
+    assert text == report.card
+    assert text.endswith("\n\n## Mine\n")
+    assert "# run\n" in text
+    assert 'pdanet_tf.Predictor("hf://me/roads")' in text
+    assert "license: apache-2.0\n" in text
+    assert files["README_reliability.svg"] == b"<svg/>"
+    # The repository has a card now: neither that nor its diagram is changed.
+    (source / "README_reliability.svg").write_text("<svg></svg>")
+    assert push(source, "hf://me/roads").kept == ("README.md",)
+    files = repository.commits[repository.branches["main"]]
+    assert files["README_reliability.svg"] == b"<svg/>"
+    # A card of another file is not used, one that a user wrote is pushed as it is.
+    (source / "best.keras").write_bytes((source / "best.keras").read_bytes() + b" ")
+    report = push(source, "hf://me/other", dry_run=True)
+    assert (report.card_file, report.unused_card) == (None, source / "README.md")
+    assert "Mine" not in report.card
+    assert "README_reliability.svg" not in report.sizes
+    own = "---\nlicense: mit\n---\n# Mine\n"
+    (source / "README.md").write_text(own)
+    assert push(source, "hf://me/other", license="mit", dry_run=True).card == own
+    with pytest.raises(ValueError, match=r"metadata of its own\. Received: license='bsd'"):
+        push(source, "hf://me/other", license="bsd", dry_run=True)
+    (source / "README.md").write_text("# The project around it\n")
+    report = push(source, "hf://me/other", dry_run=True)
+    assert (report.card_file, report.unused_card) == (None, None)
+    assert "# other\n" in report.card
+
+
+def test_the_card_of_the_trained_model_is_pushed(huggingface_hub):
+    report = push("camvid", "hf://me/camvid/roads.keras", dry_run=True)
+    card = huggingface_hub.ModelCard(report.card)
+    found = {each.metric_type: each.metric_value for each in card.data.eval_results}
+    assert found["mean_iou"] == 0.7407
+    assert "hf://me/camvid" in card.text
+    assert report.sizes["README_reliability.svg"] > 1000
 
 
 def test_revisions_and_folders(server, run):

@@ -86,7 +86,7 @@ def run_command(command: str) -> None:
         del words[0]  # variables of the environment
     if words[0] == "pdanet-tf":
         parsed = make_parser().parse_args(words[1:])
-        if _ELSEWHERE.search(command) or parsed.command == "benchmark":
+        if _ELSEWHERE.search(command) or parsed.command in ("benchmark", "demo"):
             return
         stream = io.StringIO()
         with contextlib.redirect_stdout(stream) if target else contextlib.nullcontext():

@@ -5,8 +5,10 @@ import csv
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from pdanet_tf import TrainConfig, train
+from pdanet_tf import TrainConfig, load_dataset, train
+from pdanet_tf.data.batches.pipeline import crop_batches
 from pdanet_tf.layers import BatchNorm
 
 
@@ -46,6 +48,9 @@ def flat(weights):
         # The 1 x 1 level normalises four nearly equal values, which magnifies rounding.
         ("pspnet_resnet18_quarter", {"batch_size": 4, "aux_head": True}, 1e-4, 0.05),
         ("fcn_resnet18_quarter", {"batch_size": 4, "accumulation_steps": 2}, 1e-5, 0.01),
+        # The devices have two images and one, then three and two.
+        ("fcn_resnet18_quarter", {"batch_size": 3}, 1e-5, 0.01),
+        ("fcn_resnet18_quarter", {"batch_size": 5, "accumulation_steps": 2}, 1e-5, 0.01),
     ],
 )
 def test_two_devices_train_as_one(
@@ -75,12 +80,38 @@ def test_two_devices_train_as_one(
         assert [one[name] for name in exact] == [two[name] for name in exact]
 
 
-def test_batches_that_do_not_divide_are_refused(make_folder, tmp_path, two_replicas):
+def test_fewer_images_than_devices_are_refused(make_folder, tmp_path, two_replicas):
     with (
         two_replicas.scope(),
-        pytest.raises(ValueError, match=r"multiple of the number of devices, 2\. Received"),
+        pytest.raises(ValueError, match=r"at least the number of devices, 2\. Received: batch_s"),
     ):
-        run(make_folder(), tmp_path / "run", model="fcn_resnet18_quarter", batch_size=3)
+        run(make_folder(), tmp_path / "run", model="fcn_resnet18_quarter", batch_size=1)
+
+
+def test_shares_of_a_batch_are_the_whole_batch(make_folder):
+    dataset = load_dataset("folder", "train", make_folder(count=7), num_classes=3)
+
+    def first(share):
+        return next(crop_batches(dataset, 5, (8, 8), share=share).as_numpy_iterator())
+
+    shares = [first((index, 3)) for index in range(3)]
+    assert [len(images) for images, _ in shares] == [2, 2, 1]
+    for whole, parts in zip(first((0, 1)), zip(*shares, strict=True), strict=True):
+        np.testing.assert_array_equal(whole, np.concatenate(parts))
+    with pytest.raises(ValueError, match=r"at least the number of shares, 6\. Received"):
+        first((0, 6))
+
+
+def test_keras_still_fails_if_devices_have_different_numbers_of_images(two_replicas):
+    """If this test fails, `TensorFlowEngine.feed` may be simplified."""
+    with two_replicas.scope():
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        model.compile("sgd", "mse", jit_compile=False)
+    x = np.ones((3, 4), "float32")
+    parts = tf.data.Dataset.from_tensor_slices((x, x[:, :3])).batch(2).repeat()
+    data = two_replicas.distribute_datasets_from_function(lambda _: parts)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[2,4\].*\[1,4\]|same shape"):
+        model.fit(data, epochs=1, steps_per_epoch=1, verbose=0, shuffle=False)
 
 
 def test_batch_norm_takes_the_moments_of_all_devices(two_replicas):

@@ -18,15 +18,14 @@ from pdanet_tf.data.class_frequencies import count_classes
 from pdanet_tf.training import TrainConfig, TrainingInterrupted, resume
 from pdanet_tf.training.inputs import Inputs
 from pdanet_tf.training.progress import Progress
-from tests.training.test_resume import tiny_model
+from tests.support.tiny_training import runs_build
 
 NAMES = ("dark", "grey", "bright")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_models():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pdanet_tf.training.model.build_model", tiny_model)
+    with runs_build():
         yield
 
 

@@ -170,7 +170,9 @@ def test_what_cannot_be_distributed_is_refused(make_folder, tmp_path):
     printed = run(_REFUSED, make_folder(count=6), tmp_path / "run", **_TWO_DEVICES)
     first, second = printed.splitlines()
     assert first == (
-        "batch_size must be a multiple of the number of devices, 2. Received: batch_size=3"
+        "batch_size must be a multiple of the number of devices, 2, because JAX divides arrays "
+        "into equal parts. Use 2 or 4, fewer devices, or the TensorFlow backend. Received: "
+        "batch_size=3"
     )
     assert second.startswith("Training takes a keras.distribution.DataParallel. Received: ModelP")
     assert not (tmp_path / "run").exists()

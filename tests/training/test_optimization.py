@@ -1,6 +1,7 @@
 """The optimizers, schedules, averages and early stopping of a run, and how they are resumed."""
 
 import csv
+import functools
 from types import SimpleNamespace
 
 import keras
@@ -23,8 +24,10 @@ from pdanet_tf.training.optimization import (
 from pdanet_tf.training.progress import Progress
 from pdanet_tf.training.run_folder import RunFolder
 from tests.support.folders import write_folder
+from tests.support.tiny_training import runs_build, tiny_config
 
 STEPS = 2
+make_config = functools.partial(tiny_config, epochs=3, steps_per_epoch=STEPS)
 EVERYTHING = {
     "schedule": "cosine",
     "warmup_steps": 2,
@@ -50,31 +53,13 @@ def tiny_model(name, num_classes, upsample, **options):
 
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_models():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pdanet_tf.training.model.build_model", tiny_model)
+    with runs_build(tiny_model):
         yield
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("data") / "dataset")
-
-
-def make_config(data, output_dir, **options):
-    return TrainConfig(
-        **{
-            "output_dir": str(output_dir),
-            "model": "fcn_resnet18",
-            "dataset": "folder",
-            "data_dir": str(data),
-            "num_classes": 3,
-            "epochs": 3,
-            "steps_per_epoch": STEPS,
-            "batch_size": 2,
-            "crop_size": (16, 24),
-            **options,
-        }
-    )
 
 
 @pytest.fixture

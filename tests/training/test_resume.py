@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import errno
+import functools
 import json
 import os
 import re
@@ -29,48 +30,21 @@ from pdanet_tf.training.lock import locked
 from pdanet_tf.training.progress import Progress
 from pdanet_tf.training.run_folder import RunFolder, check_same_run, make_origin
 from tests.support.folders import write_folder
+from tests.support.tiny_training import runs_build, tiny_config
 
 EPOCHS, STEPS = 2, 2
-
-
-def tiny_model(name, num_classes, upsample, **options):
-    """A model of two layers, which trains in a moment."""
-    pixels = keras.Input((None, None, 3))
-    x = keras.layers.Rescaling(1 / 255)(pixels)
-    x = keras.layers.Conv2D(4, 8, strides=8, name="body")(x)
-    x = keras.layers.BatchNormalization(name="norm")(x)
-    x = keras.layers.Dropout(0.2)(x)
-    x = keras.layers.Conv2D(num_classes, 1, name="classifier")(x)
-    return keras.Model(pixels, keras.layers.UpSampling2D(8)(x) if upsample else x)
+make_config = functools.partial(tiny_config, epochs=EPOCHS, steps_per_epoch=STEPS)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_models():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pdanet_tf.training.model.build_model", tiny_model)
+    with runs_build():
         yield
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("data") / "dataset")
-
-
-def make_config(data, output_dir, **options):
-    return TrainConfig(
-        **{
-            "output_dir": str(output_dir),
-            "model": "fcn_resnet18",
-            "dataset": "folder",
-            "data_dir": str(data),
-            "class_names": ("one", "two", "three"),
-            "epochs": EPOCHS,
-            "steps_per_epoch": STEPS,
-            "batch_size": 2,
-            "crop_size": (16, 24),
-            **options,
-        }
-    )
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """A run that was stopped within an epoch ends as one that was not, to the last bit."""
 
 import csv
+import functools
 import json
 import os
 import resource
@@ -26,54 +27,23 @@ from pdanet_tf.training.progress import Progress
 from pdanet_tf.training.run_folder import RunFolder
 from pdanet_tf.training.termination import EXIT_STATUS, Termination, TrainingTerminated
 from tests.support.folders import write_folder
+from tests.support.tiny_training import runs_build, tiny_config
 
 EPOCHS, STEPS = 2, 5
-
-
-def tiny_model(name, num_classes, upsample, aux_head=False, dtype="float32", **options):
-    """A model of two layers, which trains in a moment."""
-    pixels = keras.Input((None, None, 3))
-    x = keras.layers.Rescaling(1 / 255, dtype=dtype)(pixels)
-    x = keras.layers.Conv2D(4, 8, strides=8, name="body", dtype=dtype)(x)
-    x = keras.layers.BatchNormalization(name="norm", dtype=dtype)(x)
-    x = keras.layers.SpatialDropout2D(0.2, dtype=dtype)(x)
-    logits = keras.layers.Conv2D(num_classes, 1, name="classifier", dtype=dtype)(x)
-    if upsample:
-        logits = keras.layers.UpSampling2D(8)(logits)
-    if not aux_head:
-        return keras.Model(pixels, logits)
-    aux = keras.layers.Conv2D(num_classes, 1, name="aux", dtype=dtype)(x)
-    return keras.Model(pixels, {"logits": logits, "aux_logits": aux})
+make_config = functools.partial(
+    tiny_config, epochs=EPOCHS, steps_per_epoch=STEPS, checkpoint_every=1
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_models():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pdanet_tf.training.model.build_model", tiny_model)
+    with runs_build():
         yield
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("data") / "dataset")
-
-
-def make_config(data, output_dir, **options):
-    return TrainConfig(
-        **{
-            "output_dir": str(output_dir),
-            "model": "fcn_resnet18",
-            "dataset": "folder",
-            "data_dir": str(data),
-            "class_names": ("one", "two", "three"),
-            "epochs": EPOCHS,
-            "steps_per_epoch": STEPS,
-            "batch_size": 2,
-            "crop_size": (16, 24),
-            "checkpoint_every": 1,
-            **options,
-        }
-    )
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import sys
 from pdanet_tf import TrainConfig, train
 train(TrainConfig(
     output_dir=sys.argv[1], model="fcn_resnet18_quarter", dataset="synthetic", epochs=2,
-    steps_per_epoch=3, batch_size=4, crop_size=(32, 40), dropout=0.0, learning_rate=1e-5,
+    steps_per_epoch=3, batch_size=5, crop_size=(32, 40), dropout=0.0, learning_rate=1e-5,
     aux_head=True, loss=sys.argv[2],
 ), verbose=0)
 """
@@ -77,6 +77,7 @@ def rows(folder):
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
+    """With three images of each batch, and with two."""
     folders = one, two = tmp_path / "one", tmp_path / "two"
     for folder, sizes in zip(folders, (1, 2), strict=True):
         for _, errors, status in run_workers(_TRAIN, [str(folder)], ["ce"], sizes=sizes):

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +13,13 @@ from PIL import Image
 import pdanet_tf
 from pdanet_tf import cli
 from pdanet_tf.data import CAMVID_CLASSES
+from pdanet_tf.sharing.card import is_own_card
 from pdanet_tf.weights.files import load_weights
 from pdanet_tf.weights.shipped import SHIPPED
 from tests.support.folders import write_folder
 
 LARGEST = 16e6  # bytes
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +36,22 @@ def test_the_file_is_the_one_that_its_card_describes(name):
     card = (shipped.file.parent / "README.md").read_text("utf-8")
     assert shipped.sha256 in card
     assert shipped.model in card
+    assert is_own_card(card)
+
+
+def test_the_card_has_the_figures_of_the_report_and_what_people_wrote():
+    card = (SHIPPED["camvid"].file.parent / "README.md").read_text("utf-8")
+    figures = json.loads((ROOT / "results" / "camvid" / "shipped_model.json").read_text())
+    assert f"| mean IoU | {figures['mean_iou']:.4f} |" in card
+    assert f"2017): {figures['expected_calibration_error']:.4f}" in card
+    for name, value in figures["iou_per_class"].items():
+        assert re.search(rf"\| {name} \| [\d, ]+ \| {value:.3f} \|", card), name
+    for text in ("train_on_jax.py --data-dir CamVid --epochs 500", "CC BY-NC 4.0", "0.7406"):
+        assert text in card
+    # No image of CamVid is in the repository.
+    report = (ROOT / "results" / "camvid" / "shipped_model.html").read_text("utf-8")
+    assert "<img" not in report
+    assert "data:image" not in report.partition("</style>")[2]
 
 
 def test_it_is_a_model_in_float32_with_the_names_of_its_classes(predictor):

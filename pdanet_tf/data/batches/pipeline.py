@@ -84,8 +84,9 @@ def crop_batches(
         seed: Seed of all random numbers.
         start_step: Index of the first batch. The batches are the same as if all batches before it
             had been drawn.
-        share: (index, number): the batches are divided into a number of equal shares, and the one
-            of this index is returned, for a process that trains together with others.
+        share: (index, number): each batch is divided into a number of shares, and the one of this
+            index is returned, for a device that trains together with others. The first shares have
+            an image more than the others if the batch does not divide.
 
     Returns:
         Batches of images `(batch_size, *crop_size, channels)`, float32, in the values of the data
@@ -162,8 +163,9 @@ def paper_batches(
         seed: Seed of all random numbers.
         start_step: Index of the first batch. The batches are the same as if all batches before it
             had been drawn.
-        share: (index, number): the batches are divided into a number of equal shares, and the one
-            of this index is returned, for a process that trains together with others.
+        share: (index, number): each batch is divided into a number of shares, and the one of this
+            index is returned, for a device that trains together with others. The first shares have
+            an image more than the others if the batch does not divide.
 
     Returns:
         Batches of images `(batch_size, height, width, channels)`, float32, in the values of the
@@ -239,15 +241,19 @@ def _batches(
         return tf.ensure_shape(image, (*size, len(background))), tf.ensure_shape(label, grid)
 
     index, number = share
-    if batch_size % number:
+    if batch_size < number:
         raise ValueError(
-            f"batch_size must be a multiple of the number of shares, {number}. "
+            f"batch_size must be at least the number of shares, {number}. "
             f"Received: batch_size={batch_size}"
         )
-    size_of_share = batch_size // number
+    size_of_share, rest = divmod(batch_size, number)
+    first = index * size_of_share + min(index, rest)
+    size_of_share += index < rest
     positions = tf.data.Dataset.range(start_step * batch_size, np.iinfo("int64").max)
     if number > 1:
-        positions = positions.filter(lambda at: at % batch_size // size_of_share == index)
+        positions = positions.filter(
+            lambda at: (first <= at % batch_size) & (at % batch_size < first + size_of_share)
+        )
     batches = (
         positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(size_of_share, drop_remainder=True)

@@ -1,0 +1,62 @@
+"""What the summary of a run says: its options, its machine, and its scores."""
+
+import importlib
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from pdanet_tf.data.classes import Classes
+from pdanet_tf.evaluation.report import Evaluation
+from pdanet_tf.training.config import TrainConfig
+from pdanet_tf.training.inputs import Inputs
+from pdanet_tf.training.run_folder import describe_config
+from pdanet_tf.version import __version__
+
+_LIBRARIES = ("tensorflow", "keras", "numpy", "PIL")
+
+
+def make_summary(
+    config: TrainConfig,
+    inputs: Inputs,
+    classes: Classes,
+    devices: Sequence[str],
+    kept: Mapping[str, Any],
+    evaluation: Evaluation,
+    seconds: float,
+) -> dict[str, Any]:
+    """Returns the content of `summary.json`.
+
+    Args:
+        config: The run.
+        inputs: The Python objects that the caller gave.
+        classes: The classes of the training split.
+        devices: Names of all devices.
+        kept: What the run found out when it was new, see `Progress.origin`.
+        evaluation: The scores of the best model.
+        seconds: How long the run took.
+    """
+    return {
+        "config": describe_config(config),
+        **inputs.describe(),
+        "seed": config.seed,
+        "seconds": round(seconds, 1),
+        "versions": library_versions(),
+        "machine": platform.platform(),
+        "devices": list(devices),
+        "classes": list(classes.names),
+        **kept,
+        "validation": evaluation.to_dict(),
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Returns the versions of what a run depends on, by name."""
+    backend = keras.backend.backend()
+    libraries = dict.fromkeys([*_LIBRARIES, backend])
+    return {
+        "python": platform.python_version(),
+        "pdanet_tf": __version__,
+        **{name: importlib.import_module(name).__version__ for name in libraries},
+    }
