@@ -31,7 +31,7 @@ def describe_model(facts: CardFacts) -> Iterator[str]:
     rows = [
         [
             "model",
-            f"`{facts.model}` of [pdanet_tf](https://pypi.org/project/pdanet-tf) {__version__}",
+            f"`{facts.model}` of pdanet_tf {__version__}",
         ],
         ["parameters", f"{facts.parameters:,}"],
     ]
@@ -68,9 +68,9 @@ def describe_usage(source: str, architecture: str | None = None) -> str:
     """
     option = source if architecture is None else f"{architecture} --weights {source}"
     argument = f'"{source}"' if architecture is None else f'"{architecture}", weights="{source}"'
-    package = "'pdanet_tf[hub]'" if source.startswith(PREFIX) else "pdanet_tf"
+    package = "`pdanet_tf` with its extra `hub`" if source.startswith(PREFIX) else "`pdanet_tf`"
     return (
-        f"{USAGE}\n\n```sh\npip install {package}\n"
+        f"{USAGE}\n\nWith {package} installed:\n\n```sh\n"
         f"pdanet-tf predict photo.jpg --model {option}\n```\n\n"
         "```python\nimport pdanet_tf\n\n"
         f"predictor = pdanet_tf.Predictor({argument})\n"
