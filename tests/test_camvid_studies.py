@@ -263,7 +263,7 @@ def test_the_report_of_whatever_has_ended(runs, tmp_path):
     for link in re.findall(r"\]\(((?!\.\.)[^)]+)\)", text):
         assert (results / link).is_file() or link == "predictions.png", link
     card = (results / "cards" / "pspnet_resnet18-aux-seed0.md").read_text()
-    assert "| model | `pspnet_resnet18` of [pdanet_tf]" in card
+    assert "| model | `pspnet_resnet18` of pdanet_tf" in card
     assert "| parameters | 90 |" in card
     assert "The best epoch was number 2." in card
     card = (results / "cards" / "pdanet_resnet18-seed1.md").read_text()
