@@ -58,7 +58,8 @@ def write_report(runs: Path, results: Path, backbone: str, data_dir: str | None)
         folder.mkdir(parents=True, exist_ok=True)
     begun = {record.name for record in everything}
     planned = {study: _plan(study, begun, backbone) for study in STUDIES}
-    shown = {**planned, "gamma": [*planned["gamma"], *_of_other_backbones(planned, begun)]}
+    ended = {record.name for record in everything if record.summary is not None}
+    shown = {**planned, "gamma": [*planned["gamma"], *_of_other_backbones(planned, ended)]}
     by_study = {
         study: [r for name in names for r in everything if r.name == name]
         for study, names in shown.items()
@@ -88,10 +89,10 @@ def _plan(study: str, begun: Set[str], backbone: str) -> list[str]:
     return max(plans, key=lambda names: len(begun & {*names}))
 
 
-def _of_other_backbones(planned: Mapping[str, Sequence[str]], begun: Set[str]) -> list[str]:
-    """Returns the runs of the study of gamma that were begun with other backbones."""
+def _of_other_backbones(planned: Mapping[str, Sequence[str]], ended: Set[str]) -> list[str]:
+    """Returns the runs of the study of gamma that have ended with other backbones."""
     names = dict.fromkeys(name for each in BACKBONES for name in STUDIES["gamma"](each))
-    return [name for name in names if name in begun and name not in planned["gamma"]]
+    return [name for name in names if name in ended and name not in planned["gamma"]]
 
 
 def fill(template: str, inserts: Mapping[str, Callable[[], str]]) -> str:
