@@ -65,6 +65,8 @@ CASES: dict[str, dict[str, Any]] = {
 }
 STARTS = 5  # of this many kills one comes while the process starts
 CONTEXT = multiprocessing.get_context("forkserver")
+# Set in each process that trains: the server of forks may have been started without them.
+_ENVIRONMENT = {"TF_DETERMINISTIC_OPS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 _PAUSE = 0.01  # seconds between two looks at the folder of the run
 
 
@@ -126,6 +128,7 @@ def _log(folder: Path) -> Path:
 
 def _train(arguments: Sequence[str], log: Path) -> None:
     """Runs the command in a process of its own, which writes what it prints to a file."""
+    os.environ.update(_ENVIRONMENT)
     with log.open("ab") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
@@ -266,7 +269,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="page to write to, such as docs/training.md")
     options = parser.parse_args(arguments)
     console, rng, began = Console(), random.Random(options.seed), time.monotonic()
-    os.environ.update(TF_DETERMINISTIC_OPS="1", TF_CPP_MIN_LOG_LEVEL="3")
     CONTEXT.set_forkserver_preload(["benchmarks.tiny_model", "pdanet_tf.training.run"])
     outcomes = {}
     for index, (name, case) in enumerate(list(CASES.items())[: options.cases]):
