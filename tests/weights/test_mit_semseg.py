@@ -68,8 +68,11 @@ def images(*size):
     return np.random.default_rng(0).standard_normal((2, *size, 3)).astype("float32")
 
 
-def assert_same_outputs(model, network, tolerance=2e-5):
-    """Compares log-probabilities, also those of deep supervision."""
+def assert_same_outputs(model, network):
+    """Compares log-probabilities, also those of deep supervision.
+
+    Those of ResNet101 with random weights reach -40, and rounding is relative.
+    """
     for size in ((64, 96), (41, 57), (33, 130)):
         with torch.no_grad():
             pixels = torch.from_numpy(images(*size).transpose(0, 3, 1, 2).copy())
@@ -79,8 +82,9 @@ def assert_same_outputs(model, network, tolerance=2e-5):
         expected = expected if isinstance(expected, tuple) else [expected]
         for logits, wanted in zip(found, expected[: len(found)], strict=True):
             logits = torch.log_softmax(torch.from_numpy(np.array(logits)), dim=-1)
-            difference = np.abs(logits.numpy() - wanted.numpy().transpose(0, 2, 3, 1)).max()
-            assert difference < tolerance
+            wanted = wanted.numpy().transpose(0, 2, 3, 1)
+            difference = np.abs(logits.numpy() - wanted).max()
+            assert difference < 5e-6 * max(4, np.abs(wanted).max())
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,10 @@ def test_the_same_logits(make, name):
         images = draw_images(*size)
         expected, found = run(network, images), model(images)
         for ours, theirs in OUTPUTS.items():
-            assert np.abs(expected[theirs]).max() > 0.1
-            np.testing.assert_allclose(found[ours], expected[theirs], atol=2e-6)
+            largest = np.abs(expected[theirs]).max()
+            assert largest > 0.1
+            atol = 5e-6 * max(0.4, largest)  # those of ResNet101 are ten times as large
+            np.testing.assert_allclose(found[ours], expected[theirs], atol=atol)
 
 
 @pytest.mark.parametrize("name", MODELS[:2])
