@@ -36,6 +36,7 @@ from benchmarks.pages import markdown_table, print_table, replace_section
 from pdanet_tf import cli
 from pdanet_tf.base.markdown import fill
 from pdanet_tf.training.checkpoint_files import check_checkpoint
+from pdanet_tf.training.summaries import SUMMARY_FILE
 
 OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "training.md"
 SECTION = "kill_test"
@@ -242,6 +243,8 @@ def kill_runs(
             if (folder / "last.keras").exists():
                 check_checkpoint(folder / "last.keras")
             console.print(f"  kill {outcome.kills} in {folder.name}", highlight=False)
+            if (folder / SUMMARY_FILE).exists():  # killed while it ended: nothing is left to do
+                break
         outcome.differing.append(differences(folder, whole))
     return outcome
 

@@ -1,12 +1,15 @@
 """The program that kills training notices runs that differ, and finds none."""
 
+import random
 import shutil
 import zipfile
 
 import keras
 import pytest
+from rich.console import Console
 
-from benchmarks.kill_test import differences, main, numbers
+from benchmarks import kill_test
+from benchmarks.kill_test import differences, kill_runs, main, numbers
 
 
 @pytest.mark.slow
@@ -15,6 +18,27 @@ def test_runs_that_were_killed_end_exactly_alike(capsys):
     said = capsys.readouterr().out
     assert "kill 3" in said
     assert "run-0 differs" not in said
+
+
+def test_a_run_that_is_killed_while_it_ends_is_complete(tmp_path, monkeypatch):
+    started = []
+
+    def start(options, data, folder):
+        folder.mkdir()
+        started.append(folder)
+
+    def kill_after(process, seconds):
+        (started[-1] / "summary.json").touch()
+        return True
+
+    monkeypatch.setattr(kill_test, "start", start)
+    monkeypatch.setattr(kill_test, "kill_after", kill_after)
+    monkeypatch.setattr(kill_test, "wait_for_state", lambda *_: 1.0)
+    monkeypatch.setattr(kill_test, "wait", lambda *_: None)
+    monkeypatch.setattr(kill_test, "differences", lambda *_: [])
+    outcome = kill_runs({}, 2, random.Random(0), tmp_path, Console(quiet=True))
+    assert [folder.name for folder in started] == ["whole", "run-0", "run-1"]
+    assert (outcome.kills, outcome.runs, outcome.exact) == (2, 2, 2)
 
 
 def test_a_number_that_differs_is_noticed(tmp_path):
