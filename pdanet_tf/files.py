@@ -20,7 +20,8 @@ except ImportError:  # Windows does not have it
     fcntl = None
 
 HAS_LOCKS = fcntl is not None
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # the disk, a quota
+_FULL = (*_NO_SPACE, errno.EFBIG)  # or the largest file
 _JSON_TYPES = {list: "an array", str: "a string", bool: "true or false", type(None): "null"}
 _ENDING = ".tmp"
 _LOCK_FILE = ".lock"  # in the temporary folder of `whole_folder`
@@ -158,6 +159,11 @@ def remove_leftovers(path: Path) -> None:
     """
     for folder in _temporary_folders(path):
         shutil.rmtree(folder)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Returns whether an error says that the disk or a quota is full, also for other files."""
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
 
 
 def plain_error(number: int, text: str) -> OSError:

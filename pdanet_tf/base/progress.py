@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import rich.progress
 from rich.console import Console
+from rich.markup import escape
 
 _Item = TypeVar("_Item")
 
@@ -56,7 +57,7 @@ def track_long(
     if console.is_terminal:
         # rich would send the standard output to the terminal, even if it is redirected to a file.
         with rich.progress.Progress(console=console, redirect_stdout=sys.stdout.isatty()) as bar:
-            yield from bar.track(items, total, description=text)
+            yield from bar.track(items, total, description=escape(text))  # of names of files
         return
     started = last = time.monotonic()
     for done, item in enumerate(items, start=1):

@@ -2,9 +2,11 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
+from pdanet_tf.base.sigterm import restarted_after_sigterm
 from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
 from pdanet_tf.cli.demo import serve_page
 from pdanet_tf.cli.doctor import report_installation
@@ -44,12 +46,14 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     try:
         if command in _WITHOUT_KERAS and not imports:
             return _WITHOUT_KERAS[command](**options) or 0
-        import_module("pdanet_tf.data.readers").set_pixel_limit()
-        import_keras_quietly()
-        import_module("pdanet_tf.cli.user_modules").import_user_modules(imports)
-        if command == "benchmark":  # its worker processes import the modules, too
-            options["imports"] = imports
-        commands = import_module("pdanet_tf.cli.commands")
+        # The run itself handles SIGTERM; until then its modules take seconds.
+        with restarted_after_sigterm() if command == "train" else nullcontext():
+            import_module("pdanet_tf.data.readers").set_pixel_limit()
+            import_keras_quietly()
+            import_module("pdanet_tf.cli.user_modules").import_user_modules(imports)
+            if command == "benchmark":  # its worker processes import the modules, too
+                options["imports"] = imports
+            commands = import_module("pdanet_tf.cli.commands")
         return commands.COMMANDS[command](**options) or 0
     except (ValueError, OSError, ArithmeticError, ImportError, RuntimeError) as error:
         # Options of `train` that were not given are not in `options`.

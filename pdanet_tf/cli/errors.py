@@ -1,11 +1,10 @@
 """Error messages of the command line."""
 
-import re
 import sys
 import traceback
 
-# The beginnings of what TensorFlow, JAX and PyTorch say if an allocation fails.
-_FULL = re.compile(r"OOM when allocating[^\n]*?\]|RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)
+from pdanet_tf.base.full_memory import find_full_memory
+
 _LESS = {
     "train": "Reduce --batch-size or --crop-size, choose a smaller --model, or train with "
     "--precision mixed_bfloat16 on hardware that has it",
@@ -23,10 +22,9 @@ def describe_full_memory(error: Exception, command: str) -> str | None:
         error: The error, of Python or of any backend.
         command: The command that raised it.
     """
-    found = _FULL.search(str(error))
-    if found is None and not isinstance(error, MemoryError):
+    detail = find_full_memory(error)
+    if detail is None:
         return None
-    detail = found[0] if found else str(error).partition("\n")[0] or "Python has no more"
     return f"The memory is full ({detail}). {_LESS.get(command, _LESS_FOR_IMAGES)}"
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pdanet_tf.data.endings import IMAGE_ENDINGS
+from pdanet_tf.data.problems import printable
 from pdanet_tf.data.text_files import read_text
 from pdanet_tf.inference import tiled_labels
 from pdanet_tf.inference.marked_png import read_mark
-from pdanet_tf.inference.results import KINDS, SOURCE_KEY
+from pdanet_tf.inference.results import KINDS, SOURCE_KEY, resolved
 
 
 def find_images(
@@ -39,7 +40,7 @@ def find_images(
         DataError: If a list is not UTF-8.
     """
     files: dict[Path, str] = {}
-    resolved: set[Path] = set()
+    seen: set[Path] = set()
     problems: list[str] = []
 
     def note(error: OSError) -> None:
@@ -57,9 +58,9 @@ def find_images(
         if not found:
             problems.append(f"{name}: this {_kind(name, expand is _read_list, endings)}")
         for file, place in found:
-            full = file.resolve()
-            if full not in resolved:
-                resolved.add(full)
+            full = resolved(file)
+            if full not in seen:
+                seen.add(full)
                 files[file] = place
     return files, problems
 
@@ -129,7 +130,7 @@ def _is_result(path: Path) -> bool:
 def print_areas(file: Path, classes: Mapping[str, float]) -> None:
     """Prints the classes of an image with their shares (0 to 1) of its area."""
     areas = ", ".join(f"{name} {100 * area:.0f}%" for name, area in classes.items())
-    print(f"{file}: {areas}")
+    print(f"{printable(str(file))}: {areas}")
 
 
 def print_summary(

@@ -1,6 +1,5 @@
 """The command `request`: segments images on a server. It imports neither Keras nor TensorFlow."""
 
-import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pdanet_tf.cli.images import find_images, print_areas, print_summary
 from pdanet_tf.cli.spelling import spell_as_options
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.readers import set_pixel_limit
+from pdanet_tf.files import is_full_disk
 from pdanet_tf.inference.prediction import Prediction
 from pdanet_tf.inference.results import KINDS, Results
 from pdanet_tf.serving.client import Client
@@ -89,7 +89,7 @@ def _segment(
             results.save(file, "labels", labels)
             results.save(file, "overlay", outcome.overlay)
         except (DataError, RequestError, OSError) as error:
-            if getattr(error, "errno", None) == errno.ENOSPC:
+            if is_full_disk(error):
                 raise  # the disk is full: the other images would fail as well
             print_error(error, debug, spell_as_options(str(error), ["batch_size", "timeout"]))
             continue

@@ -1,6 +1,5 @@
 """Segmentation of the images of `pdanet-tf predict`."""
 
-import errno
 import functools
 import os
 import time
@@ -14,7 +13,8 @@ import numpy as np
 
 from pdanet_tf.base.progress import track_long
 from pdanet_tf.base.threads import map_in_threads
-from pdanet_tf.data.problems import DataError
+from pdanet_tf.files import is_full_disk
+from pdanet_tf.inference.failures import failure_of
 from pdanet_tf.inference.large_images import Windows, segment_large
 from pdanet_tf.inference.manifest import Record, begin_record
 from pdanet_tf.inference.pixels import read_pixels
@@ -66,8 +66,8 @@ def segment_files(
         try:
             results.check(file)
             image.pixels = read_pixels(file, predictor.pixel_format)
-        except (DataError, OSError, MemoryError) as error:
-            image.error = error
+        except Exception as error:
+            image.error = _report_or_raise(file, error)
         image.seconds = time.perf_counter() - started
         return image
 
@@ -78,10 +78,9 @@ def segment_files(
         started = time.perf_counter()
         try:
             save(image.file, image.prediction)
-        except (DataError, OSError) as error:
-            if getattr(error, "errno", None) == errno.ENOSPC:
-                raise
-            return image.file, image.record.failed(error, image.seconds), error
+        except Exception as error:
+            failure = _report_or_raise(image.file, error)
+            return image.file, image.record.failed(failure, image.seconds), failure
         seconds = image.seconds + time.perf_counter() - started
         height, width = image.prediction.label_map.shape
         names, areas = results.names(image.file), image.prediction.areas()
@@ -133,13 +132,20 @@ def segment_large_files(
             size, classes = segment_large(
                 predictor, file, target, windows, palette, functools.partial(track_long, text)
             )
-        except (DataError, OSError, MemoryError) as error:
-            if getattr(error, "errno", None) == errno.ENOSPC:
-                raise
-            yield file, record.failed(error, time.perf_counter() - started), error
+        except Exception as error:
+            failure = _report_or_raise(file, error)
+            yield file, record.failed(failure, time.perf_counter() - started), failure
             continue
         seconds = time.perf_counter() - started
         yield file, record.segmented(size, classes, results.names(file), seconds), None
+
+
+def _report_or_raise(file: Path, error: Exception) -> Exception:
+    """Returns the error to report for an image, or raises it if other images would fail as well."""
+    failure = None if is_full_disk(error) else failure_of(file, error)
+    if failure is None:
+        raise error
+    return failure
 
 
 @dataclass
@@ -174,12 +180,14 @@ def _segment(predictor: Predictor, batch: Sequence[_Image]) -> None:
     started = time.perf_counter()
     try:
         label_maps = predictor.label_maps([pixels for _, pixels in read])
-    except (DataError, OSError, MemoryError) as error:
+    except Exception as error:
+        # Together they may need more memory than alone.
+        failure = _report_or_raise(batch[0].file, error)
         if len(read) > 1:
             for image, _ in read:
                 _segment(predictor, [image])
         else:
-            read[0][0].error = error
+            read[0][0].error = failure
         return
     seconds = (time.perf_counter() - started) / max(1, len(read))
     for (image, pixels), label_map in zip(read, label_maps, strict=True):

@@ -19,15 +19,23 @@ import numpy as np
 from pdanet_tf.data.problems import DataError
 from pdanet_tf.data.readers import EncodedFile, read_image
 from pdanet_tf.inference.crf import CRFParameters
+from pdanet_tf.inference.failures import failure_of
 from pdanet_tf.inference.manifest import Record, begin_record, hash_settings
 from pdanet_tf.inference.marked_png import save_marked
 from pdanet_tf.inference.pixels import read_pixels
 from pdanet_tf.inference.prediction import Prediction
 from pdanet_tf.inference.predictor import Predictor
 from pdanet_tf.inference.protocol import Protocol
-from pdanet_tf.inference.results import SOURCE_KEY, check_replaceable, mark_of, result_stem
+from pdanet_tf.inference.results import (
+    SOURCE_KEY,
+    check_replaceable,
+    mark_of,
+    result_stem,
+    without_ending,
+)
 from pdanet_tf.inference.settings import SETTINGS_FILE, load_model
 from pdanet_tf.models import with_dtype_policy
+from pdanet_tf.weights.hub import is_hub_address, local_file
 
 try:
     import apache_beam as beam
@@ -167,14 +175,20 @@ def _is_url(path: str) -> bool:
 
 def _with_place(path: str, root: str | None) -> tuple[str, tuple[str, str]]:
     place = place_of(path, root)
-    return str(PurePath(place).with_suffix("")), (place, path)
+    return without_ending(place), (place, path)
 
 
 def _with_stems(group: tuple[str, Iterable[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
-    """Yields each image with the path of its results without `_labels.png`."""
-    images = dict(group[1])
-    for place, path in sorted(images.items()):
-        yield path, result_stem(place, len(images) == 1)
+    """Yields each image with the path of its results without `_labels.png`; "" if it has none.
+
+    Different images of one place have none, because their results would be one file.
+    """
+    images: dict[str, dict[str, str]] = {}
+    for place, path in sorted(group[1]):
+        images.setdefault(place, {}).setdefault(_whole(path), path)
+    for place, paths in images.items():
+        for path in paths.values():
+            yield path, result_stem(place, len(images) == 1) if len(paths) == 1 else ""
 
 
 class _Loaded:
@@ -195,8 +209,8 @@ class _Loaded:
             )
             self.key = hash_settings(
                 self.predictor,
-                model,
-                weights,
+                str(local_file(model)),
+                None if weights is None else str(local_file(weights)),
                 settings.precision,
                 settings.runtime,
                 settings.palette,
@@ -227,7 +241,7 @@ class _Segment(beam.DoFn):
             images.append(self._read(path, stem, predictor))
             seconds.append(time.perf_counter() - started)
         started = time.perf_counter()
-        predictions = _segment(predictor, images)
+        predictions = _segment(predictor, images, [path for path, _ in batch])
         each = (time.perf_counter() - started) / len(images)
         for (path, stem), prediction, taken in zip(batch, predictions, seconds, strict=True):
             record = _begin(path, key)
@@ -237,8 +251,8 @@ class _Segment(beam.DoFn):
             started = time.perf_counter()
             try:
                 self._write(path, stem, prediction)
-            except (DataError, OSError, BeamIOError) as error:
-                yield dataclasses.asdict(record.failed(error, taken + each))
+            except Exception as error:
+                yield dataclasses.asdict(record.failed(_failure(path, error), taken + each))
                 continue
             taken += each + time.perf_counter() - started
             height, width = prediction.label_map.shape
@@ -251,6 +265,11 @@ class _Segment(beam.DoFn):
 
     def _read(self, path: str, stem: str, predictor: Predictor) -> np.ndarray | Exception:
         try:
+            if not stem:
+                raise DataError(
+                    f"{path}: another image has the same name in its source, so their results "
+                    "would be the same file. Segment them into different folders"
+                )
             if not _is_url(self._settings.output):
                 check_replaceable(Path(self._target(stem)), Path(path))
             if not _is_url(path):
@@ -262,8 +281,8 @@ class _Segment(beam.DoFn):
                 )
             with FileSystems.open(path, compression_type="uncompressed") as file:
                 return read_image(EncodedFile(path, file.read()), honour_orientation=True)
-        except (DataError, OSError, MemoryError, BeamIOError) as error:
-            return error
+        except Exception as error:
+            return _failure(path, error)
 
     def _write(self, path: str, stem: str, prediction: Prediction) -> None:
         """Writes a label map."""
@@ -290,17 +309,27 @@ def _begin(path: str, key: str) -> Record:
     return Record(path, found.size_in_bytes, round(found.last_updated_in_seconds, 3), key)
 
 
+def _failure(path: str, error: Exception) -> Exception:
+    """Returns the error to report for an image, or raises it if it is not about the image."""
+    failure = error if isinstance(error, BeamIOError) else failure_of(path, error)
+    if failure is None:
+        raise error
+    return failure
+
+
 def _segment(
-    predictor: Predictor, images: Sequence[np.ndarray | Exception]
+    predictor: Predictor, images: Sequence[np.ndarray | Exception], paths: Sequence[str]
 ) -> list[Prediction | Exception]:
     """Segments the images that were read together; if that fails, one by one."""
     read = [image for image in images if isinstance(image, np.ndarray)]
     try:
         found = iter(predictor.label_maps(read))
-    except (DataError, OSError, MemoryError) as error:
+    except Exception as error:
+        failure = _failure(paths[0], error)
         if len(images) == 1:
-            return [error]
-        return [_segment(predictor, [image])[0] for image in images]
+            return [failure]
+        pairs = zip(images, paths, strict=True)
+        return [_segment(predictor, [image], [path])[0] for image, path in pairs]
     return [
         image if isinstance(image, Exception) else Prediction(next(found), image, predictor.classes)
         for image in images
@@ -310,8 +339,8 @@ def _segment(
 @contextmanager
 def _local(path: str | None) -> Iterator[Any]:
     """Yields a path on this machine: of a URL, a copy with the `inference.json` beside it."""
-    if path is None or not _is_url(path):
-        yield path
+    if path is None or not _is_url(path) or is_hub_address(path):
+        yield path  # the loader fetches what is on the Hub
         return
     with tempfile.TemporaryDirectory() as folder:
         parent, name = FileSystems.split(path)

@@ -1,6 +1,7 @@
 """The manifest of segmented images: one JSON object for each image, in lines."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdanet_tf.base.fields import from_mapping
 from pdanet_tf.data.problems import DataError, Problem
-from pdanet_tf.files import HAS_LOCKS, lock_descriptor, one_line
+from pdanet_tf.files import HAS_LOCKS, describe_reason, lock_descriptor, one_line, plain_error
 from pdanet_tf.version import __version__
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def hash_settings(
 
     Args:
         predictor: The predictor, with its protocol, CRF and classes.
-        model: What it was loaded from. Of a file the content counts.
+        model: What it was loaded from. Of a file the content counts; of an address on the Hub, give
+            the file in the cache.
         weights: The weights that were given for an architecture, likewise.
         precision: The dtype policy that was asked for.
         runtime: What runs the network.
@@ -182,9 +184,22 @@ class Manifest:
         return self._done.get(record.file) == (record.bytes, record.modified, record.settings)
 
     def append(self, record: Record) -> None:
-        """Writes a record."""
-        # One call to the system, so that a killed process leaves whole lines.
-        os.write(self._open(), f"{record.to_json()}\n".encode())
+        """Writes a record.
+
+        Raises:
+            FileExistsError: If another process extends the file.
+            OSError: If it cannot be written; the message names it.
+        """
+        descriptor, content = self._open(), f"{record.to_json()}\n".encode()
+        try:
+            # One call to the system, so that a killed process leaves whole lines. Where the disk
+            # becomes full it writes a part, and the next call fails.
+            while content:
+                content = content[os.write(descriptor, content) :]
+        except OSError as error:
+            number = error.errno or errno.EIO
+            reason = describe_reason(error, self.path)
+            raise plain_error(number, f"{self.path} cannot be written: {reason}") from error
 
     def _open(self) -> int:
         """Opens and locks the file, unless it is open; returns its descriptor."""

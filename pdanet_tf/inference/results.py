@@ -16,6 +16,14 @@ KINDS = ("labels", "overlay")
 SOURCE_KEY = "pdanet_tf source"  # of the hashes in a result, see `mark_of`
 
 
+def resolved(path: Path) -> Path:
+    """Returns the file that a path leads to; the path itself if it leads nowhere."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):  # a circle of links, or a null character
+        return path
+
+
 def result_stem(place: str, is_alone: bool) -> str:
     """Returns the path of the results of an image without `_labels.png`.
 
@@ -29,16 +37,20 @@ def result_stem(place: str, is_alone: bool) -> str:
     """
     path = PurePath(place)
     is_plain = is_alone and PurePath(path.stem).suffix.lower() not in CHANNEL_ENDINGS
-    return (path.with_suffix("") if is_plain else path).as_posix()
+    return without_ending(place) if is_plain else path.as_posix()
+
+
+def without_ending(place: str) -> str:
+    """Returns a place without its extension, which images of one name have in common."""
+    path = PurePath(place)
+    return path.with_suffix("").as_posix() if path.name else place  # "." and "/" have no name
 
 
 def result_stems(places: Iterable[str]) -> list[str]:
     """Returns `result_stem` of all images of a call."""
     places = list(places)
-    counts = Counter(str(PurePath(place).with_suffix("")) for place in places)
-    return [
-        result_stem(place, counts[str(PurePath(place).with_suffix(""))] == 1) for place in places
-    ]
+    counts = Counter(map(without_ending, places))
+    return [result_stem(place, counts[without_ending(place)] == 1) for place in places]
 
 
 class Results:
@@ -77,12 +89,12 @@ class Results:
                     f"{first} and {image} have the same name, so their results would be the same "
                     "file. Segment them into different folders, or name a folder that holds both"
                 )
-        inputs = {image.resolve(): image for image in places}
+        inputs = {resolved(image): image for image in places}
         names = {image.name for image in inputs}
         for image in places:
             for path in self.paths(image).values():
                 # Few results have the name of an image; resolving every path would take long.
-                if path.name in names and (taken := path.resolve()) in inputs:
+                if path.name in names and (taken := resolved(path)) in inputs:
                     raise DataError(
                         f"{inputs[taken]}: the result of {image} would replace this image. Choose "
                         "another folder for the results"
@@ -145,7 +157,7 @@ def mark_of(image: Path | str, result: Image.Image) -> str:
 
 def hash_source(image: Path | str) -> str:
     """Returns a hash of the path of an image, or of its URL, a string."""
-    path = str(image.resolve() if isinstance(image, Path) else image)
+    path = str(resolved(image) if isinstance(image, Path) else image)
     return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
 
 

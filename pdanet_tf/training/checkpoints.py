@@ -15,7 +15,7 @@ from pdanet_tf.base.wording import quantity
 from pdanet_tf.evaluation.parts import WHOLE, Part
 from pdanet_tf.files import one_line
 from pdanet_tf.training.callbacks import MONITOR
-from pdanet_tf.training.checkpoint_files import write_checkpoint
+from pdanet_tf.training.checkpoint_files import check_checkpoint, write_checkpoint
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.fine_tuning import load_with_frozen_parts
 from pdanet_tf.training.intervals import Due, Interval
@@ -75,7 +75,7 @@ class Checkpoints(keras.callbacks.Callback):
             self._save_last()
         if self.progress.epochs and not self._has_best():
             # If the process was killed before `best.keras` was written, the last state is the best
-            # one. If `best.keras` was lost, the last state is the best one that still exists.
+            # one. If `best.keras` was lost or damaged, it is the best one that still exists.
             self.progress = dataclasses.replace(
                 self.progress,
                 best_score=self.progress.history[-1][MONITOR],
@@ -122,6 +122,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _has_best(self) -> bool:
         try:
+            check_checkpoint(self.folder.best)
             # A later one is that of the same run, whose last states were damaged.
             return Progress.read(self.folder.best).epochs >= self.progress.best_epochs
         except (FileNotFoundError, ValueError):

@@ -2,6 +2,7 @@
 
 import re
 import time
+from decimal import Decimal
 from typing import NamedTuple
 
 _MINUTES = re.compile(r"(\d+(?:\.\d+)?) ?min")
@@ -46,8 +47,9 @@ def normalise(value: int | str | None) -> int | str | None:
     if isinstance(value, str):
         minutes = _MINUTES.fullmatch(value.strip())
         if minutes:
-            number = float(minutes[1])
-            found = f"{number:g}min" if number > 0 else 0
+            number = Decimal(minutes[1])
+            # Without an exponent, which this function does not read.
+            found = f"{number.normalize():f}min" if number > 0 else 0
         else:
             found = int(value) if value.strip().isdecimal() else 0
     if isinstance(found, int) and found < 1:

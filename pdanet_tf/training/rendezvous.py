@@ -7,7 +7,9 @@ of JSON, and the chief answers all of them.
 
 import contextlib
 import json
+import os
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -87,6 +89,7 @@ def _receive_all(cluster: Cluster, own: Any, end: float, seconds: float) -> str 
     """Waits for all others, compares what they say, and tells them the result."""
     host, _, port = cluster.addresses[0].rpartition(":")
     found: dict[int, Any] = {0: own}
+    others: dict[str, None] = {}  # what came besides, in order
     with contextlib.ExitStack() as stack:
         try:
             server = stack.enter_context(socket.create_server(("", int(port))))
@@ -107,15 +110,27 @@ def _receive_all(cluster: Cluster, own: Any, end: float, seconds: float) -> str 
                     break
                 missing = [a for i, a in enumerate(cluster.addresses) if i not in found]
                 text = f"{_workers(missing)} did not come up within {seconds:g} s"
+                text = ". ".join((text, *others))
                 for connection in connections:
                     _send(connection, {"missing": text})
                 raise TimeoutError(text) from None
             stack.enter_context(connection)
             said = _read(connection, min(end, time.monotonic() + _LONGEST_PAUSE))
-            # A port scanner, or a process of another cluster, is not one of ours.
-            if isinstance(said, dict) and said.get("cluster") == list(cluster.addresses):
-                found[int(said["index"])] = said
-                connections.append(connection)
+            # A port scanner is not one of ours.
+            if not isinstance(said, dict) or not isinstance(said.get("cluster"), list):
+                continue
+            if said["cluster"] != list(cluster.addresses):
+                # Perhaps one of an earlier job: the chief goes on waiting for its own.
+                text = _describe_lists(cluster, said["cluster"])
+                others[text] = None
+                _send(connection, {"error": text})
+                continue
+            index = int(said["index"])
+            if found.get(index, said).get("process") != said.get("process"):
+                text = f"More than one process came as number {index}, {cluster.addresses[index]}"
+                others[f"{text}: each must have an index of its own"] = None
+            found[index] = said
+            connections.append(connection)
             if _failures(found, cluster):
                 end = min(end, time.monotonic() + _FAREWELL)
         answer = _failures(found, cluster) or _compare(found, cluster)
@@ -128,6 +143,7 @@ def _ask(cluster: Cluster, own: Mapping[str, Any], end: float, seconds: float) -
     """Tells the chief what this process is going to do, and returns its answer."""
     host, _, port = cluster.addresses[0].rpartition(":")
     said = {"cluster": list(cluster.addresses), "index": cluster.index, **own}
+    said["process"] = f"{socket.gethostname()} {os.getpid()} {threading.get_ident()}"
     answer = None
     while answer is None and time.monotonic() < end:
         time.sleep(_PAUSE)
@@ -142,6 +158,18 @@ def _ask(cluster: Cluster, own: Mapping[str, Any], end: float, seconds: float) -
     if isinstance(answer, dict) and "error" in answer:
         return answer["error"]
     raise TimeoutError(f"{_workers([cluster.addresses[0]])} did not come up within {seconds:g} s")
+
+
+def _describe_lists(cluster: Cluster, other: list[Any]) -> str:
+    """Returns how the chief's list of addresses differs from that of another process."""
+    own = list(cluster.addresses)
+    only = [
+        f"only {whose} list has {shorten(next(name for name in one if name not in two))}"
+        for one, two, whose in ((other, own, "its"), (own, other, "the chief's"))
+        if any(name not in two for name in one)
+    ]
+    differences = "; ".join(only) or "the order differs"
+    return f"A process came whose list of addresses is not the chief's: {differences}"
 
 
 def _send(connection: socket.socket, content: Any) -> None:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -306,15 +306,26 @@ def _locked_run(
 def _describe_interrupt(folder: RunFolder, inputs: Inputs, what: str) -> str:
     if not folder.states():
         return f"{what} before the first checkpoint: nothing was kept. Start the run again."
+    kept, progress = _newest_readable(folder)
+    if progress is None:
+        return f"{what}. All checkpoints in {folder.path} are damaged."
     config = TrainConfig.load(folder.config)
     path, imports = str(folder.path), ""
     module = find_model(config.model).family.__module__
     if module.partition(".")[0] not in ("pdanet_tf", "__main__"):
         imports = f" --import {module}"
-    done = Progress.read(folder.states()[0]).describe(config.steps_per_epoch or 1)
-    text = f"{what}. {folder.last} keeps the state after {done} of {config.epochs}.\n"
+    done = progress.describe(config.steps_per_epoch or 1)
+    text = f"{what}. {kept} keeps the state after {done} of {config.epochs}.\n"
     call = inputs.spell_resume(folder)
     if inputs.has_data or inputs.augment is not None:
         return f"{text}To continue, in Python: {call}"
     command = f"pdanet-tf train --resume --output-dir {shlex.quote(path)}{imports}"
     return f"{text}To continue: {command} (in Python: {call})"
+
+
+def _newest_readable(folder: RunFolder) -> tuple[Path, Progress | None]:
+    """Returns the newest state of a run whose progress can be read, and that progress."""
+    for state in folder.states():
+        with suppress(ValueError):  # it is damaged: the run will continue from an earlier one
+            return state, Progress.read(state)
+    return folder.last, None

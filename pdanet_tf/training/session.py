@@ -56,7 +56,7 @@ from pdanet_tf.training.run_folder import (
     make_origin,
 )
 from pdanet_tf.training.splits import open_split
-from pdanet_tf.training.summary_file import library_versions, make_summary
+from pdanet_tf.training.summary_file import library_versions, make_summary, source_hash
 from pdanet_tf.training.tensorboard import full_disk_as_os_error, has_tensorboard, logs_of
 from pdanet_tf.training.termination import Termination, TrainingTerminated
 from pdanet_tf.weights.files import load_keras_file
@@ -112,8 +112,10 @@ class Session:
             "checkpoint_every": self.config.checkpoint_every,
             "steps that are complete": self.progress.total_steps(self.steps),
             **self.data,
+            **self.inputs.describe(),
             "number of GPUs": len(tf.config.list_physical_devices("GPU")),
             **versions,
+            "hash of the source files of pdanet_tf": source_hash(),
         }
 
     def check(self) -> None:

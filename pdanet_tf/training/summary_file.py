@@ -1,8 +1,10 @@
 """What the summary of a run says: its options, its machine, and its scores."""
 
+import hashlib
 import importlib
 import platform
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -52,6 +54,15 @@ def make_summary(
         **kept,
         "validation": evaluation.to_dict(),
     }
+
+
+def source_hash() -> str:
+    """Returns a hash of the source files of pdanet_tf; those of one version may differ."""
+    package, found = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        found.update(path.relative_to(package).as_posix().encode() + b"\0")
+        found.update(path.read_bytes() + b"\0")
+    return found.hexdigest()[:16]
 
 
 def library_versions() -> dict[str, str]:

@@ -28,10 +28,11 @@ def full_disk_as_os_error(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
-        if os.strerror(errno.ENOSPC) not in str(error):
+        full = [code for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)]
+        if not full:
             raise  # out of memory
         raise OSError(
-            errno.ENOSPC,
-            f"{os.strerror(errno.ENOSPC)}: TensorBoard's logs in {logs_of(folder)} "
+            full[0],
+            f"{os.strerror(full[0])}: TensorBoard's logs in {logs_of(folder)} "
             f"could not be written. The last good checkpoint is {folder.last}.",
         ) from error

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# EX_TEMPFAIL of sysexits.h: a failure that goes away if the command is run again. The status that
-# shells show for every process that SIGTERM ended, 143, would not say that the state was saved.
-EXIT_STATUS = 75
+from pdanet_tf.base.sigterm import RESTART_STATUS
+
+EXIT_STATUS = RESTART_STATUS
 
 
 class TrainingTerminated(SystemExit):

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 
@@ -174,3 +175,26 @@ assert main(["predict", image, "--model", model, "--output", f"{root}/out"]) == 
     done = run(arguments + script)
     assert (done.returncode, done.stderr) == (0, "")
     assert "mean IoU" in done.stdout
+
+
+_TERMINATED = """
+import os, signal, sys
+from pdanet_tf.cli import main
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "keras":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Finder())
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("command", "status"), [("train", 75), ("evaluate", -signal.SIGTERM)])
+def test_sigterm_while_training_starts_asks_for_a_restart(command, status, tmp_path):
+    """Schedulers start the command again; other commands end as every process does."""
+    options = {"train": ["--output-dir", str(tmp_path / "run")], "evaluate": ["--model", "x.keras"]}
+    script = [sys.executable, "-c", _TERMINATED, command, *options[command]]
+    assert subprocess.run(script, capture_output=True).returncode == status
+    assert not (tmp_path / "run").exists()

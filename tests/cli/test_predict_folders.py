@@ -1,5 +1,6 @@
 """`pdanet-tf predict` over folders, patterns and lists: places, manifest, continuation, errors."""
 
+import errno
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import pdanet_tf
@@ -165,6 +167,52 @@ def test_what_cannot_be_done_is_said_before_the_model_is_loaded(photos, capsys):
     assert not Path("predictions").exists()
 
 
+def test_whatever_is_wrong_with_a_file_costs_only_itself(photos, model, monkeypatch, capsys):
+    """Names that are no names, and an image that is too large for the memory."""
+    model.save("model.keras")
+    (photos / "street" / "north" / os.fsdecode(b"caf\xe9.png")).hardlink_to(photos / "a.png")
+    Image.fromarray(random_image(64, 40)).save("large.png")
+    Path("circle.png").symlink_to("circle.png")
+    lines = ["a\0b.png", ".", "circle.png", "large.png", f"{'x' * 300}.png", "photos/a.bmp"]
+    Path("files.txt").write_text("\n".join(lines))
+    compute = pdanet_tf.Predictor.label_maps
+
+    def fill_the_memory(self, images):
+        if any(image.shape[0] == 64 for image in images):
+            tf.zeros((10**5, 10**5, 1000))
+        return compute(self, images)
+
+    monkeypatch.setattr(pdanet_tf.Predictor, "label_maps", fill_the_memory)
+    command = ["predict", "photos/street/north", "--list", "files.txt", "--model", "model.keras"]
+    with open("printed.txt", "w", encoding="utf-8") as file, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", file)  # which cannot write every name
+        assert cli.main([*command, "--output", "out", "--no-overlay"]) == 1
+    errors = {Path(record["file"]).name: record["error"] for record in records()}
+    assert len(records()) == 3 + len(lines)
+    assert [name for name, error in errors.items() if error is None] == [
+        "a.png",
+        "b.png",
+        os.fsdecode(b"caf\xe9.png"),
+        "a.bmp",
+    ]
+    assert errors["large.png"].startswith("large.png: the memory is full (OOM when allocating tens")
+    assert "\\udce9.png: " in Path("printed.txt").read_text("utf-8")
+    assert "not segmented: 5 of 9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_or_quota_ends_the_call(number, photos, model, monkeypatch, capsys):
+    model.save("model.keras")
+
+    def fail(self, image, kind, result):
+        raise OSError(number, os.strerror(number), "a_labels.png")
+
+    monkeypatch.setattr(Results, "save", fail)
+    assert cli.main(["predict", "photos/street/north", "--model", "model.keras"]) == 1
+    assert capsys.readouterr().err.count(os.strerror(number)) == 1
+    assert not Path("predictions/manifest.jsonl").exists()
+
+
 class Killed(BaseException):
     """Ends a run as a signal would: nothing catches it."""
 
@@ -242,6 +290,35 @@ def test_the_manifest(tmp_path, monkeypatch):
             Manifest(folder)
         assert path.read_text() == f"{done.to_json()}\n{wrong}\n"
     assert begin_record(tmp_path / "missing", "key").bytes is None
+
+
+def test_a_disk_that_becomes_full_within_a_line_of_the_manifest(tmp_path):
+    """The system then writes a part of the line, and says so."""
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from pdanet_tf.inference.manifest import Manifest, Record\n"
+        "with Manifest(Path(sys.argv[1])) as manifest:\n"
+        "    record = Record('a.png', 1, 1.0, 'key')\n"
+        "    manifest.append(record)\n"
+        "    limit = manifest.path.stat().st_size + 10\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1))\n"
+        "    try: manifest.append(record)\n"
+        "    except OSError as error: print(error)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    file = tmp_path / "manifest.jsonl"
+    assert found.stdout == f"{file} cannot be written: {os.strerror(errno.EFBIG)}\n"
+    with Manifest(tmp_path) as manifest:  # without the part
+        manifest.append(Record("b.png", 1, 1.0, "key"))
+    assert [record.file for record in read_manifest(file)] == ["a.png", "b.png"]
+
+
+def test_the_progress_shows_names_as_they_are(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    assert list(track_long("scans [/old]/a[bold].tif", [1], 1)) == [1]
+    assert "scans [/old]/a[bold].tif" in capsys.readouterr().err
 
 
 def test_progress_of_long_work(capsys, monkeypatch):

@@ -87,6 +87,25 @@ def test_the_manifest_and_the_label_maps_equal_those_of_predict(folder, tmp_path
     assert again[str(pair[1])]["error"] is None
 
 
+def test_images_of_one_place_are_told_and_not_lost(folder, tmp_path, monkeypatch):
+    """A path in the folder of the images, and one outside of it."""
+    monkeypatch.chdir(tmp_path)
+    outside = tmp_path / "a.png"
+    inside = tmp_path / "root" / str(outside).lstrip("/")
+    inside.parent.mkdir(parents=True)
+    for path in (inside, outside, other := tmp_path / "root" / "b.png"):
+        Image.fromarray(random_image(24, 32)).save(path)
+    paths = [inside, outside, other, other, "/"]
+    found = run(paths, folder / "model.keras", "piped", root=tmp_path / "root")
+    errors = {record["file"]: record["error"] for record in found}
+    assert len(found) == len(errors) == 4
+    assert errors.pop(str(other)) is None
+    for path in (inside, outside):
+        assert "the same name in its source" in errors.pop(str(path))
+    assert all("is a folder" in error for error in errors.values())
+    assert [path.name for path in Path("piped").rglob("*.png")] == ["b_labels.png"]
+
+
 class Elsewhere(LocalFileSystem):
     """A file system whose URLs begin with `elsewhere://`, in place of an object store."""
 

@@ -126,6 +126,43 @@ def test_a_process_that_does_not_come_up_is_named():
         assert f"The worker at {addresses[2]} did not come up within 3 s" in str(result)
 
 
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (
+            lambda own: (*own[:2], "elsewhere:1"),
+            "only its list has 'elsewhere:1'; only the chief's list has '{2}'",
+        ),
+        (lambda own: own[:2], "only the chief's list has '{2}'"),
+        (lambda own: (own[0], own[2], own[1]), "the order differs"),
+    ],
+)
+def test_a_process_with_another_list_of_addresses_is_told_from_one_that_is_missing(
+    change, difference
+):
+    def go(index, addresses):
+        meet(Cluster(addresses if index == 0 else change(addresses), index), {}, 1.5)
+
+    results, addresses = in_threads(go, 2, size=3)
+    expected = "A process came whose list of addresses is not the chief's: "
+    expected += difference.format(*addresses)
+    missing = f"The workers at {addresses[1]}, {addresses[2]} did not come up within 1.5 s"
+    assert [type(result) for result in results] == [TimeoutError, ValueError]
+    assert [str(result) for result in results] == [f"{missing}. {expected}", expected]
+
+
+def test_two_processes_of_one_index_are_told_from_one_that_is_missing():
+    results, addresses = in_threads(
+        lambda index, addresses: meet(Cluster(addresses, min(index, 1)), {}, 1.5), 3
+    )
+    for result in results:
+        assert isinstance(result, TimeoutError)
+        assert str(result) == (
+            f"The worker at {addresses[2]} did not come up within 1.5 s. More than one process "
+            f"came as number 1, {addresses[1]}: each must have an index of its own"
+        )
+
+
 def test_slurm_numbers_nodes_otherwise_than_their_names_are_sorted(monkeypatch):
     step = {
         "SLURM_STEP_NUM_TASKS": "3",

@@ -145,8 +145,13 @@ def test_a_run_killed_before_its_first_checkpoint_can_be_started_again(
     assert_same_run(tmp_path / "run", whole)
 
 
-def test_a_lost_best_model_is_replaced_by_the_last(run):
-    (run / "best.keras").write_text("garbage")
+@pytest.mark.parametrize("damage", ["lost", "changed"])
+def test_a_lost_best_model_is_replaced_by_the_last(damage, run):
+    content = (run / "best.keras").read_bytes()
+    with zipfile.ZipFile(run / "best.keras") as archive:
+        start = archive.getinfo("model.weights.h5").header_offset + 5000
+    changed = content[:start] + bytes([content[start] ^ 1]) + content[start + 1 :]
+    (run / "best.keras").write_bytes(b"garbage" if damage == "lost" else changed)
     resume(run, verbose=0)
     for best, last in zip(weights(run / "best.keras"), weights(run / "last.keras"), strict=True):
         np.testing.assert_array_equal(best, last)
@@ -402,12 +407,13 @@ def test_a_full_disk_is_reported_and_leaves_the_last_checkpoint(data, whole, tmp
     assert_same_run(tmp_path / "run", whole)
 
 
-def test_logs_that_fill_the_disk_are_reported(run, monkeypatch):
+@pytest.mark.parametrize("reason", ["No space left on device", "Disk quota exceeded"])
+def test_logs_that_fill_the_disk_are_reported(reason, run, monkeypatch):
     def fail(self, epoch, logs=None):
-        raise tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device")
+        raise tf.errors.ResourceExhaustedError(None, None, f"events.v2; {reason}")
 
     monkeypatch.setattr(keras.callbacks.TensorBoard, "on_epoch_end", fail)
-    with pytest.raises(OSError, match=r"No space left .* logs in .*logs could not be written"):
+    with pytest.raises(OSError, match=rf"{reason}.* logs in .*logs could not be written"):
         resume(run, verbose=0, epochs=3)
     assert Progress.read(run / "last.keras").epochs == 3
 

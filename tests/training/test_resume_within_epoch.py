@@ -286,7 +286,13 @@ def test_sigterm_saves_the_state_and_exits_with_75(data, whole, tmp_path, monkey
         patch.setattr("pdanet_tf.training.session.check_batches", terminate)
         with pytest.raises(TrainingTerminated, match=r"after step 5 of 5 of epoch 1 of 2\."):
             train(config, 0)
-    assert Progress.read(folder / "last.keras").step == STEPS
+        # A newer state is torn: the next call will continue from the one before it.
+        os.replace(folder / "last.keras", folder / "last-1.keras")
+        (folder / "last.keras").write_bytes(b"torn")
+        with pytest.raises(TrainingTerminated, match=r"last-1\.keras keeps the state after step 5"):
+            train(config, 0)
+    (folder / "last.keras").unlink()
+    os.replace(folder / "last-1.keras", folder / "last.keras")
     train(config, 2)
     assert "after step 5 of 5 of epoch 1 of 2." in capsys.readouterr().err
     assert_same_run(folder, whole)
@@ -356,7 +362,15 @@ def test_a_stop_of_a_callback_counts_in_the_last_step_of_a_continued_epoch(data,
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(500, 500), ("500", 500), ("10min", "10min"), ("0.50 min", "0.5min"), (None, None)],
+    [
+        (500, 500),
+        ("500", 500),
+        ("10min", "10min"),
+        ("0.50 min", "0.5min"),
+        ("1000000min", "1000000min"),
+        ("0.00001min", "0.00001min"),
+        (None, None),
+    ],
 )
 def test_the_spellings_of_intervals(value, expected):
     assert normalise(value) == expected
