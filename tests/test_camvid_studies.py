@@ -1,6 +1,7 @@
 """The studies on CamVid in examples/camvid: what they run, how they go on, and what they write."""
 
 import csv
+import dataclasses
 import importlib
 import json
 import os
@@ -247,9 +248,11 @@ def test_the_report_of_whatever_has_ended(runs, tmp_path):
     (runs / "pdanet_resnet18" / "seed1.without_attention.json").write_text('{"mean_iou": 0.5}')
     load("report").write_report(runs, results, "resnet18", None)
     text = (results / "README.md").read_text()
-    # The mean of 0.5 and 0.625, and the standard deviation of a sample.
-    assert "| `pdanet_resnet18` |  | 0, 1 | 2 | 0.5625 ± 0.0884 | 0.7500 ± 0.0000 |" in text
-    assert "| `pspnet_resnet18-aux` | `aux_head=true` | 0 | 2 | 0.5000 |" in text
+    # The mean of 0.5 and 0.625, and the standard deviation of a sample; then the last epochs.
+    row = "| `pdanet_resnet18` |  | 0, 1 | 0.5625 ± 0.0884 | 0.3750 (0.250 to 0.500) | 0.7500 ± 0."
+    assert row in text
+    assert "| `pspnet_resnet18-aux` | `aux_head=true` | 0 | 0.5000 |" in text
+    assert "\npython examples/camvid/compare.py models --data-dir CamVid --seeds 0 1\n" in text
     assert "| sky | 0.875 | 0.875 |" in text
     assert "- `fcn_resnet18`, seed 1: 1 of 60 epochs, best mean IoU so far 0.2500" in text
     assert "| `pdanet_resnet18` | 1 | 2 | -2.000 | 0.062 | 0.6250 | 0.5000 |" in text
@@ -277,6 +280,72 @@ def test_the_report_of_whatever_has_ended(runs, tmp_path):
         assert (results / name).stat().st_size < 150_000
         with Image.open(results / name) as image:
             assert image.width == 1100
+
+
+def test_changes_are_compared_with_the_plain_run_of_the_same_model(tmp_path):
+    """Best epochs: 0.5 and 0.625; the last three: 0.2, 0.3, 0.5 and 0.4, 0.5, 0.6."""
+    chosen = {run.name: run for run in load("studies").make_runs("models", tmp_path, "r", [0], {})}
+    for name, seed, scores in (
+        ("fcn_r", 0, (0.9, 0.2, 0.3, 0.5)),
+        ("fcn_r-aux", 1, (0.1, 0.4, 0.5, 0.6)),
+        ("danet_r-aux", 0, (0.1, 0.4, 0.5, 0.6)),
+    ):
+        config = find("camvid-comparison").config
+        options = {**chosen[name].options, "seed": seed}
+        write_run(chosen[name].folder, dataclasses.replace(config, **options))
+        rows = [f"{epoch},{score}" for epoch, score in enumerate(scores)]
+        history = "\n".join(["epoch,val_mean_iou", *rows, ""])
+        (chosen[name].folder / "history.csv").write_text(history)
+    table = load("tables").scores(load("records").read_records(tmp_path))
+    heading, _, danet, plain, changed = table.splitlines()
+    assert "| mean IoU | difference | last 3 epochs | their difference | pixel" in heading
+    assert "| 0.5000 |  | 0.5000 (0.400 to 0.600) |  | 0.7500 |" in danet  # nothing to compare with
+    assert "| 0.5000 |  | 0.3333 (0.200 to 0.500) |  | 0.7500 | 0.6250 | 1 of 4 |" in plain
+    assert "| 0.6250 | +0.1250 | 0.5000 (0.400 to 0.600) | +0.1667 | 0.7500 |" in changed
+
+
+def test_the_command_of_a_study_asks_for_its_options(monkeypatch):
+    studies, compare = load("studies"), load("compare")
+    asked = ["--epochs", "7", "--batch-size", "4", "--steps", "9", "--precision", "mixed_bfloat16"]
+    asked = ["gamma", "--data-dir", "CamVid", *asked, "--seeds", "0", "2"]
+    asked += ["--backbone", "resnet18_half"]
+    shared = {"epochs": 7, "batch_size": 4, "steps_per_epoch": 9, "precision": "mixed_bfloat16"}
+    runs = studies.make_runs("gamma", Path(), "resnet18_half", [0, 2], shared)
+    command = studies.spell_study("gamma", "resnet18_half", [run.configure() for run in runs])
+    assert compare.parse(command.split()[2:]) == compare.parse(asked)
+    plain = find("camvid-comparison").configure(seed=0)
+    plain = dataclasses.replace(plain, steps_per_epoch=367 // plain.batch_size)
+    plain = studies.spell_study("ablation", "resnet34", [plain])
+    assert plain == "python examples/camvid/compare.py ablation --data-dir CamVid"
+
+
+def test_the_run_on_jax_is_among_the_results_and_stays_there(runs, tmp_path):
+    folder, results, write = tmp_path / "jax", tmp_path / "results", load("report").write_report
+    folder.mkdir()
+    path = "pyramid/level_3/dual_attention/position_attention/gamma"
+    rows = ["1,30,3.5,0.125,0.25,0.5", "25,40,0.5,0.75,1,-0.25"]
+    head = f"epoch,seconds,loss,val_mean_iou,sky,{path}"
+    (folder / "history.csv").write_text("\n".join([head, *rows, ""]))
+    with pytest.raises(FileNotFoundError, match=r"run\.json"):
+        write(runs, results, "resnet18", None, folder)
+    (folder / "run.json").write_text("{}")
+    with pytest.raises(
+        ValueError, match=r"jax: expected run\.json and history\.csv of train_on_jax"
+    ):
+        write(runs, results, "resnet18", None, folder)
+    options = {"model": "pdanet_resnet18_half", "seed": "0", "epochs": "25", "data_dir": "/here"}
+    content = {"options": options, "device": "GPU", "versions": {"jax": "1.2"}}
+    (folder / "run.json").write_text(json.dumps(content))
+    write(runs, results, "resnet18", None, folder)
+    write(runs, results, "resnet18", None)
+    text = (results / "README.md").read_text()
+    assert "| 25 | 0.5000 | 0.7500 |\n\n40 seconds on one GPU (jax 1.2)." in text
+    assert (results / "curves-shipped.png").exists()
+    stored = json.loads((results / "runs" / "shipped_model.json").read_text())
+    assert (stored["seed"], stored["epochs"], stored["is_complete"]) == (0, 25, True)
+    assert stored["validation"] == {"mean_iou": 0.75, "iou_per_class": {"sky": 1.0}}
+    assert stored["curves"]["gamma_position_6"] == [0.5, -0.25]
+    assert "data_dir" not in stored["config"]
 
 
 def test_a_study_of_another_backbone_is_shown_with_it(tmp_path):

@@ -18,6 +18,7 @@ from pdanet_tf.recipes import find
 from pdanet_tf.training.config import TrainConfig
 from pdanet_tf.training.summaries import SUMMARY_FILE, RunSummary
 
+LAST_EPOCHS = 3  # whose scores tell how far a score depends on the epoch
 _OF_THIS_MACHINE = ("output_dir", "data_dir", "resume")
 
 
@@ -149,6 +150,11 @@ class Record:
         return scores.index(self.best_score) + 1 if scores else 0
 
     @property
+    def last_scores(self) -> list[float]:
+        """The mean IoU on the validation images after each of the last epochs, at most three."""
+        return [row["val_mean_iou"] for row in self.history[-LAST_EPOCHS:]]
+
+    @property
     def iou(self) -> Mapping[str, float]:
         """IoU of each class, by name; empty if the run has not ended."""
         return {} if self.summary is None else self.summary.iou
@@ -197,12 +203,12 @@ class Record:
             }
         columns = dict.fromkeys(name for row in self.history for name in row if name != "epoch")
         content["curves"] = {
-            name: [_rounded(row.get(name, math.nan)) for row in self.history] for name in columns
+            name: [rounded(row.get(name, math.nan)) for row in self.history] for name in columns
         }
         return content
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
     """Returns a value with five significant digits; None if it is not a number."""
     return float(f"{value:.5g}") if math.isfinite(value) else None
 

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 import tables
 from cards import write_run_card
@@ -25,19 +26,27 @@ from drawings import (
     predict_scenes,
     save_png,
 )
+from jax_run import describe_last, draw_jax_run, read_jax_run
 from records import Record, read_records
-from studies import ABLATION_BASE, BACKBONES, RECIPE, STUDIES
+from studies import BACKBONES, RECIPE, STUDIES, spell_study
 
 import pdanet_tf
 from pdanet_tf.base.fields import with_nearest
-from pdanet_tf.files import write_atomically
+from pdanet_tf.files import read_json, write_atomically
 from pdanet_tf.recipes import find
 
 TEMPLATE = Path(__file__).with_name("results.md")
 _PREDICTIONS = "predictions.png"
+_SHIPPED_RUN, _SHIPPED_CURVES = "runs/shipped_model.json", "curves-shipped.png"
 
 
-def write_report(runs: Path, results: Path, backbone: str, data_dir: str | None) -> None:
+def write_report(
+    runs: Path,
+    results: Path,
+    backbone: str,
+    data_dir: str | None,
+    shipped_run: Path | None = None,
+) -> None:
     """Writes all results.
 
     Args:
@@ -46,6 +55,8 @@ def write_report(runs: Path, results: Path, backbone: str, data_dir: str | None)
         backbone: The backbone of the models. A study that was begun with others has the one with
             most runs; the attention scales are shown for all of them.
         data_dir: The folder of CamVid; None to draw no label maps.
+        shipped_run: The folder of the run of `train_on_jax.py` that made the model of the package;
+            None to leave what the results say of it.
 
     Raises:
         FileNotFoundError: If there is no run.
@@ -57,7 +68,8 @@ def write_report(runs: Path, results: Path, backbone: str, data_dir: str | None)
     for folder in (results / "runs", results / "cards"):
         folder.mkdir(parents=True, exist_ok=True)
     begun = {record.name for record in everything}
-    planned = {study: _plan(study, begun, backbone) for study in STUDIES}
+    backbones = {study: _backbone(study, begun, backbone) for study in STUDIES}
+    planned = {study: [*STUDIES[study](backbones[study])] for study in STUDIES}
     ended = {record.name for record in everything if record.summary is not None}
     shown = {**planned, "gamma": [*planned["gamma"], *_of_other_backbones(planned, ended)]}
     by_study = {
@@ -65,9 +77,12 @@ def write_report(runs: Path, results: Path, backbone: str, data_dir: str | None)
         for study, names in shown.items()
     }
     for record in everything:
-        file = results / "runs" / f"{record.name}-seed{record.config.seed}.json"
-        lines = (f"  {json.dumps(key)}: {json.dumps(v)}" for key, v in record.to_dict().items())
-        write_atomically(file, "{\n" + ",\n".join(lines) + "\n}\n")
+        name = f"{record.name}-seed{record.config.seed}.json"
+        _write_json(results / "runs" / name, record.to_dict())
+    if shipped_run is not None:
+        shipped = read_jax_run(shipped_run)
+        _write_json(results / _SHIPPED_RUN, shipped)
+        save_png(draw_jax_run(shipped), results / _SHIPPED_CURVES)
     for study, records in by_study.items():
         drawn = [record for record in records if record.epochs]
         if drawn:
@@ -79,14 +94,24 @@ def write_report(runs: Path, results: Path, backbone: str, data_dir: str | None)
     if data_dir is not None and models:
         _draw_predictions(models, data_dir, results / _PREDICTIONS, runs / "scenes.png")
     cards = [write_run_card(record, models, results / "cards") for record in models]
-    inserts = _inserts(everything, by_study, planned, cards, results)
+    commands = {
+        study: spell_study(study, backbones[study], configs)
+        for study, names in planned.items()
+        if (configs := [record.config for record in everything if record.name in names])
+    }
+    inserts = _inserts(everything, by_study, planned, commands, cards, results)
     write_atomically(results / "README.md", fill(TEMPLATE.read_text("utf-8"), inserts))
 
 
-def _plan(study: str, begun: Set[str], backbone: str) -> list[str]:
-    """Returns the names of a study's runs with the backbone of which most have been begun."""
-    plans = [list(STUDIES[study](each)) for each in (backbone, *BACKBONES)]
-    return max(plans, key=lambda names: len(begun & {*names}))
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Writes a line for each entry."""
+    lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
+    write_atomically(file, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def _backbone(study: str, begun: Set[str], backbone: str) -> str:
+    """Returns the backbone with which most of a study's runs have been begun."""
+    return max((backbone, *BACKBONES), key=lambda each: len(begun & {*STUDIES[study](each)}))
 
 
 def _of_other_backbones(planned: Mapping[str, Sequence[str]], ended: Set[str]) -> list[str]:
@@ -117,6 +142,7 @@ def _inserts(
     everything: Sequence[Record],
     by_study: Mapping[str, Sequence[Record]],
     planned: Mapping[str, Sequence[str]],
+    commands: Mapping[str, str],
     cards: Sequence[Path],
     results: Path,
 ) -> dict[str, Callable[[], str]]:
@@ -126,14 +152,22 @@ def _inserts(
         return lambda: f"![{text}]({name})" if (results / name).exists() else tables.NOTHING
 
     def study_scores(study: str) -> Callable[[], str]:
-        base = ABLATION_BASE if study == "ablation" else None
-        return lambda: tables.scores(by_study[study], base)
+        return lambda: tables.scores(by_study[study])
+
+    def study_command(study: str) -> Callable[[], str]:
+        command = commands.get(study)
+        return lambda: tables.NOTHING if command is None else f"```sh\n{command}\n```"
+
+    def shipped() -> str:
+        file = results / _SHIPPED_RUN
+        return describe_last(read_json(file)) if file.exists() else tables.NOTHING
 
     def study_classes(study: str) -> Callable[[], str]:
         return lambda: tables.classes(by_study[study])
 
     toml = find(RECIPE).to_toml()
     return {
+        **{f"command {study}": study_command(study) for study in by_study},
         **{f"scores {study}": study_scores(study) for study in by_study},
         **{f"classes {study}": study_classes(study) for study in by_study},
         **{
@@ -144,6 +178,8 @@ def _inserts(
             f"{tables.gammas(by_study['gamma'])}\n\n"
             f"{picture('gammas.png', 'The attention scales by epoch')()}"
         ),
+        "shipped": shipped,
+        "curves shipped": picture(_SHIPPED_CURVES, "Curves of the model that ships"),
         "predictions": picture(_PREDICTIONS, "Predictions of every model for three scenes"),
         "open": lambda: tables.open_runs(everything, planned),
         "recipe": lambda: f"`pdanet-tf recipes {RECIPE}`:\n\n```toml\n{toml}```",
@@ -183,9 +219,21 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=Path("results/camvid"))
     parser.add_argument("--data-dir", help="folder of CamVid, to draw predictions")
     parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument(
+        "--shipped-run",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the run of train_on_jax.py that made the model of the package",
+    )
     options = parser.parse_args()
     try:
-        write_report(options.runs, options.results, options.backbone, options.data_dir)
+        write_report(
+            options.runs,
+            options.results,
+            options.backbone,
+            options.data_dir,
+            options.shipped_run,
+        )
     except (ValueError, OSError) as error:
         print(f"report.py: error: {error}", file=sys.stderr)
         return 1

@@ -14,6 +14,7 @@ HEADS = ("fcn", "pspnet", "danet", "pdanet")
 BACKBONES = tuple(
     name.removeprefix("pdanet_") for name in model_names() if name.startswith("pdanet_")
 )
+TRAIN_IMAGES = 367
 ABLATION_BASE = "pdanet_resnet18_half"
 # One change each. An epoch has 45 steps, so that the average of "ema" spans two epochs.
 ABLATION: Mapping[str, Mapping[str, Any]] = {
@@ -143,3 +144,24 @@ def make_runs(
         for seed in seeds
         for name, options in named.items()
     ]
+
+
+def spell_study(study: str, backbone: str, configs: Sequence[TrainConfig]) -> str:
+    """Returns the command of a study.
+
+    Args:
+        study: One of `STUDIES`.
+        backbone: The backbone of its models.
+        configs: The options of those of its runs that were begun, at least one.
+    """
+    recipe, first = find(RECIPE).config, configs[0]
+    parts = [f"python examples/camvid/compare.py {study} --data-dir CamVid"]
+    parts += [f"--epochs {first.epochs}"] if first.epochs != recipe.epochs else []
+    parts += [f"--batch-size {first.batch_size}"] if first.batch_size != recipe.batch_size else []
+    steps = first.steps_per_epoch
+    parts += [f"--steps {steps}"] if steps not in (None, TRAIN_IMAGES // first.batch_size) else []
+    seeds = sorted({config.seed for config in configs})
+    parts += [f"--seeds {' '.join(map(str, seeds))}"] if seeds != [0] else []
+    parts += [f"--precision {first.precision}"] if first.precision != recipe.precision else []
+    parts += [f"--backbone {backbone}"] if backbone != "resnet18" and study != "ablation" else []
+    return " ".join(parts)

@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from records import Record
+from records import LAST_EPOCHS, Record
 
 from pdanet_tf.base.markdown import markdown_table
 from pdanet_tf.base.wording import quantity
@@ -23,37 +23,43 @@ def groups(records: Sequence[Record]) -> dict[str, list[Record]]:
     return ended
 
 
-def scores(records: Sequence[Record], base: str | None = None) -> str:
+def scores(records: Sequence[Record]) -> str:
     """Returns a table of scores, a row for each name: means over the seeds, with their spread.
 
-    Args:
-        records: The runs of a study.
-        base: The run that the others are compared with; None for no comparison.
+    A run with changes is compared with the run of the same model without any, which has the name of
+    its model, if that has ended: in the mean IoU of the best epoch, and in that of the last epochs.
     """
     ended = groups(records)
     if not ended:
         return NOTHING
-    compared = _group(ended[base]) if base in ended else None
-    headings = ["run", "changes", "seeds", "epochs", "mean IoU"]
-    headings += ["against the first"] if compared else []
-    headings += ["pixel accuracy", "mean accuracy", "best epoch", "minutes"]
-    rows = []
     shared = _shared([found[0] for found in ended.values()])
+    columns: dict[str, list[str]] = {}
     for name, found in ended.items():
-        group = _group(found)
+        group, last = _group(found), [score for each in found for score in each.last_scores]
+        base = ended.get(found[0].config.model, found)
         changes = {key: value for key, value in found[0].changes.items() if key not in shared}
-        row = [f"`{name}`", _spell(changes), ", ".join(str(each.config.seed) for each in found)]
-        row += [str(found[0].epochs), _with_spread(group, "mean_iou")]
-        if compared:
-            difference = group.mean("mean_iou") - compared.mean("mean_iou")
-            row.append("" if name == base else f"{difference:+.4f}")
-        row += [_with_spread(group, "pixel_accuracy"), _with_spread(group, "mean_accuracy")]
-        row.append(", ".join(str(each.best_epoch) for each in found))
-        row.append(", ".join(minutes(each) for each in found))
-        rows.append(row)
+        row = {
+            "run": f"`{name}`",
+            "changes": _spell(changes),
+            "seeds": ", ".join(str(each.config.seed) for each in found),
+            "mean IoU": _with_spread(group, "mean_iou"),
+            "difference": _difference(found, base, lambda each: _group(each).mean("mean_iou")),
+            f"last {LAST_EPOCHS} epochs": (
+                f"{_mean_of_last(found):.4f} ({min(last):.3f} to {max(last):.3f})" if last else ""
+            ),
+            "their difference": _difference(found, base, _mean_of_last),
+            "pixel accuracy": _with_spread(group, "pixel_accuracy"),
+            "mean accuracy": _with_spread(group, "mean_accuracy"),
+            "best epoch": ", ".join(f"{each.best_epoch} of {each.epochs}" for each in found),
+            "minutes": ", ".join(minutes(each) for each in found),
+        }
+        for heading, cell in row.items():
+            columns.setdefault(heading, []).append(cell)
+    compared = {heading: cells for heading, cells in columns.items() if any(cells)}
+    rows = [list(row) for row in zip(*compared.values(), strict=True)]
     common = {key: next(iter(ended.values()))[0].changes[key] for key in sorted(shared)}
     text = f"All runs: {_spell(common)}.\n\n" if common else ""
-    return text + markdown_table(headings, rows, 3)
+    return text + markdown_table([*compared], rows, [*compared].index("mean IoU"))
 
 
 def classes(records: Sequence[Record]) -> str:
@@ -158,6 +164,20 @@ def _spell(changes: Mapping[str, Any]) -> str:
 
 def _group(records: Sequence[Record]) -> RunGroup:
     return RunGroup([record.summary for record in records if record.summary is not None], {})
+
+
+def _mean_of_last(records: Sequence[Record]) -> float:
+    """Returns the mean of the scores of the last epochs of all seeds."""
+    return _mean([score for each in records for score in each.last_scores] or [math.nan])
+
+
+def _difference(
+    records: Sequence[Record],
+    base: Sequence[Record],
+    score: Callable[[Sequence[Record]], float],
+) -> str:
+    """Returns by how much a score is above that of the run to compare with; "" for that run."""
+    return "" if records is base else f"{score(records) - score(base):+.4f}"
 
 
 def _mean(values: Sequence[float]) -> float:
