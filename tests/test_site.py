@@ -45,6 +45,15 @@ def test_html_files_stay_as_they_are(written):
     assert (written / card).is_file()
 
 
+def test_headings_and_tables_end_where_they_seem_to(written):
+    """Without an empty line between them, MkDocs takes a heading for the last row of a table."""
+    pages_of_prose = (path for path in written.rglob("*.md") if "source" not in path.parts)
+    for page in pages_of_prose:
+        text = re.sub(r"(?ms)^```.*?^```$", "", page.read_text("utf-8"))
+        joined = re.findall(r"(?m)^(?:\|.*\n[^|\n].*|[^\n]+\n#{1,6} .*)$", text)
+        assert not joined, f"{page.name}: {joined[:3]}"
+
+
 def test_a_link_to_nothing_is_refused(tmp_path, monkeypatch):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "page.md").write_text("See [this](gone.md), not `[that](other.md)`.")

@@ -67,7 +67,9 @@ def write_run_card(record: Record, records: Sequence[Record], folder: Path) -> P
     if record.summary is None:
         raise ValueError(f"{record.folder} has not ended")
     best = record.folder / "best.keras"
-    seconds = record.summary.seconds if record.seconds is None else record.seconds
+    run = record.summary
+    if record.seconds is not None:  # of all calls
+        run = dataclasses.replace(run, seconds=record.seconds, steps_before=0)
     same = [each.summary for each in records if each.name == record.name and each.summary]
     facts = CardFacts(
         title=f"{record.name}, seed {record.config.seed}",
@@ -75,7 +77,7 @@ def write_run_card(record: Record, records: Sequence[Record], folder: Path) -> P
         parameters=count_parameters(best),
         settings=InferenceSettings.load_for(best) or InferenceSettings(CAMVID_CLASSES, Protocol()),
         source=f"runs/camvid/{record.name}/seed{record.config.seed}/best.keras",
-        run=dataclasses.replace(record.summary, seconds=seconds),
+        run=run,
         runs=same if len(same) > 1 else (),
         training=spell_command(record),
     )

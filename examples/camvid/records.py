@@ -133,8 +133,9 @@ class Record:
         """The time of all processes; None if a part of it was not recorded."""
         if self.calls and sum(call.last - call.first for call in self.calls) == self.epochs:
             return sum(call.seconds for call in self.calls)
-        is_whole = self.summary is not None and not self.calls
-        return self.summary.seconds if is_whole and self.summary is not None else None
+        if self.summary is None or self.calls or self.summary.steps_before:
+            return None
+        return self.summary.seconds
 
     @property
     def best_score(self) -> float:

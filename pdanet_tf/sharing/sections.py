@@ -133,7 +133,8 @@ def describe_training(facts: CardFacts) -> Iterator[str]:
     if run is None:
         return
     yield "## Training"
-    rows = [["time", f"{run.seconds / 60:.0f} minutes"]]
+    part = ", of the last call alone" if run.steps_before else ""
+    rows = [["time", f"{run.seconds / 60:.0f} minutes{part}"]]
     if "seed" in run.config:
         rows.append(["seed", str(run.config["seed"])])
     if run.devices:

@@ -19,7 +19,7 @@ from pdanet_tf.files import read_json, remove_leftovers, write_atomically
 from pdanet_tf.inference.settings import SETTINGS_FILE
 from pdanet_tf.training.checkpoint_files import former_paths
 from pdanet_tf.training.config import TrainConfig
-from pdanet_tf.training.summaries import SUMMARY_FILE
+from pdanet_tf.training.summaries import HISTORY_FILE, SUMMARY_FILE
 from pdanet_tf.weights.files import NAMED_WEIGHTS
 from pdanet_tf.weights.hub import is_hub_address
 
@@ -56,7 +56,7 @@ class RunFolder:
         self.path = Path(path)
         self.best = self.path / "best.keras"
         self.last = self.path / "last.keras"
-        self.history = self.path / "history.csv"
+        self.history = self.path / HISTORY_FILE
         self.curves = self.path / "curves.png"
         self.config = self.path / "config.json"
         self.summary = self.path / SUMMARY_FILE

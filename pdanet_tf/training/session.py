@@ -331,6 +331,7 @@ class Session:
             kept,
             evaluation,
             seconds,
+            self.progress.total_steps(self.steps),
         )
         write_atomically(self.folder.summary, json.dumps(summary, indent=2) + "\n")
         return summary

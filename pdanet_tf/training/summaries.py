@@ -1,5 +1,6 @@
 """The summaries of several runs, side by side. It imports neither Keras nor TensorFlow."""
 
+import csv
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from pdanet_tf.charts import draw_bar_chart
 from pdanet_tf.files import read_json, write_atomically
 
 SUMMARY_FILE = "summary.json"
+HISTORY_FILE = "history.csv"
 # Options that do not make runs different from one another: where they are, their seed, and how
 # often their state is saved.
 _NOT_COMPARED = (
@@ -40,11 +42,12 @@ class RunSummary:
     Attributes:
         folder: The folder of the run.
         config: Its options.
-        seconds: How long it took.
+        seconds: How long its last call took.
         scores: The scores of its best model on the validation split, from 0 to 1, by name.
         iou: IoU of each class, by name.
         devices: The devices that trained, by TensorFlow's names; empty if not known.
         versions: Versions of the packages, by name; empty if not known.
+        steps_before: Number of steps that earlier calls had done, whose time is not in `seconds`.
     """
 
     folder: Path
@@ -54,6 +57,7 @@ class RunSummary:
     iou: Mapping[str, float]
     devices: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    steps_before: int = 0
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> "RunSummary":
@@ -77,6 +81,7 @@ class RunSummary:
                 iou,
                 tuple(map(str, content.get("devices", ()))),
                 {str(key): str(value) for key, value in content.get("versions", {}).items()},
+                int(content.get("steps_before", 0)),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file}: not the summary of a run, or a damaged one") from error
@@ -112,8 +117,14 @@ class RunGroup:
 
     @property
     def seconds(self) -> float:
-        """The mean time of a run."""
+        """The mean time of the last calls of the runs."""
         return statistics.fmean(run.seconds for run in self.runs)
+
+    @property
+    def minutes(self) -> str:
+        """The mean time in minutes; with ">" if a run was resumed, so that it took longer."""
+        is_resumed = any(run.steps_before for run in self.runs)
+        return f"{'> ' if is_resumed else ''}{self.seconds / 60:.1f}"
 
     def spread(self, score: str) -> float:
         """Returns the standard deviation of a score (that of a sample); NaN for a single run."""
@@ -127,9 +138,11 @@ class RunComparison:
 
     Attributes:
         groups: Runs that differ only in their seeds; the group with the best mean IoU comes first.
+        unfinished: The folders of runs that have not ended, with their numbers of complete epochs.
     """
 
     groups: Sequence[RunGroup]
+    unfinished: Mapping[Path, int] = field(default_factory=dict)
 
     @classmethod
     def of_folders(cls, folders: Iterable[str | os.PathLike[str]]) -> "RunComparison":
@@ -143,6 +156,7 @@ class RunComparison:
             ValueError: If a summary is damaged.
         """
         found: dict[Path, RunSummary] = {}
+        unfinished: dict[Path, tuple[Path, int]] = {}
         for folder in map(Path, folders):
             if not folder.is_dir():
                 raise FileNotFoundError(f"There is no folder {folder}")
@@ -153,7 +167,11 @@ class RunComparison:
                 )
             for file in files:
                 found.setdefault(file.parent.resolve(), RunSummary.read(file.parent))
-        return cls(_grouped(list(found.values())))
+            for file in sorted(folder.rglob(HISTORY_FILE)):
+                run = file.parent
+                if not (run / SUMMARY_FILE).exists():
+                    unfinished.setdefault(run.resolve(), (run, _count_rows(file)))
+        return cls(_grouped(list(found.values())), dict(unfinished.values()))
 
     def table(self) -> Table:
         """Returns a table for `rich.print`, a line for each group."""
@@ -164,7 +182,10 @@ class RunComparison:
         for group in self.groups:
             seeds = ", ".join(str(run.config.get("seed")) for run in group.runs)
             scores = [_with_spread(group.mean(each), group.spread(each)) for each in _SCORES]
-            table.add_row(Text(group.title), seeds, *scores, f"{group.seconds / 60:.1f}")
+            table.add_row(Text(group.title), seeds, *scores, group.minutes)
+        if self.unfinished:
+            runs = [f"{path} ({quantity(n, 'epoch')})" for path, n in self.unfinished.items()]
+            table.caption = Text(f"Not ended: {', '.join(runs)}")
         return table
 
     def chart(self) -> Image.Image:
@@ -182,11 +203,16 @@ class RunComparison:
                     "differences": dict(group.differences),
                     "seconds": group.seconds,
                     "scores": {name: group.mean(name) for name in _SCORES},
+                    "standard_deviations": {
+                        name: None if math.isnan(group.spread(name)) else group.spread(name)
+                        for name in _SCORES
+                    },
                     "runs": [
                         {
                             "folder": str(run.folder),
                             "seed": run.config.get("seed"),
                             "seconds": run.seconds,
+                            "steps_before": run.steps_before,
                             **run.scores,
                             "iou_per_class": dict(run.iou),
                         }
@@ -194,7 +220,11 @@ class RunComparison:
                     ],
                 }
                 for group in self.groups
-            ]
+            ],
+            "unfinished": [
+                {"folder": str(folder), "epochs": epochs}
+                for folder, epochs in self.unfinished.items()
+            ],
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -221,6 +251,12 @@ def _grouped(runs: Sequence[RunSummary]) -> list[RunGroup]:
         for group in groups
     ]
     return sorted(compared, key=lambda group: group.mean("mean_iou"), reverse=True)
+
+
+def _count_rows(history: Path) -> int:
+    """Returns the number of epochs in a history that may be damaged."""
+    with history.open(newline="", encoding="utf-8", errors="replace") as file:
+        return max(0, sum(any(row) for row in csv.reader(file)) - 1)
 
 
 def _with_spread(mean: float, spread: float) -> str:

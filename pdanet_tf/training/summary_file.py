@@ -27,6 +27,7 @@ def make_summary(
     kept: Mapping[str, Any],
     evaluation: Evaluation,
     seconds: float,
+    steps_before: int,
 ) -> dict[str, Any]:
     """Returns the content of `summary.json`.
 
@@ -37,13 +38,15 @@ def make_summary(
         devices: Names of all devices.
         kept: What the run found out when it was new, see `Progress.origin`.
         evaluation: The scores of the best model.
-        seconds: How long the run took.
+        seconds: How long the last call took.
+        steps_before: Number of steps that earlier calls had done.
     """
     return {
         "config": describe_config(config),
         **inputs.describe(),
         "seed": config.seed,
         "seconds": round(seconds, 1),
+        "steps_before": steps_before,
         "versions": library_versions(),
         "machine": platform.platform(),
         "devices": list(devices),

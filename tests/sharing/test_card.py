@@ -101,6 +101,13 @@ def test_what_was_measured():
     assert "Training" not in text
 
 
+def test_the_time_of_a_resumed_run_is_that_of_its_last_call(tmp_path):
+    run = write_run(tmp_path / "run")
+    assert "| time | 2 minutes |" in format_card(describe(run=run))
+    resumed = format_card(describe(run=replace(run, steps_before=9)))
+    assert "| time | 2 minutes, of the last call alone |" in resumed
+
+
 def test_what_is_not_known_is_left_out():
     text = format_card(describe())
     for word in ("Scores", "Training", "Confusion", "Calibration", "Speed", "IoU", "nan", "None"):

@@ -171,7 +171,8 @@ def test_the_history_is_written_from_the_checkpoint(run, whole):
 def test_a_run_can_be_continued_for_more_epochs(run, tmp_path, capsys):
     former = (run / "history.csv").read_text()
     other = shutil.copytree(run, tmp_path / "other")
-    train(TrainConfig(output_dir=str(run), resume=True, epochs=4), verbose=2)
+    result = train(TrainConfig(output_dir=str(run), resume=True, epochs=4), verbose=2)
+    assert result.summary["steps_before"] == 2 * STEPS  # whose time is not in "seconds"
     said = " ".join(capsys.readouterr().err.split())
     rate = 1e-2 * (1 - 2 / 4) ** 0.9
     assert (

@@ -49,6 +49,30 @@ def test_a_line_names_the_options_that_differ(runs):
     assert titles == ["pdanet_resnet18 epochs=3", "fcn_resnet18 epochs=9", "fcn_resnet18 epochs=3"]
 
 
+def test_runs_that_have_not_ended_are_named(runs, tmp_path, capsys):
+    for name, rows in (("two", "epoch,loss\n0,1\n1,2\n"), ("none", "")):
+        (runs / name).mkdir()
+        (runs / name / "history.csv").write_text(rows)
+    (runs / "pdanet" / "history.csv").write_text("epoch,loss\n0,1\n")  # this one has ended
+    found = RunComparison.of_folders([runs, runs])
+    assert found.unfinished == {runs / "none": 0, runs / "two": 2}
+    assert found.to_dict()["unfinished"][1] == {"folder": str(runs / "two"), "epochs": 2}
+    assert cli.main(["runs", str(runs)]) == 0
+    said = "".join(capsys.readouterr().out.split())
+    assert f"Notended:{runs / 'none'}(0epochs),{runs / 'two'}(2epochs)" in said
+
+
+def test_the_time_of_a_resumed_run_is_marked_as_a_part(runs, capsys):
+    file = runs / "pdanet" / "summary.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "steps_before": 45}))
+    resumed, other = RunComparison.of_folders([runs]).groups
+    assert (resumed.minutes, other.minutes) == ("> 2.0", "2.0")
+    figures = RunComparison.of_folders([runs]).to_dict()["groups"]
+    assert figures[0]["runs"][0]["steps_before"] == 45
+    assert figures[0]["standard_deviations"]["mean_iou"] is None
+    assert figures[1]["standard_deviations"]["mean_iou"] == pytest.approx(0.1)
+
+
 def test_the_command_writes_table_figures_and_chart(runs, capsys):
     outputs = runs / "figures.json", runs / "chart.png"
     options = "--json", str(outputs[0]), "--chart", str(outputs[1])
