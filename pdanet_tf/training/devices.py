@@ -8,7 +8,10 @@ around both with public means: a model that was made outside of the strategy's s
 first, and a model that has a `train_function` already skips the second.
 """
 
+import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -61,6 +64,25 @@ def _join(cluster: Cluster) -> tuple[tf.distribute.Strategy, list[str]]:
     return strategy, [
         f"{address} device {number}" for address in cluster.addresses for number in range(local)
     ]
+
+
+@contextmanager
+def lost_processes_named(cluster: Cluster) -> Iterator[None]:
+    """Converts TensorFlow's error in a block to one sentence if it does not reach a process.
+
+    Raises:
+        ConnectionError: If a process has ended, or cannot be reached at its address.
+    """
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        found = re.search(r"remote target /job:worker/replica:\d+/task:(\d+)", str(error))
+        place = f" at {cluster.addresses[int(found[1])]}" if found else ""
+        raise ConnectionError(
+            f"The worker{place} cannot be reached, or has ended. If its own output gives no "
+            "reason, check its address in TF_CONFIG, and that no firewall closes the port. The "
+            "last checkpoint stays: start all workers again"
+        ) from error
 
 
 def spread(

@@ -38,6 +38,10 @@ class Engine(Protocol):
     part: Part
     stops_while_scoring: bool
 
+    def connected(self) -> AbstractContextManager[Any]:
+        """Returns the context of the whole training, whose errors name a process that is lost."""
+        ...
+
     def building(self) -> AbstractContextManager[Any]:
         """Returns the context in which a model that is trained is built, compiled or loaded."""
         ...

@@ -57,6 +57,10 @@ class JaxEngine:
         self.stops_while_scoring = False
         self._scored: keras.Model | None = None
 
+    def connected(self) -> AbstractContextManager[Any]:
+        """Returns a context that does nothing: JAX itself ends all processes if one is lost."""
+        return nullcontext()
+
     def building(self) -> AbstractContextManager[Any]:
         """Returns the scope of the distribution."""
         return nullcontext() if self.distribution is None else self.distribution.scope()

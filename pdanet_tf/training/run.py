@@ -115,6 +115,8 @@ def train(
         The file of the best model, its scores, and the summary.
 
     Raises:
+        ConnectionError: If another process that trains with this one cannot be reached, or has
+            ended; the last checkpoint stays.
         DataError: If the data have an error; raised before anything is written. If `read` of
             data of your own or `augment` fails during the run; the last checkpoint stays.
         FileExistsError: If `output_dir` contains a run that has ended and `resume` is off, or if
@@ -245,11 +247,12 @@ class _Run:
         started = time.monotonic()
         session = Session(config, self.inputs, self.termination, self.meeting)
         session.check()
-        session.fit(self.verbose, self.inputs.callbacks)
-        if self.verbose:
-            epochs = Progress.read(session.folder.last).best_epochs
-            print(f"Scoring the best model, that of epoch {epochs}, on the validation images")
-        evaluation = session.score_best(bool(self.verbose))
+        with session.engine.connected():
+            session.fit(self.verbose, self.inputs.callbacks)
+            if self.verbose:
+                epochs = Progress.read(session.folder.last).best_epochs
+                print(f"Scoring the best model, that of epoch {epochs}, on the validation images")
+            evaluation = session.score_best(bool(self.verbose))
         summary = session.summarise(evaluation, time.monotonic() - started)
         return TrainResult(self.shared.best, evaluation, summary)
 

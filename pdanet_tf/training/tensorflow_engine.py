@@ -7,7 +7,12 @@ import keras
 import tensorflow as tf
 
 from pdanet_tf.training.cluster import Cluster
-from pdanet_tf.training.devices import choose_strategy, part_of, spread
+from pdanet_tf.training.devices import (
+    choose_strategy,
+    lost_processes_named,
+    part_of,
+    spread,
+)
 from pdanet_tf.training.engines import FirstBatch, MakeBatches
 
 
@@ -29,6 +34,10 @@ class TensorFlowEngine:
         self.part = part_of(self.strategy, cluster)
         # Several processes stop together, after a step.
         self.stops_while_scoring = cluster is None
+
+    def connected(self) -> AbstractContextManager[Any]:
+        """Returns a context whose errors name a process that is lost."""
+        return nullcontext() if self.cluster is None else lost_processes_named(self.cluster)
 
     def building(self) -> AbstractContextManager[Any]:
         """Returns the scope of the strategy."""

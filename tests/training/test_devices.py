@@ -10,6 +10,8 @@ import tensorflow as tf
 from pdanet_tf import TrainConfig, load_dataset, train
 from pdanet_tf.data.batches.pipeline import crop_batches
 from pdanet_tf.layers import BatchNorm
+from pdanet_tf.training.cluster import Cluster
+from pdanet_tf.training.devices import lost_processes_named
 
 
 def run(root, folder, **options):
@@ -131,3 +133,16 @@ def test_batch_norm_takes_the_moments_of_all_devices(two_replicas):
     np.testing.assert_allclose(found, (images - mean) / np.sqrt(variance + 1e-5), atol=1e-5)
     for copy in two_replicas.experimental_local_results(layer.moving_variance.value):
         np.testing.assert_allclose(copy, 0.9 + 0.1 * variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("target", "place"), [("remote target /job:worker/replica:0/task:1", " at b:2"), ("", "")]
+)
+def test_a_process_that_is_lost_is_named(target, place):
+    """The text is that of TensorFlow 2.21 for an address that nobody listens at."""
+    text = f"Collective ops is aborted by: failed to connect to all addresses. From {target}"
+    with (
+        pytest.raises(ConnectionError, match=f"The worker{place} cannot be reached, or has ended"),
+        lost_processes_named(Cluster(("a:1", "b:2"), 0)),
+    ):
+        raise tf.errors.UnavailableError(None, None, text)
