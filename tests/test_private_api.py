@@ -42,8 +42,8 @@ def private_attributes(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
             of_super = isinstance(node.value, ast.Call) and ast.unparse(node.value) == "super()"
-            # The methods of named tuples begin with an underscore, and are public.
-            if not node.attr.endswith("__") and node.attr not in ("_asdict", "_replace"):
+            # These methods of named tuples, and `os._exit`, are public.
+            if not node.attr.endswith("__") and node.attr not in ("_asdict", "_replace", "_exit"):
                 yield node.attr, of_super
 
 

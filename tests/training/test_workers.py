@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from pdanet_tf.training.progress import Progress
 from tests.training.test_cluster import config as environment_of
 from tests.training.test_cluster import free_addresses
 
@@ -22,6 +23,26 @@ train(TrainConfig(
     steps_per_epoch=3, batch_size=5, crop_size=(32, 40), dropout=0.0, learning_rate=1e-5,
     aux_head=True, loss=sys.argv[2],
 ), verbose=0)
+"""
+# Each process is killed after the fifth of six steps, and the state after the fourth is saved.
+_KILLED = """
+import os, signal, sys
+import keras
+from pdanet_tf import TrainConfig, train
+
+class Kill(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (1, 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+train(TrainConfig(
+    output_dir=sys.argv[1], model="fcn_resnet18_quarter", dataset="synthetic", epochs=2,
+    steps_per_epoch=3, batch_size=5, crop_size=(32, 40), learning_rate=1e-5, checkpoint_every=2,
+    accumulation_steps=2, ema=0.9,
+), verbose=0, callbacks=[Kill()] if sys.argv[2] == "killed" else [])
 """
 # `fit` of Keras alone, and with one of the two steps around its faults.
 _KERAS = """
@@ -95,6 +116,29 @@ def test_two_processes_train_as_one(tmp_path):
         for f in folders
     ]
     assert np.linalg.norm(weights[0] - weights[1]) <= 1e-5 * np.linalg.norm(weights[0])
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_killed_continue_within_an_epoch(tmp_path):
+    """With dropout, and an update that begins before the kill and ends after it."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder, kind in ((whole, "whole"), (killed, "killed"), (killed, "resumed")):
+        done = run_workers(_KILLED, [str(folder)], [kind])
+        if kind == "killed":
+            assert all(status != 0 for *_, status in done)
+            progress = Progress.read(folder / "last.keras")
+            assert (progress.epochs, progress.step) == (1, 1)
+            continue
+        for _, errors, status in done:
+            assert status == 0, errors
+    states = [keras.saving.load_model(folder / "last.keras") for folder in (whole, killed)]
+    assert states[0].optimizer.iterations == states[1].optimizer.iterations == 3
+    numbers = [[*state.weights, *state.optimizer.variables] for state in states]
+    one, other = (np.concatenate([np.ravel(v) for v in each]) for each in numbers)
+    assert np.linalg.norm(one - other) <= 1e-6 * np.linalg.norm(one)
+    for alone, both in zip(rows(whole), rows(killed), strict=True):
+        assert both["mean_iou"] == alone["mean_iou"]  # counts of pixels, which are exact
+        assert both["loss"] == pytest.approx(alone["loss"], rel=1e-5)
 
 
 @pytest.mark.slow
