@@ -160,9 +160,8 @@ def place_of(path: str, root: str | None) -> str:
         return PurePath(whole).relative_to(_whole(root)).as_posix()
     if root is None and not _is_url(path) and ".." not in PurePath(path).parts:
         whole = os.path.normpath(path)
-    return (
-        PurePath(whole.partition(_SEPARATOR)[2] if _is_url(whole) else whole).as_posix().lstrip("/")
-    )
+    path = whole.partition(_SEPARATOR)[2] if _is_url(whole) else whole
+    return PurePath(path).as_posix().lstrip("/") or "."  # "." of the root, as of `root` itself
 
 
 def _whole(path: str) -> str:
