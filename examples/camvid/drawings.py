@@ -53,8 +53,12 @@ def draw_gammas(records: Sequence[Record]) -> Image.Image:
 
 
 def _title(record: Record, records: Sequence[Record]) -> str:
+    """Returns the name of a run, without its model if all runs have the same one."""
+    name, models = record.name, {each.config.model for each in records}
+    if len(models) == 1:
+        name = name.removeprefix(f"{record.config.model}-")
     is_single = sum(record.name == other.name for other in records) == 1
-    return record.name if is_single else f"{record.name}, seed {record.config.seed}"
+    return name if is_single else f"{name}, seed {record.config.seed}"
 
 
 def _longest(records: Sequence[Record]) -> int:
