@@ -41,7 +41,6 @@ from pdanet_tf.inference.results import KINDS, Results
 from pdanet_tf.inference.settings import InferenceSettings
 from pdanet_tf.inference.tiled_labels import ENDING
 from pdanet_tf.models.inspection import count_classes
-from pdanet_tf.weights.hub import local_file
 
 
 def _windows(
@@ -163,15 +162,7 @@ def _predict(
     if overlay_channels is not None:
         check_shown(overlay_channels, predictor.pixel_format.channels)
     key = hash_settings(
-        predictor,
-        str(local_file(model)),
-        None if weights is None else str(local_file(weights)),
-        precision,
-        runtime,
-        palette,
-        kinds,
-        overlay_channels,
-        windows,
+        predictor, model, weights, precision, runtime, palette, kinds, overlay_channels, windows
     )
 
     def save(file: Path, prediction: pdanet_tf.Prediction) -> None:

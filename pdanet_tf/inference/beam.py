@@ -35,7 +35,7 @@ from pdanet_tf.inference.results import (
 )
 from pdanet_tf.inference.settings import SETTINGS_FILE, load_model
 from pdanet_tf.models import with_dtype_policy
-from pdanet_tf.weights.hub import is_hub_address, local_file
+from pdanet_tf.weights.hub import is_hub_address
 
 try:
     import apache_beam as beam
@@ -208,8 +208,8 @@ class _Loaded:
             )
             self.key = hash_settings(
                 self.predictor,
-                str(local_file(model)),
-                None if weights is None else str(local_file(weights)),
+                model,
+                weights,
                 settings.precision,
                 settings.runtime,
                 settings.palette,

@@ -14,6 +14,7 @@ from pdanet_tf.base.fields import from_mapping
 from pdanet_tf.data.problems import DataError, Problem
 from pdanet_tf.files import HAS_LOCKS, describe_reason, lock_descriptor, one_line, plain_error
 from pdanet_tf.version import __version__
+from pdanet_tf.weights.hub import local_file
 
 if TYPE_CHECKING:
     from pdanet_tf.inference.predictor import Predictor
@@ -98,8 +99,7 @@ def hash_settings(
 
     Args:
         predictor: The predictor, with its protocol, CRF and classes.
-        model: What it was loaded from. Of a file the content counts; of an address on the Hub, give
-            the file in the cache.
+        model: What it was loaded from. Of a file the content counts, also of one on the Hub.
         weights: The weights that were given for an architecture, likewise.
         precision: The dtype policy that was asked for.
         runtime: What runs the network.
@@ -129,9 +129,9 @@ def hash_settings(
 
 def _describe_source(name: str | None) -> str | None:
     """Returns a hash of a file; the name of a published checkpoint or an architecture as it is."""
-    if name is None or not os.path.isfile(name):
+    if name is None or not os.path.isfile(path := local_file(name)):
         return name
-    with open(name, "rb") as file:
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
