@@ -17,12 +17,12 @@ from pdanet_tf.models import build_model
 from pdanet_tf.models.foreign import build_from_checkpoint
 from pdanet_tf.models.inspection import count_channels, count_classes, find_logits
 from pdanet_tf.models.registry import find_model
+from pdanet_tf.weights.endings import STATE_ENDINGS
 from pdanet_tf.weights.files import NAMED_WEIGHTS, count_classes_in_file, load_keras_file
 from pdanet_tf.weights.hub import local_file
 from pdanet_tf.weights.published import CHECKPOINTS
 from pdanet_tf.weights.shipped import SHIPPED, shipped_file
 from pdanet_tf.weights.sources.checkpoint import read_checkpoint
-from pdanet_tf.weights.state import STATE_ENDINGS
 
 SETTINGS_FILE = "inference.json"
 

@@ -15,6 +15,7 @@ from pdanet_tf.models.registry import ModelEntry, find_model
 from pdanet_tf.models.segmentation import check_input_shape, check_normalization
 from pdanet_tf.ops.precision import dtype_policy
 from pdanet_tf.weights.channels import copy_adapted
+from pdanet_tf.weights.endings import STATE_ENDINGS
 from pdanet_tf.weights.files import load_weights
 from pdanet_tf.weights.hub import local_file
 from pdanet_tf.weights.imagenet import load_imagenet_weights, weights_source
@@ -25,7 +26,6 @@ from pdanet_tf.weights.sources.checkpoint import (
     read_checkpoint,
     require_architecture,
 )
-from pdanet_tf.weights.state import STATE_ENDINGS
 
 
 def build_model(

@@ -15,6 +15,7 @@ import keras
 
 from pdanet_tf.base.catalog import model_names
 from pdanet_tf.weights.assign import check_numbers
+from pdanet_tf.weights.endings import STATE_ENDINGS
 from pdanet_tf.weights.fitting import LoadedWeights, StoredWeights, all_loaded, load_stored
 from pdanet_tf.weights.h5 import read_weights_h5
 from pdanet_tf.weights.hub import local_file
@@ -22,7 +23,6 @@ from pdanet_tf.weights.published import CHECKPOINTS
 from pdanet_tf.weights.published_files import load_published
 from pdanet_tf.weights.shipped import SHIPPED
 from pdanet_tf.weights.sources.checkpoint import load_checkpoint, read_checkpoint
-from pdanet_tf.weights.state import STATE_ENDINGS
 
 # The weights that have a name: in the package, and on the network.
 NAMED_WEIGHTS = (*SHIPPED, *CHECKPOINTS)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pdanet_tf.base.extras import import_extra
-from pdanet_tf.weights.state import STATE_ENDINGS
+from pdanet_tf.weights.endings import STATE_ENDINGS
 
 PREFIX = "hf://"
 _SETTINGS = "inference.json"  # beside a model, see `pdanet_tf.inference.settings`

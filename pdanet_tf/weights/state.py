@@ -9,7 +9,8 @@ import numpy as np
 
 from pdanet_tf.base.fields import shorten
 from pdanet_tf.weights.assign import check_numbers
-from pdanet_tf.weights.torch import TORCH_ENDINGS, WRAPPER, read_torch_file
+from pdanet_tf.weights.endings import STATE_ENDINGS, TORCH_ENDINGS
+from pdanet_tf.weights.torch import WRAPPER, read_torch_file
 
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -30,7 +31,7 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         ValueError: If it is of another kind or damaged, or holds anything but finite real numbers.
     """
     path = Path(path)
-    if path.suffix not in _READERS:
+    if path.suffix not in STATE_ENDINGS:
         raise ValueError(
             f"A checkpoint of another package must be a {', '.join(STATE_ENDINGS)} file. "
             f"Received: {path}"
@@ -80,5 +81,3 @@ _READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".safetensors": _read_safetensors,
     ".npz": _read_npz,
 }
-# The endings of the files that `read_state` reads.
-STATE_ENDINGS = tuple(_READERS)

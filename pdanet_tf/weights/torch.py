@@ -22,7 +22,6 @@ from pdanet_tf.weights.sources.resnet import resnet_stem
 # The prefixes that PyTorch's wrappers of modules (DataParallel, compile) add to every name.
 WRAPPER = re.compile(r"(?<![^.])(module|_orig_mod)\.")
 _PARTS = ("encoder", "decoder")
-TORCH_ENDINGS = (".pth", ".pt", ".bin")  # of files that PyTorch saved
 # The keys of the weights in files of training scripts that also hold other things.
 _STATE_DICTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network")
 

@@ -11,8 +11,10 @@ import pdanet_tf
 from pdanet_tf import cli
 from pdanet_tf.inference.settings import load_model
 from pdanet_tf.models.registry import find_model, variants_of
+from pdanet_tf.weights.endings import STATE_ENDINGS
 from pdanet_tf.weights.files import load_weights
 from pdanet_tf.weights.sources.checkpoint import SOURCES, recognise
+from pdanet_tf.weights.state import _READERS
 from tests.support import golden_models as golden
 from tests.support.models import blank
 
@@ -33,6 +35,10 @@ def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("torchvision") / "fcn.npz"
     np.savez(path, **state_of("torchvision_fcn"))
     return path
+
+
+def test_every_extension_has_a_reader():
+    assert set(STATE_ENDINGS) == set(_READERS)
 
 
 @pytest.mark.parametrize("family", ["fcn", pytest.param("deeplabv3", marks=pytest.mark.slow)])

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pdanet_tf.weights.endings import TORCH_ENDINGS
 from pdanet_tf.weights.sources.mmsegmentation_config import apply_config
 from pdanet_tf.weights.sources.mmsegmentation_names import CLASSIFIER, mmsegmentation_names
 from pdanet_tf.weights.sources.resnet import resnet_name, resnet_stem
@@ -26,7 +27,7 @@ from pdanet_tf.weights.sources.source import (
     kernel_shape,
     to_keras_layout,
 )
-from pdanet_tf.weights.torch import TORCH_ENDINGS, read_torch_entry
+from pdanet_tf.weights.torch import read_torch_entry
 
 # The parts of each head, that is the words after "decode_head.", which distinguish the heads.
 _HEADS: Mapping[str, frozenset[str]] = {
