@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -212,9 +213,19 @@ def test_a_run_with_other_options_is_refused(monkeypatch, tmp_path, capsys):
     assert re.search(message, capsys.readouterr().err)
 
 
+def test_a_part_of_the_runs_of_a_study(monkeypatch, tmp_path):
+    names, chosen = [*options("gamma")], Processes()
+    assert study(monkeypatch, tmp_path, chosen, "--only", names[3], names[1]) == 0
+    assert chosen.calls == [(names[1], False), (names[3], False)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["--only", "danet_resnet18-simila"],
+            r"--only: the study 'gamma' has no run 'danet_resnet18-simila' \(did you mean",
+        ),
         (["--epochs", "0"], "error: epochs must be at least 1"),
         (["--backbone", "resnet19"], r"'danet_resnet19' \(did you mean 'danet_resnet18'\?\)"),
         (["--data-dir", "nowhere"], "error: nowhere: there is no such folder"),
@@ -280,6 +291,34 @@ def test_the_report_of_whatever_has_ended(runs, tmp_path):
         assert (results / name).stat().st_size < 150_000
         with Image.open(results / name) as image:
             assert image.width == 1100
+
+
+def test_runs_that_were_made_elsewhere_stay_in_the_results(runs, tmp_path):
+    results, write = tmp_path / "results", load("report").write_report
+    (runs / "pdanet_resnet18" / "seed1.without_attention.json").write_text('{"mean_iou": 0.5}')
+    write(runs, results, "resnet18", None)
+
+    def everything():
+        names = ("README.md", "cards/pdanet_resnet18-seed1.md", "runs/pdanet_resnet18-seed1.json")
+        return [(results / name).read_text() for name in names]
+
+    before = everything()
+    for folder in ("pdanet_resnet18", "fcn_resnet18"):
+        shutil.move(runs / folder, tmp_path / folder)
+    write(runs, results, "resnet18", None)
+    assert everything() == before
+    # A run that is here takes the place of the one that was elsewhere.
+    shutil.move(tmp_path / "fcn_resnet18", runs / "fcn_resnet18")
+    write_run(runs / "fcn_resnet18" / "seed1", find("camvid-comparison").configure(seed=1))
+    write(runs, results, "resnet18", None)
+    text = (results / "README.md").read_text()
+    assert "fcn_resnet18`, seed 1: 1 of 60" not in text
+    assert text.replace("\n", " ").count("`pdanet_resnet18`") == before[0].count(
+        "`pdanet_resnet18`"
+    )
+    (results / "runs" / "danet_resnet18-seed0.json").write_text('{"name": "danet_resnet18"}')
+    with pytest.raises(ValueError, match=r"danet_resnet18-seed0\.json: not the JSON file of a run"):
+        write(runs, results, "resnet18", None)
 
 
 def test_changes_are_compared_with_the_plain_run_of_the_same_model(tmp_path):

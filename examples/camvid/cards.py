@@ -53,8 +53,13 @@ def spell_command(record: Record) -> str:
     return train_command({**options, **record.changes, "seed": record.config.seed})
 
 
-def write_run_card(record: Record, records: Sequence[Record], folder: Path) -> Path:
-    """Writes the card of a run that has ended; returns its file.
+def card_file(record: Record, folder: Path) -> Path:
+    """Returns the file of a run's card in the folder of all cards."""
+    return folder / f"{record.name}-seed{record.config.seed}.md"
+
+
+def write_run_card(record: Record, records: Sequence[Record], folder: Path) -> None:
+    """Writes the card of a run that has ended.
 
     Args:
         record: The run.
@@ -62,10 +67,10 @@ def write_run_card(record: Record, records: Sequence[Record], folder: Path) -> P
         folder: Where.
 
     Raises:
-        ValueError: If the run has not ended.
+        ValueError: If the run has not ended, or its folder is not here.
     """
-    if record.summary is None:
-        raise ValueError(f"{record.folder} has not ended")
+    if record.summary is None or record.folder is None:
+        raise ValueError(f"{record.name} has not ended, or its folder is not here")
     best = record.folder / "best.keras"
     run = record.summary
     if record.seconds is not None:  # of all calls
@@ -88,4 +93,4 @@ def write_run_card(record: Record, records: Sequence[Record], folder: Path) -> P
         machine=" and ".join(machines) or "not recorded",
     )
     filled = "\n\n".join(map(fill, notes.strip().split("\n\n"))) + "\n"
-    return write_card(folder / f"{record.name}-seed{record.config.seed}.md", facts, filled)
+    write_card(card_file(record, folder), facts, filled)

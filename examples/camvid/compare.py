@@ -6,7 +6,8 @@ The studies are those of `studies.py`: "models" (FCN, PSPNet, DANet and PDANet, 
 deep supervision), "gamma" (do the attention scales leave zero?) and "ablation" (what does each part
 of the recipe give?). Every run is a process of its own, `pdanet-tf train`. The same command again
 skips the runs that have ended and resumes the one that was stopped; a run that fails does not stop
-the others. At the end `report.py` writes the folder `--results`.
+the others. At the end `report.py` writes the folder `--results`. Runs that were made elsewhere are
+not skipped: `--only` gives the names of those that are to run.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from studies import RECIPE, STUDIES, Run, make_runs
 
 from pdanet_tf.base.catalog import model_names
 from pdanet_tf.base.choices import TRAINING_PRECISIONS, check_choice
+from pdanet_tf.base.fields import with_nearest
 from pdanet_tf.data.sources.camvid import camvid
 from pdanet_tf.recipes import find
 from pdanet_tf.training.config import TrainConfig
@@ -111,6 +113,20 @@ def run_all(runs: list[Run], data_dir: str) -> dict[str, str]:
     return failed
 
 
+def choose(runs: list[Run], study: str, names: list[str] | None) -> list[Run]:
+    """Returns the runs that have one of the names, all if there are none.
+
+    Raises:
+        ValueError: If the study has no run of a name; the message names the nearest.
+    """
+    if names is None:
+        return runs
+    if unknown := set(names) - {run.name for run in runs}:
+        nearest = with_nearest(sorted(unknown), [run.name for run in runs])
+        raise ValueError(f"--only: the study {study!r} has no run {nearest}")
+    return [run for run in runs if run.name in names]
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Returns the options of the command line."""
     recipe = find(RECIPE).config
@@ -134,6 +150,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0], help="seeds, each for all runs (0)"
     )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="names of runs; by default all")
     parser.add_argument(
         "--precision",
         choices=TRAINING_PRECISIONS,
@@ -161,6 +178,7 @@ def main() -> int:
             camvid(options.data_dir, split)
         for run in runs:
             check_choice("model", run.configure().model, model_names())
+        runs = choose(runs, options.study, options.only)
     except ValueError as error:
         print(f"compare.py: error: {error}", file=sys.stderr)
         return 2

@@ -11,6 +11,7 @@ from typing import Any
 
 from studies import RECIPE
 
+from pdanet_tf.base.fields import from_mapping
 from pdanet_tf.base.processor import describe_processor
 from pdanet_tf.benchmark.machine import describe_machine
 from pdanet_tf.files import read_json, write_atomically
@@ -90,53 +91,84 @@ class Record:
     """A run, whether it has ended or not.
 
     Attributes:
-        folder: Its folder, `NAME/seedSEED`.
+        name: Its name, without the seed.
+        folder: Its folder, `NAME/seedSEED`; None if only its JSON file among the results is here.
         config: Its options.
         history: The metrics of every complete epoch.
         summary: Its scores; None if it has not ended.
         calls: Its processes, as far as they were recorded.
+        seconds: The time of all processes; None if a part of it was not recorded.
         without_attention: The mean IoU of its best model with all attention scales at 0, as
             `without_attention.py` has measured it; None if it has not.
     """
 
-    folder: Path
+    name: str
+    folder: Path | None
     config: TrainConfig
     history: Sequence[Mapping[str, float]]
     summary: RunSummary | None
     calls: Sequence[Call]
+    seconds: float | None
     without_attention: float | None
 
     @classmethod
     def read(cls, path: Path) -> "Record":
         """Reads the folder of a run."""
         score = without_attention_file(path)
+        history, calls = read_history(path), read_calls(calls_file(path))
+        summary = RunSummary.read(path) if (path / SUMMARY_FILE).exists() else None
         return cls(
+            path.parent.name,
             path,
             TrainConfig.load(path / "config.json"),
-            read_history(path),
-            RunSummary.read(path) if (path / SUMMARY_FILE).exists() else None,
-            read_calls(calls_file(path)),
+            history,
+            summary,
+            calls,
+            _add_times(calls, len(history), summary),
             read_json(score)["mean_iou"] if score.exists() else None,
         )
 
+    @classmethod
+    def read_published(cls, file: Path) -> "Record":
+        """Reads the JSON file of a run that `to_dict` has described.
+
+        Raises:
+            ValueError: If it is another file, or a damaged one; the message names it.
+        """
+        content = read_json(file)
+        try:
+            summary = None
+            if content["is_complete"]:
+                scores = {**content["validation"]}
+                iou = scores.pop("iou_per_class")
+                seconds = content["seconds"] or math.nan
+                summary = RunSummary(file, content["config"], seconds, scores, iou)
+            curves = {
+                name: [math.nan if value is None else value for value in values]
+                for name, values in content["curves"].items()
+            }
+            return cls(
+                content["name"],
+                None,
+                from_mapping(TrainConfig, content["config"]),
+                [dict(zip(curves, row, strict=True)) for row in zip(*curves.values(), strict=True)],
+                summary,
+                [Call(**call) for call in content["calls"]],
+                content["seconds"],
+                content.get("mean_iou_without_attention"),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{file}: not the JSON file of a run, or a damaged one") from error
+
     @property
-    def name(self) -> str:
-        """The name of the run, without the seed."""
-        return self.folder.parent.name
+    def file_name(self) -> str:
+        """The name of its JSON file among the results."""
+        return f"{self.name}-seed{self.config.seed}.json"
 
     @property
     def epochs(self) -> int:
         """Number of complete epochs."""
         return len(self.history)
-
-    @property
-    def seconds(self) -> float | None:
-        """The time of all processes; None if a part of it was not recorded."""
-        if self.calls and sum(call.last - call.first for call in self.calls) == self.epochs:
-            return sum(call.seconds for call in self.calls)
-        if self.summary is None or self.calls or self.summary.steps_before:
-            return None
-        return self.summary.seconds
 
     @property
     def best_score(self) -> float:
@@ -177,7 +209,13 @@ class Record:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns everything, ready for JSON, without the folders of this machine."""
+        """Returns everything, ready for JSON, without the folders of this machine.
+
+        Raises:
+            ValueError: If the folder of the run is not here.
+        """
+        if self.folder is None:
+            raise ValueError(f"{self.name}: the folder of this run is not here")
         options = self.config.to_dict()
         content: dict[str, Any] = {
             "name": self.name,
@@ -213,8 +251,26 @@ def rounded(value: float) -> float | None:
     return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
-def read_records(runs: Path) -> list[Record]:
-    """Reads all runs in folders `NAME/seedSEED`, in the order of their names and seeds."""
+def read_records(runs: Path, published: Path | None = None) -> list[Record]:
+    """Reads runs, in the order of their names and seeds.
+
+    Args:
+        runs: A folder with a folder `NAME/seedSEED` for each run.
+        published: A folder with a JSON file for each of other runs, whose folders are elsewhere.
+    """
     files = runs.glob("*/seed*/config.json")
     records = [Record.read(file.parent) for file in files]
+    if published is not None:
+        here = {record.file_name for record in records}
+        elsewhere = [file for file in published.glob("*-seed*.json") if file.name not in here]
+        records += [Record.read_published(file) for file in elsewhere]
     return sorted(records, key=lambda record: (record.name, record.config.seed))
+
+
+def _add_times(calls: Sequence[Call], epochs: int, summary: RunSummary | None) -> float | None:
+    """Returns the time of all processes of a run; None if a part of it was not recorded."""
+    if calls and sum(call.last - call.first for call in calls) == epochs:
+        return sum(call.seconds for call in calls)
+    if summary is None or calls or summary.steps_before:
+        return None
+    return summary.seconds

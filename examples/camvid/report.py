@@ -6,6 +6,9 @@ The folder `--results` gets `README.md` (from the template `results.md`), a JSON
 curves, the label maps that the models predict for three validation scenes, and model cards. Because
 of CamVid's licence it contains neither images nor annotations; `scenes.png` in the folder of the
 runs shows these beside the predictions. Without `--data-dir` the label maps stay as they are.
+
+Runs that were made elsewhere, of which `--results` has only the JSON file, stay in the tables, with
+their cards. The label maps then stay as they are, because drawing them takes all models.
 """
 
 import argparse
@@ -17,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import tables
-from cards import write_run_card
+from cards import card_file, write_run_card
 from drawings import (
     choose_scenes,
     draw_curves,
@@ -62,8 +65,9 @@ def write_report(
         FileNotFoundError: If there is no run.
         ValueError: If a file of a run is damaged, or the template asks for something unknown.
     """
-    everything = read_records(runs)
-    if not everything:
+    everything = read_records(runs, results / "runs")
+    here = [record for record in everything if record.folder is not None]
+    if not here:
         raise FileNotFoundError(f"{runs} contains no run in a folder NAME/seedSEED")
     for folder in (results / "runs", results / "cards"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,9 +80,8 @@ def write_report(
         study: [r for name in names for r in everything if r.name == name]
         for study, names in shown.items()
     }
-    for record in everything:
-        name = f"{record.name}-seed{record.config.seed}.json"
-        _write_json(results / "runs" / name, record.to_dict())
+    for record in here:
+        _write_json(results / "runs" / record.file_name, record.to_dict())
     if shipped_run is not None:
         shipped = read_jax_run(shipped_run)
         _write_json(results / _SHIPPED_RUN, shipped)
@@ -91,9 +94,12 @@ def write_report(
     if scaled:
         save_png(draw_gammas(scaled), results / "gammas.png")
     models = [each for each in by_study["models"] if each.summary is not None]
-    if data_dir is not None and models:
+    if data_dir is not None and models and all(each.folder is not None for each in models):
         _draw_predictions(models, data_dir, results / _PREDICTIONS, runs / "scenes.png")
-    cards = [write_run_card(record, models, results / "cards") for record in models]
+    for record in models:
+        if record.folder is not None:
+            write_run_card(record, models, results / "cards")
+    cards = [card for each in models if (card := card_file(each, results / "cards")).exists()]
     commands = {
         study: spell_study(study, backbones[study], configs)
         for study, names in planned.items()
@@ -194,7 +200,7 @@ def _draw_predictions(models: Sequence[Record], data_dir: str, file: Path, scene
     """Draws what the models predict for three scenes; of each model the first seed.
 
     Args:
-        models: Runs that have ended.
+        models: Runs that have ended, whose folders are here.
         data_dir: The folder of CamVid.
         file: File for the predictions alone.
         scenes: File for the same beside the images and the annotations.
@@ -204,8 +210,9 @@ def _draw_predictions(models: Sequence[Record], data_dir: str, file: Path, scene
     images, labels = zip(*map(dataset.read, chosen), strict=True)
     titles = [dataset.name(index) for index in chosen]
     rows = {
-        name: predict_scenes(found[0].folder / "best.keras", images)
+        name: predict_scenes(folder / "best.keras", images)
         for name, found in tables.groups(models).items()
+        if (folder := found[0].folder) is not None
     }
     save_png(draw_sheet(rows, dataset.classes, titles), file)
     rows = {"image": list(images), "annotation": list(labels), **rows}

@@ -45,13 +45,16 @@ def main() -> int:
             print(f"{options.model}: without attention, mean IoU {found:.4f}")
             return 0
         for record in read_records(options.runs):
-            file = without_attention_file(record.folder)
-            if record.summary is None or not record.gamma_columns or file.exists():
+            folder = record.folder
+            if record.summary is None or not record.gamma_columns or folder is None:
                 continue
-            found = score(record.folder / "best.keras", options.data_dir)
+            file = without_attention_file(folder)
+            if file.exists():
+                continue
+            found = score(folder / "best.keras", options.data_dir)
             write_atomically(file, json.dumps({"mean_iou": found}) + "\n")
             former = record.summary.scores["mean_iou"]
-            print(f"{record.folder}: mean IoU {former:.4f}, without attention {found:.4f}")
+            print(f"{folder}: mean IoU {former:.4f}, without attention {found:.4f}")
             keras.backend.clear_session()
     except (ValueError, OSError) as error:
         print(f"without_attention.py: error: {error}", file=sys.stderr)
