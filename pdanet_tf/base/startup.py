@@ -76,7 +76,7 @@ def allocator_variables() -> list[str]:
     return found
 
 
-def import_keras_quietly() -> None:
+def import_keras_quietly(with_tensorflow: bool = False, with_devices: bool = True) -> None:
     """Imports Keras and its backend, and hides the lines that TensorFlow logs as it starts.
 
     C++ code writes some of them (oneDNN, the processor's features, a missing CUDA) at every
@@ -95,8 +95,12 @@ def import_keras_quietly() -> None:
             return
         with _without_log_lines():
             keras = import_module("keras")
-            if keras.backend.backend() == "tensorflow":
-                import_module("tensorflow").config.list_logical_devices()
+            is_backend = keras.backend.backend() == "tensorflow"
+            if is_backend or with_tensorflow:
+                config = import_module("tensorflow").config
+                config.list_physical_devices()  # which looks for CUDA
+                if is_backend and with_devices:
+                    config.list_logical_devices()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from pdanet_tf.inference.results import KINDS, Results
 from pdanet_tf.inference.settings import InferenceSettings
 from pdanet_tf.inference.tiled_labels import ENDING
 from pdanet_tf.models.inspection import count_classes
+from pdanet_tf.training.cluster import read_cluster
 
 
 def _windows(
@@ -76,8 +78,10 @@ def _train(config: str | None = None, **options: Any) -> None:
         result = pdanet_tf.training.resume(folder, **options)
     else:
         result = pdanet_tf.train(pdanet_tf.TrainConfig(**options))
-    open_console().print(result.evaluation.table())
-    print(f"The best model is {result.best}")
+    cluster = read_cluster(os.environ)
+    if cluster is None or cluster.is_chief:  # which alone prints during the run, too
+        open_console().print(result.evaluation.table())
+        print(f"The best model is {result.best}")
 
 
 def _read_config(file: str, given: dict[str, Any]) -> pdanet_tf.TrainConfig:

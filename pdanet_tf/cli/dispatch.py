@@ -1,6 +1,7 @@
 """Parses the arguments of the command line and runs the command."""
 
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from importlib import import_module
@@ -17,6 +18,7 @@ from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
 from pdanet_tf.cli.request import request
 from pdanet_tf.cli.runs_table import compare_runs
 from pdanet_tf.cli.spelling import spell_as_options
+from pdanet_tf.training.cluster import names_processes
 
 
 def _import_labels(**options: Any) -> int:
@@ -49,7 +51,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         # The run itself handles SIGTERM; until then its modules take seconds.
         with restarted_after_sigterm() if command == "train" else nullcontext():
             import_module("pdanet_tf.data.readers").set_pixel_limit()
-            import_keras_quietly()
+            trains = command == "train"
+            # TensorFlow joins the processes that train together before it uses its devices.
+            import_keras_quietly(trains, not (trains and names_processes(os.environ)))
             import_module("pdanet_tf.cli.user_modules").import_user_modules(imports)
             if command == "benchmark":  # its worker processes import the modules, too
                 options["imports"] = imports

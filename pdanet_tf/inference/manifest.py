@@ -14,7 +14,7 @@ from pdanet_tf.base.fields import from_mapping
 from pdanet_tf.data.problems import DataError, Problem
 from pdanet_tf.files import HAS_LOCKS, describe_reason, lock_descriptor, one_line, plain_error
 from pdanet_tf.version import __version__
-from pdanet_tf.weights.hub import local_file
+from pdanet_tf.weights.identity import identify
 
 if TYPE_CHECKING:
     from pdanet_tf.inference.predictor import Predictor
@@ -110,8 +110,8 @@ def hash_settings(
     """
     settings = {
         "version": __version__,
-        "model": _describe_source(model),
-        "weights": _describe_source(weights),
+        "model": identify(model),
+        "weights": identify(weights),
         "precision": precision,
         "runtime": runtime,
         "protocol": dataclasses.asdict(predictor.protocol),
@@ -125,14 +125,6 @@ def hash_settings(
     }
     content = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _describe_source(name: str | None) -> str | None:
-    """Returns a hash of a file; the name of a published checkpoint or an architecture as it is."""
-    if name is None or not os.path.isfile(path := local_file(name)):
-        return name
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Manifest:

@@ -14,7 +14,8 @@ class Cluster:
     """The processes that train together, and which one of them this process is.
 
     Attributes:
-        addresses: "host:port" of each process. The first one is the chief, which writes the files.
+        addresses: "host:port" of each process, "[host]:port" with an IPv6 address. The first one is
+            the chief, which writes the files.
         index: The number of this process.
     """
 
@@ -25,6 +26,12 @@ class Cluster:
     def size(self) -> int:
         """Number of processes."""
         return len(self.addresses)
+
+    @property
+    def meeting_place(self) -> tuple[str, int]:
+        """The host and the port of the chief. The host of "[::1]:12345" is "::1"."""
+        host, _, port = self.addresses[0].rpartition(":")
+        return host.removeprefix("[").removesuffix("]"), int(port)
 
     @property
     def is_chief(self) -> bool:
@@ -47,10 +54,18 @@ def read_cluster(environment: Mapping[str, str]) -> Cluster | None:
     """
     if text := environment.get("TF_CONFIG"):
         return _from_tf_config(text)
-    tasks = environment.get("SLURM_STEP_NUM_TASKS", "1")
-    if tasks.isdecimal() and int(tasks) > 1:
-        return _from_slurm(environment, int(tasks))
+    if (tasks := _slurm_tasks(environment)) > 1:
+        return _from_slurm(environment, tasks)
     return None
+
+
+def names_processes(environment: Mapping[str, str]) -> bool:
+    """Returns whether the environment may name several processes; imports and checks nothing.
+
+    Args:
+        environment: The variables of the environment, `os.environ`.
+    """
+    return bool(environment.get("TF_CONFIG")) or _slurm_tasks(environment) > 1
 
 
 def seconds_to_meet(environment: Mapping[str, str]) -> float:
@@ -122,12 +137,20 @@ def _listed(addresses: Any) -> list[Any]:
 def _check_addresses(addresses: list[str]) -> None:
     for address in addresses:
         host, _, port = address.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        is_host = bool(host) and (":" not in host or (host[0], host[-1]) == ("[", "]"))
+        if not is_host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise ValueError(
-                f"The addresses in TF_CONFIG must be 'host:port'. Received: {address!r}"
+                "The addresses in TF_CONFIG must be 'host:port', or '[host]:port' with an IPv6 "
+                f"address. Received: {address!r}"
             )
         if addresses.count(address) > 1:
             raise ValueError(f"TF_CONFIG names the address {address!r} more than once")
+
+
+def _slurm_tasks(environment: Mapping[str, str]) -> int:
+    """Returns the number of tasks of Slurm's step; 1 without Slurm."""
+    tasks = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    return int(tasks) if tasks.isdecimal() else 1
 
 
 def _from_slurm(environment: Mapping[str, str], tasks: int) -> Cluster:

@@ -87,17 +87,16 @@ def meet(
 
 def _receive_all(cluster: Cluster, own: Any, end: float, seconds: float) -> str | None:
     """Waits for all others, compares what they say, and tells them the result."""
-    host, _, port = cluster.addresses[0].rpartition(":")
     found: dict[int, Any] = {0: own}
     others: dict[str, None] = {}  # what came besides, in order
     with contextlib.ExitStack() as stack:
         try:
-            server = stack.enter_context(socket.create_server(("", int(port))))
+            server = stack.enter_context(_listen(*cluster.meeting_place))
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"The chief of the workers cannot listen at {host}:{port}: {error.strerror}. Choose"
-                " another port in TF_CONFIG",
+                f"The chief of the workers cannot listen at {cluster.addresses[0]}: "
+                f"{error.strerror}. Choose another port in TF_CONFIG",
             ) from error
         connections: list[socket.socket] = []
         while len(found) < cluster.size:
@@ -139,9 +138,19 @@ def _receive_all(cluster: Cluster, own: Any, end: float, seconds: float) -> str 
     return answer
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """Returns a server at all IPv4 addresses of this machine, or IPv6 if the host has no other."""
+    try:
+        families = {found[0] for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    except OSError:  # this machine does not know its own name
+        families = {socket.AF_INET}
+    if socket.AF_INET in families:
+        return socket.create_server(("", port))
+    return socket.create_server(("", port), family=socket.AF_INET6)
+
+
 def _ask(cluster: Cluster, own: Mapping[str, Any], end: float, seconds: float) -> str | None:
     """Tells the chief what this process is going to do, and returns its answer."""
-    host, _, port = cluster.addresses[0].rpartition(":")
     said = {"cluster": list(cluster.addresses), "index": cluster.index, **own}
     said["process"] = f"{socket.gethostname()} {os.getpid()} {threading.get_ident()}"
     answer = None
@@ -149,7 +158,7 @@ def _ask(cluster: Cluster, own: Mapping[str, Any], end: float, seconds: float) -
         time.sleep(_PAUSE)
         with (
             contextlib.suppress(OSError),  # it is not up yet
-            socket.create_connection((host, int(port)), timeout=1) as connection,
+            socket.create_connection(cluster.meeting_place, timeout=1) as connection,
         ):
             _send(connection, said)
             answer = _read(connection, end + _GRACE)

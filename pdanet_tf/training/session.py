@@ -61,6 +61,7 @@ from pdanet_tf.training.tensorboard import full_disk_as_os_error, has_tensorboar
 from pdanet_tf.training.termination import Termination, TrainingTerminated
 from pdanet_tf.weights.files import load_keras_file
 from pdanet_tf.weights.fitting import LoadedWeights
+from pdanet_tf.weights.identity import identify
 
 # What a new run finds out, and its checkpoints keep for the summary.
 _KEPT: tuple[str, ...] = ("weights", "class_weights")
@@ -105,6 +106,10 @@ class Session:
     def _facts(self) -> dict[str, Any]:
         """Returns what must be the same in all processes that train together."""
         options = make_origin(self.config, self.data)["config"]
+        if not self.is_resumed:
+            # Files are compared by their content: each machine may have its own copy.
+            for name in ("weights", "backbone_weights"):
+                options[name] = identify(options[name])
         versions = {f"version of {name}": version for name, version in library_versions().items()}
         return {
             **{name: value for name, value in options.items() if name != "data_dir"},

@@ -1,5 +1,6 @@
 """Which processes train together, and how they meet."""
 
+import hashlib
 import json
 import socket
 import threading
@@ -12,6 +13,7 @@ from pdanet_tf.data import DataError
 from pdanet_tf.training import rendezvous
 from pdanet_tf.training.cluster import Cluster, read_cluster, seconds_to_meet
 from pdanet_tf.training.rendezvous import Meeting, meet
+from tests.support.folders import write_folder
 
 
 def config(cluster, task):
@@ -52,7 +54,12 @@ def test_slurm_names_the_tasks_of_a_step(monkeypatch):
 @pytest.mark.parametrize(
     ("jobs", "task", "message"),
     [
-        ({"worker": ["a:1", "b"]}, None, "must be 'host:port'. Received: 'b'"),
+        ({"worker": ["a:1", "b"]}, None, "must be 'host:port', .*. Received: 'b'"),
+        (
+            {"worker": ["a:1", "::1:5"]},
+            None,
+            r"'\[host\]:port' with an IPv6 address. Received: '::1",
+        ),
         ({"worker": ["a:1", "a:1"]}, None, "'a:1' more than once"),
         ({"worker": ["a:1", "b:1"], "ps": ["c:1"]}, None, "job ps"),
         ({"worker": ["a:1", "b:1"]}, None, "2 of type 'worker', counted from 0. Received: task"),
@@ -110,6 +117,16 @@ def gather(facts, size=None, seconds=20.0):
 
 def test_processes_that_agree_meet():
     assert gather([{"seed": 1, "crop_size": (2, 3)}] * 3)[0] == ["met"] * 3
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
+def test_processes_meet_at_an_ipv6_address():
+    def take_part(index, addresses):
+        ports = [address.rpartition(":")[2] for address in addresses]
+        meet(Cluster(tuple(f"[::1]:{port}" for port in ports), index), {}, 20.0)
+        return "met"
+
+    assert in_threads(take_part, 2)[0] == ["met"] * 2
 
 
 def test_all_processes_stop_if_one_differs():
@@ -278,3 +295,36 @@ def test_a_run_that_cannot_begin_tells_the_others(tmp_path, monkeypatch):
     thread.join(30)
     assert len(told) == 1
     assert str(missing) in told[0]
+
+
+def test_files_of_weights_are_compared_by_their_content(tmp_path, monkeypatch):
+    """Each machine has a copy of its own; here the second one has another file."""
+    addresses = free_addresses(2)
+    environment = config({"worker": list(addresses)}, {"type": "worker", "index": 0})
+    monkeypatch.setenv("TF_CONFIG", environment["TF_CONFIG"])
+    write_folder(tmp_path / "data", 2, splits=("train", "val"), highest=2)
+    weights = tmp_path / "first.keras"
+    weights.write_bytes(b"weights")
+    told = []
+
+    def other():
+        try:
+            meet(Cluster(addresses, 1), {"weights": "another"}, 20.0)
+        except ValueError as error:
+            told.append(str(error))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    wanted = TrainConfig(
+        output_dir=str(tmp_path / "run"),
+        dataset="folder",
+        data_dir=str(tmp_path / "data"),
+        num_classes=3,
+        batch_size=2,
+        weights=str(weights),
+    )
+    hashed = hashlib.sha256(b"weights").hexdigest()
+    with pytest.raises(ValueError, match=f"weights is 'another' on .*, and '{hashed[:20]}"):
+        train(wanted, verbose=0)
+    thread.join(30)
+    assert len(told) == 1

@@ -71,17 +71,26 @@ for name, one in (("built", model), ("reduced", twin)):
 """
 
 
-def run_workers(script, *arguments, sizes=2):
-    """Runs a script in several processes that train together; returns what each printed."""
+def run_workers(start, *arguments, sizes=2, log_level="3"):
+    """Runs Python in several processes that train together; returns what each printed.
+
+    Args:
+        start: The arguments of Python that all processes have, such as `["-c", script]`.
+        *arguments: A list for each further argument: the first process has its first value, and so
+            on, over and over.
+        sizes: Number of processes.
+        log_level: What TensorFlow does not log; None for its default.
+    """
     addresses = list(free_addresses(sizes))
     processes = []
     for index in range(sizes):
         task = {"type": "worker", "index": index}
         named = environment_of({"worker": addresses}, task) if sizes > 1 else {}
+        named |= {} if log_level is None else {"TF_CPP_MIN_LOG_LEVEL": log_level}
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-c", script, *(a[index % len(a)] for a in arguments)],
-                env={**os.environ, **named, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                [sys.executable, *start, *(a[index % len(a)] for a in arguments)],
+                env={**os.environ, **named},
                 cwd=Path(__file__).parents[2],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -101,7 +110,7 @@ def test_two_processes_train_as_one(tmp_path):
     """With three images of each batch, and with two."""
     folders = one, two = tmp_path / "one", tmp_path / "two"
     for folder, sizes in zip(folders, (1, 2), strict=True):
-        for _, errors, status in run_workers(_TRAIN, [str(folder)], ["ce"], sizes=sizes):
+        for _, errors, status in run_workers(["-c", _TRAIN], [str(folder)], ["ce"], sizes=sizes):
             assert status == 0, errors
     # Only the chief writes.
     assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
@@ -119,11 +128,30 @@ def test_two_processes_train_as_one(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_the_command_trains_in_two_processes(backend, tmp_path, monkeypatch):
+    """The chief alone prints, also the scores at the end, and nothing that TensorFlow logs."""
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    command = ["-m", "pdanet_tf.cli", "train", "--model", "fcn_resnet18_quarter"]
+    command += ["--dataset", "synthetic", "--epochs", "1", "--steps-per-epoch", "2"]
+    command += ["--batch-size", "4", "--crop-size", "32", "40", "--output-dir", str(tmp_path / "a")]
+    chief, other = run_workers(command, log_level=None)
+    for _, errors, status in (chief, other):
+        assert status == 0, errors
+        assert errors == ""
+    assert "Epoch 1/1" in chief[0]
+    assert f"The best model is {tmp_path / 'a' / 'best.keras'}" in chief[0]
+    # Gloo, by which JAX connects processes on CPUs, says so.
+    assert [line for line in other[0].splitlines() if not line.startswith("[Gloo]")] == []
+
+
+@pytest.mark.slow
 def test_two_processes_that_are_killed_continue_within_an_epoch(tmp_path):
     """With dropout, and an update that begins before the kill and ends after it."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder, kind in ((whole, "whole"), (killed, "killed"), (killed, "resumed")):
-        done = run_workers(_KILLED, [str(folder)], [kind])
+        done = run_workers(["-c", _KILLED], [str(folder)], [kind])
         if kind == "killed":
             assert all(status != 0 for *_, status in done)
             progress = Progress.read(folder / "last.keras")
@@ -143,7 +171,7 @@ def test_two_processes_that_are_killed_continue_within_an_epoch(tmp_path):
 
 @pytest.mark.slow
 def test_processes_with_other_options_do_not_train(tmp_path):
-    for _, errors, status in run_workers(_TRAIN, [str(tmp_path / "run")], ["ce", "focal"]):
+    for _, errors, status in run_workers(["-c", _TRAIN], [str(tmp_path / "run")], ["ce", "focal"]):
         assert status == 1
         assert "The workers differ, so none of them trains: loss is 'focal'" in errors
     assert not (tmp_path / "run" / "last.keras").exists()
@@ -152,6 +180,6 @@ def test_processes_with_other_options_do_not_train(tmp_path):
 @pytest.mark.slow
 def test_keras_still_has_the_faults_that_are_stepped_around():
     """If this test fails, `training.devices.spread` may be simplified."""
-    for printed, errors, status in run_workers(_KERAS):
+    for printed, errors, status in run_workers(["-c", _KERAS]):
         assert status == 0, errors
         assert printed.split() == ["built", "fails", "reduced", "fails"]
