@@ -9,6 +9,8 @@ first, and a model that has a `train_function` already skips the second.
 """
 
 import re
+import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -60,10 +62,18 @@ def _join(cluster: Cluster) -> tuple[tf.distribute.Strategy, list[str]]:
             "Training on several machines must begin before anything else uses TensorFlow in the "
             f"process: {error}. Call pdanet_tf.train first, or use the command pdanet-tf train"
         ) from error
+    _handle_sigterm_again()
     local = len(strategy.extended.worker_devices)
     return strategy, [
         f"{address} device {number}" for address in cluster.addresses for number in range(local)
     ]
+
+
+def _handle_sigterm_again() -> None:
+    """Restores Python's handler of SIGTERM, which TensorFlow replaces as it connects processes."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from pdanet_tf.training.progress import Progress
+from pdanet_tf.training.termination import EXIT_STATUS
 from tests.training.test_cluster import config as environment_of
 from tests.training.test_cluster import free_addresses
 
@@ -24,25 +26,29 @@ train(TrainConfig(
     aux_head=True, loss=sys.argv[2],
 ), verbose=0)
 """
-# Each process is killed after the fifth of six steps, and the state after the fourth is saved.
-_KILLED = """
+# "killed": after the fifth of six steps, while the state after the fourth is saved. "terminated":
+# after the fourth step, so that the training stops after the fifth.
+_STOPPED = """
 import os, signal, sys
 import keras
 from pdanet_tf import TrainConfig, train
 
-class Kill(keras.callbacks.Callback):
+STOPS = {"killed": (1, 1, signal.SIGKILL), "terminated": (1, 0, signal.SIGTERM)}
+
+class Stop(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == (1, 1):
-            os.kill(os.getpid(), signal.SIGKILL)
+        *when, number = STOPS[sys.argv[2]]
+        if when == [self.epoch, batch]:
+            os.kill(os.getpid(), number)
 
 train(TrainConfig(
     output_dir=sys.argv[1], model="fcn_resnet18_quarter", dataset="synthetic", epochs=2,
     steps_per_epoch=3, batch_size=5, crop_size=(32, 40), learning_rate=1e-5, checkpoint_every=2,
     accumulation_steps=2, ema=0.9,
-), verbose=0, callbacks=[Kill()] if sys.argv[2] == "killed" else [])
+), verbose=0, callbacks=[Stop()] if sys.argv[2] in STOPS else [])
 """
 # `fit` of Keras alone, and with one of the two steps around its faults.
 _KERAS = """
@@ -147,24 +153,41 @@ def test_the_command_trains_in_two_processes(backend, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_processes_that_are_killed_continue_within_an_epoch(tmp_path):
-    """With dropout, and an update that begins before the kill and ends after it."""
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    for folder, kind in ((whole, "whole"), (killed, "killed"), (killed, "resumed")):
-        done = run_workers(["-c", _KILLED], [str(folder)], [kind])
-        if kind == "killed":
-            assert all(status != 0 for *_, status in done)
-            progress = Progress.read(folder / "last.keras")
-            assert (progress.epochs, progress.step) == (1, 1)
-            continue
-        for _, errors, status in done:
-            assert status == 0, errors
-    states = [keras.saving.load_model(folder / "last.keras") for folder in (whole, killed)]
+def test_two_processes_that_are_stopped_continue_within_an_epoch(tmp_path):
+    """With dropout, and an update that begins before the stop and ends after it.
+
+    SIGKILL stops both. SIGTERM stops one of them, and the other with it.
+    """
+    whole = tmp_path / "whole"
+    run_to_the_end(whole)
+    for kinds, status, step in (
+        (["killed"], -signal.SIGKILL, 1),
+        (["whole", "terminated"], EXIT_STATUS, 2),
+    ):
+        stopped = tmp_path / "-".join(kinds)
+        statuses = [s for *_, s in run_workers(["-c", _STOPPED], [str(stopped)], kinds)]
+        # Of two that are killed, one may end before, because it does not find the other.
+        assert status in statuses
+        assert 0 not in statuses
+        assert kinds == ["killed"] or statuses == [status] * 2
+        progress = Progress.read(stopped / "last.keras")
+        assert (progress.epochs, progress.step) == (1, step)
+        run_to_the_end(stopped)
+        check_same_end(whole, stopped)
+
+
+def run_to_the_end(folder):
+    for _, errors, status in run_workers(["-c", _STOPPED], [str(folder)], ["whole"]):
+        assert status == 0, errors
+
+
+def check_same_end(whole, stopped):
+    states = [keras.saving.load_model(folder / "last.keras") for folder in (whole, stopped)]
     assert states[0].optimizer.iterations == states[1].optimizer.iterations == 3
     numbers = [[*state.weights, *state.optimizer.variables] for state in states]
     one, other = (np.concatenate([np.ravel(v) for v in each]) for each in numbers)
     assert np.linalg.norm(one - other) <= 1e-6 * np.linalg.norm(one)
-    for alone, both in zip(rows(whole), rows(killed), strict=True):
+    for alone, both in zip(rows(whole), rows(stopped), strict=True):
         assert both["mean_iou"] == alone["mean_iou"]  # counts of pixels, which are exact
         assert both["loss"] == pytest.approx(alone["loss"], rel=1e-5)
 
