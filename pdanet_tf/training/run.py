@@ -283,7 +283,20 @@ def _run(
             if folder.path.exists():
                 # The chief changes nothing before it has met the others.
                 shutil.copytree(folder.path, copy, dirs_exist_ok=True, ignore=_UNSHARED)
-            yield _Run(RunFolder(copy), folder, inputs, 0, termination, meeting)
+            with _named_as(copy, str(folder.path)):
+                yield _Run(RunFolder(copy), folder, inputs, 0, termination, meeting)
+
+
+@contextmanager
+def _named_as(copy: str, shared: str) -> Iterator[None]:
+    """Names the folder of the run, not the copy of it, in errors about the run that it holds."""
+    try:
+        yield
+    except (ValueError, FileExistsError) as error:
+        error.args = tuple(
+            each.replace(copy, shared) if isinstance(each, str) else each for each in error.args
+        )
+        raise
 
 
 @contextmanager

@@ -328,3 +328,35 @@ def test_files_of_weights_are_compared_by_their_content(tmp_path, monkeypatch):
         train(wanted, verbose=0)
     thread.join(30)
     assert len(told) == 1
+
+
+def test_an_error_of_a_worker_names_the_folder_of_the_run(tmp_path, monkeypatch):
+    """A worker reads a copy of it."""
+    addresses = free_addresses(2)
+    environment = config({"worker": list(addresses)}, {"type": "worker", "index": 1})
+    monkeypatch.setenv("TF_CONFIG", environment["TF_CONFIG"])
+    write_folder(tmp_path / "data", 2, splits=("train", "val"), highest=2)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.keras").touch()
+    wanted = TrainConfig(
+        output_dir=str(tmp_path / "run"),
+        dataset="folder",
+        data_dir=str(tmp_path / "data"),
+        num_classes=3,
+        batch_size=2,
+    )
+    told = []
+
+    def chief():
+        try:
+            meet(Cluster(addresses, 0), {}, 20.0)
+        except ValueError as error:
+            told.append(str(error))
+
+    thread = threading.Thread(target=chief)
+    thread.start()
+    with pytest.raises(FileExistsError, match=f"^{tmp_path / 'run'} already holds a run"):
+        train(wanted, verbose=0)
+    thread.join(30)
+    assert len(told) == 1
+    assert f"failed: {tmp_path / 'run'} already holds a run" in told[0]
