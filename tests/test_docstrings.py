@@ -143,7 +143,7 @@ def prepare_resuming():
     pdanet_tf.train(
         pdanet_tf.TrainConfig(
             output_dir="runs/first",
-            model="fcn_resnet18",
+            model="fcn_resnet18_quarter",
             dataset="folder",
             data_dir="my_data",
             num_classes=3,

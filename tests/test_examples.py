@@ -71,32 +71,37 @@ def test_train_your_own_way(tmp_path, monkeypatch):
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
-@pytest.mark.slow
-def test_train(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def short_training(tmp_path, monkeypatch):
+    """`pdanet_tf.train` takes two steps. Returns a mapping of what it was called with."""
+    options = {"model": "fcn_resnet18", "epochs": 1, "steps_per_epoch": 2, "batch_size": 2}
+    train, seen = pdanet_tf.train, {}
+
+    def train_shortly(config, **given):
+        seen.update(config=config, **given)
+        return train(dataclasses.replace(config, **options), **{"verbose": 0, **given})
+
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pdanet_tf, "train", train_shortly)
+    return seen
+
+
+@pytest.mark.slow
+def test_train(short_training, capsys):
     run("train.py", "runs/first")
+    assert short_training["config"].model == "pdanet_resnet18"
     assert "The best model is runs/first/best.keras" in " ".join(capsys.readouterr().out.split())
     assert Path("runs/first/best.keras").is_file()
 
 
-def test_augment_with_albumentations(albumentations, tmp_path, monkeypatch, capsys):
-    seen = {}
-
-    def train_shortly(config, augment):
-        seen["augment"] = augment
-        options = {"model": "fcn_resnet18", "epochs": 1, "steps_per_epoch": 2, "batch_size": 2}
-        return train(dataclasses.replace(config, **options), verbose=0, augment=augment)
-
-    monkeypatch.chdir(tmp_path)
-    train = pdanet_tf.train
-    monkeypatch.setattr(pdanet_tf, "train", train_shortly)
+def test_augment_with_albumentations(albumentations, short_training, capsys):
     run("augment_with_albumentations.py", "runs/augmented")
     assert "mean IoU" in capsys.readouterr().out
     assert Path("runs/augmented/best.keras").is_file()
     # The same samples, whichever thread makes them.
     scenes = pdanet_tf.load_dataset("synthetic", "train")
     image, label = scenes.read(0)
-    function = AugmentFunction(seen["augment"], scenes, seed=0)
+    function = AugmentFunction(short_training["augment"], scenes, seed=0)
     expected = [function(image, label, 0, position) for position in range(30)]
     assert 10 < sum((changed != label).any() for _, changed in expected) < 30
     assert any((changed == 255).any() for _, changed in expected)
