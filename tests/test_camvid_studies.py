@@ -343,6 +343,16 @@ def test_changes_are_compared_with_the_plain_run_of_the_same_model(tmp_path):
     assert "| 0.6250 | +0.1250 | 0.5000 (0.400 to 0.600) | +0.1667 | 0.7500 |" in changed
 
 
+def test_a_run_of_another_budget_is_not_compared(tmp_path):
+    chosen = {run.name: run for run in load("studies").make_runs("models", tmp_path, "r", [0], {})}
+    config = find("camvid-comparison").config
+    for name, options in (("fcn_r", {}), ("fcn_r-aux", {"precision": "mixed_bfloat16"})):
+        run = chosen[name]
+        write_run(run.folder, dataclasses.replace(config, **run.options, **options))
+    heading = load("tables").scores(load("records").read_records(tmp_path)).splitlines()[0]
+    assert "difference" not in heading
+
+
 def test_the_command_of_a_study_asks_for_its_options(monkeypatch):
     studies, compare = load("studies"), load("compare")
     asked = ["--epochs", "7", "--batch-size", "4", "--steps", "9", "--precision", "mixed_bfloat16"]

@@ -27,7 +27,8 @@ def scores(records: Sequence[Record]) -> str:
     """Returns a table of scores, a row for each name: means over the seeds, with their spread.
 
     A run with changes is compared with the run of the same model without any, which has the name of
-    its model, if that has ended: in the mean IoU of the best epoch, and in that of the last epochs.
+    its model, if that has ended with the same budget: in the mean IoU of the best epoch, and in
+    that of the last epochs.
     """
     ended = groups(records)
     if not ended:
@@ -37,6 +38,8 @@ def scores(records: Sequence[Record]) -> str:
     for name, found in ended.items():
         group, last = _group(found), [score for each in found for score in each.last_scores]
         base = ended.get(found[0].config.model, found)
+        if _budget(base[0]) != _budget(found[0]):
+            base = found  # there is nothing to compare with
         changes = {key: value for key, value in found[0].changes.items() if key not in shared}
         row = {
             "run": f"`{name}`",
@@ -156,6 +159,12 @@ def _shared(records: Sequence[Record]) -> set[str]:
         for name, value in changes[0].items()
         if len(changes) > 1 and all(name in other and other[name] == value for other in changes)
     }
+
+
+def _budget(record: Record) -> list[Any]:
+    """Returns the options in which runs must agree to be compared, whatever else they change."""
+    names = ("epochs", "steps_per_epoch", "batch_size", "precision")
+    return [getattr(record.config, name) for name in names]
 
 
 def _spell(changes: Mapping[str, Any]) -> str:

@@ -20,8 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command and its options; by default those of the process.
 
     Returns:
-        The exit status: what the command returns, 0 if that is None, 1 after a user's error, or
-        130 after Ctrl-C.
+        The exit status: what the command returns, 0 if that is None, 1 after a user's error, 130
+        after Ctrl-C, or 141 if the reader of the output has ended.
     """
     try:
         return import_module("pdanet_tf.cli.dispatch").run_command(arguments)

@@ -53,7 +53,15 @@ def _windows(
         if overlap is not None:
             raise ValueError(f"--overlap {overlap} requires --tile, the side of the windows")
         return None
-    others = ("short_edges", "max_size", "crop_size", "stride", "crf", "overlay_channels")
+    others = (
+        "short_edges",
+        "max_size",
+        "crop_size",
+        "stride",
+        "crf",
+        "overlay",
+        "overlay_channels",
+    )
     given = [f"--{name.replace('_', '-')}" for name in others if options[name] is not None]
     if given:
         raise ValueError(
@@ -130,7 +138,7 @@ def _predict(
     precision: str | None,
     crf: list[str] | None,
     palette: bool,
-    overlay: bool,
+    overlay: bool | None,
     class_colors: list[str] | None,
     overlay_channels: list[int] | None,
     tile: int | None,
@@ -142,6 +150,7 @@ def _predict(
     if not images and not lists:
         raise ValueError("Give images, folders or patterns, or a list of images with --list FILE")
     others = {**options, "crf": crf, "overlay_channels": overlay_channels}
+    others["overlay"] = overlay or None  # --no-overlay asks for what --tile does
     windows = _windows(tile, overlap, weights or model, others)
     stored = InferenceSettings.load_for(weights or model)
     is_rgb = stored is not None and stored.pixel_format.is_rgb  # if unknown, it may take others
@@ -151,7 +160,7 @@ def _predict(
         print(f"pdanet-tf: error: {problem}", file=sys.stderr)
     if not places:
         return 1
-    kinds = KINDS if overlay and windows is None else KINDS[:1]
+    kinds = KINDS if overlay is not False and windows is None else KINDS[:1]
     ending = ".png" if windows is None else ENDING
     results = Results(Path(output), places, kinds, ending)
     loaded, settings = load_for_inference(model, weights, precision)
@@ -172,7 +181,7 @@ def _predict(
     def save(file: Path, prediction: pdanet_tf.Prediction) -> None:
         labels = prediction.palette_image if palette else prediction.label_image
         results.save(file, "labels", labels)
-        if overlay:
+        if "overlay" in kinds:
             results.save(file, "overlay", prediction.overlay_of(overlay_channels))
 
     with Manifest(Path(output)) as manifest:
@@ -202,6 +211,8 @@ def _export(
 ) -> None:
     # LiteRT files are for devices; servers expect a folder for each version of a model.
     folder = Path(output) if format == "litert" else version_folder(Path(output))
+    if folder.exists():  # said before the model is loaded
+        raise FileExistsError(f"--output {folder}: already exists; choose a new folder")
     given: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
     if strict:
         given["strict"] = True

@@ -11,7 +11,7 @@ from pdanet_tf.base.sigterm import restarted_after_sigterm
 from pdanet_tf.base.startup import import_keras_quietly, keep_freed_memory
 from pdanet_tf.cli.demo import serve_page
 from pdanet_tf.cli.doctor import report_installation
-from pdanet_tf.cli.errors import describe_full_memory, print_error
+from pdanet_tf.cli.errors import describe_full_memory, drop_unread_output, print_error
 from pdanet_tf.cli.models_table import print_models
 from pdanet_tf.cli.named_recipes import print_recipes
 from pdanet_tf.cli.options import TRAIN_GROUPS, make_parser
@@ -26,6 +26,7 @@ def _import_labels(**options: Any) -> int:
     return import_module("pdanet_tf.cli.labels").import_annotations(**options)
 
 
+_PIPE_STATUS = 141  # that of a process which SIGPIPE ended, as shells show it
 _WITHOUT_KERAS: dict[str, Callable[..., int | None]] = {
     "demo": serve_page,  # which imports Keras once it knows that it can listen
     "doctor": report_installation,
@@ -60,6 +61,8 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
             commands = import_module("pdanet_tf.cli.commands")
         return commands.COMMANDS[command](**options) or 0
     except (ValueError, OSError, ArithmeticError, ImportError, RuntimeError) as error:
+        if isinstance(error, BrokenPipeError) and drop_unread_output():
+            return _PIPE_STATUS
         # Options of `train` that were not given are not in `options`.
         names = {*options, *(itertools.chain(*TRAIN_GROUPS.values()) if command == "train" else ())}
         message = describe_full_memory(error, command) or spell_as_options(str(error), names)

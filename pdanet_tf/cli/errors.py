@@ -1,5 +1,7 @@
 """Error messages of the command line."""
 
+import os
+import select
 import sys
 import traceback
 
@@ -26,6 +28,23 @@ def describe_full_memory(error: Exception, command: str) -> str | None:
     if detail is None:
         return None
     return f"The memory is full ({detail}). {_LESS.get(command, _LESS_FOR_IMAGES)}"
+
+
+def drop_unread_output() -> bool:
+    """Returns whether the reader of the standard output, a pipe, has ended; drops what is left."""
+    if not hasattr(select, "poll"):  # as on Windows
+        return False
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):  # it is closed, or not of this process
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)  # errors alone
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    # Python flushes it once more at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    return True
 
 
 def print_error(error: Exception, debug: bool, message: str | None = None) -> None:

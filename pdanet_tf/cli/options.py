@@ -256,8 +256,8 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--overlay",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="also write each image with the colours of its classes over it (default: on)",
+        help="also write each image with the colours of its classes over it (default: on, but with "
+        "--tile)",
     )
     predict.add_argument(
         "--tile",
@@ -308,7 +308,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--output",
         required=True,
         help="folder of the model, such as models/pdanet: the export is its next version, "
-        "models/pdanet/1; or that of a version",
+        "models/pdanet/1; or that of a version; for litert, a new folder",
     )
     export.add_argument(
         "--max-pixels",

@@ -78,6 +78,7 @@ def segment_files(
         started = time.perf_counter()
         try:
             save(image.file, image.prediction)
+            results.remove_others(image.file)
         except Exception as error:
             failure = _report_or_raise(image.file, error)
             return image.file, image.record.failed(failure, image.seconds), failure

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pdanet_tf.data.endings import CHANNEL_ENDINGS
 from pdanet_tf.data.problems import DataError
-from pdanet_tf.files import remove_leftovers
+from pdanet_tf.files import describe_reason, remove_leftovers
 from pdanet_tf.inference.marked_png import hash_pixels, save_marked
 
 KINDS = ("labels", "overlay")
@@ -125,7 +125,23 @@ class Results:
                 than when it was written.
         """
         for path in self.paths(image).values():
-            check_replaceable(path, image)
+            try:
+                check_replaceable(path, image)
+            except OSError as error:  # for example, a name that is too long
+                reason = describe_reason(error, path)
+                raise DataError(
+                    f"{path}, a result of {image}, cannot be written: {reason}"
+                ) from error
+
+    def remove_others(self, image: Path) -> None:
+        """Removes results of an image that this call does not write, because of other settings.
+
+        Files that are not results of the image, and changed ones, stay.
+        """
+        for kind in set(KINDS) - set(self.kinds):
+            path = self.folder / f"{self._stems[image]}_{kind}{self._ending}"
+            if _is_result(path, image):
+                path.unlink()
 
     def save(self, image: Path, kind: str, result: Image.Image) -> None:
         """Writes a result atomically."""

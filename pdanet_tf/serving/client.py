@@ -236,9 +236,9 @@ def _connect(url: str, model: str, protocol: str, signature: str) -> tuple[Trans
     """
     try:
         parts = urllib.parse.urlsplit(url)
-        check_choice("The scheme of the URL", parts.scheme, SCHEMES)
         is_grpc = parts.scheme in ("grpc", "grpcs")
-        is_address = parts.hostname is not None and not (parts.query or parts.fragment)
+        is_address = parts.scheme in SCHEMES and parts.hostname is not None
+        is_address &= not (parts.query or parts.fragment)
         is_address &= parts.username is None
         if is_grpc:
             is_address &= parts.port is not None and parts.path in ("", "/")
@@ -247,7 +247,7 @@ def _connect(url: str, model: str, protocol: str, signature: str) -> tuple[Trans
     if not is_address:
         raise ValueError(
             "The URL of a server is grpc://HOST:PORT, grpcs://HOST:PORT, http://HOST[:PORT][/PATH] "
-            f"or https://HOST[:PORT][/PATH]. Received: url={url!r}"
+            f"or https://HOST[:PORT][/PATH]. Received: {url!r}"
         )
     main_output = MAIN_OUTPUTS[signature]
     # A decoder's answer has several outputs that matter; of `image` the confidence is not used.

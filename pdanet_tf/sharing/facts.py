@@ -177,7 +177,7 @@ def find_seeds(
 
     Raises:
         FileNotFoundError: If there is no such run.
-        ValueError: If they differ in more than their seeds, or if there is no run.
+        ValueError: If they differ in more than their seeds, or not in these, or if there is no run.
     """
     if not folders:
         return ()
@@ -190,7 +190,15 @@ def find_seeds(
     if len(groups) > 1:
         names = ", ".join(groups[0].differences)
         raise ValueError(f"The runs differ in more than their seeds: in {names}")
-    return tuple(sorted(groups[0].runs, key=lambda each: int(each.config.get("seed", 0))))
+    by_seed: dict[int, RunSummary] = {}
+    for each in groups[0].runs:
+        seed = int(each.config.get("seed", 0))
+        if (other := by_seed.setdefault(seed, each)) is not each:
+            raise ValueError(
+                f"The runs must differ in their seeds. {other.folder} and {each.folder} both have "
+                f"seed {seed}"
+            )
+    return tuple(by_seed[seed] for seed in sorted(by_seed))
 
 
 def _title(name: str, file: Path, run: RunSummary | None) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 import subprocess
 import sys
 
@@ -30,6 +31,25 @@ def test_every_command_can_be_run():
             make_parser().parse_args([command, "--help"])
     for name in NORMALIZATIONS:
         assert layers.PixelNormalization(name).normalization == name
+
+
+def test_a_reader_that_has_ended_is_no_error():
+    """As in `pdanet-tf models | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "pdanet_tf.cli", "models"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_folder_that_cannot_be_exported_to_is_told_before_the_model_is_loaded(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(commands, "load_for_inference", lambda *_: pytest.fail("too late"))
+    size = ["--format", "litert", "--size", "96", "128"]
+    assert main(["export", "--model", "camvid", "--output", str(tmp_path), *size]) == 1
+    assert f"--output {tmp_path}: already exists; choose a new folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,7 @@ def test_what_cannot_be_done_is_said_before_the_model_is_loaded(photos, capsys):
         (["photos", "--tile", "64", "--overlap", "64"], "Received: --overlap 64"),
         (["photos", "--tile", "64", "--max-size", "9"], "combined with --max-size"),
         (["photos", "--tile", "64", "--crf"], "combined with --crf"),
+        (["photos", "--tile", "64", "--overlay"], "combined with --overlay"),
     ):
         assert cli.main(["predict", *options, "--model", "missing.keras"]) == 1
         assert message in capsys.readouterr().err
@@ -328,6 +329,31 @@ def test_progress_of_long_work(capsys, monkeypatch):
     assert capsys.readouterr().err.splitlines() == [
         "Segmented: 3 of 4,000, 0.0429 per second, 1 day, 1:54:23 left"
     ]
+
+
+def test_results_of_other_settings_do_not_stay_beside_new_ones(model, photos, capsys):
+    model.save("one.keras")
+    keep_weights = ["--output", "results", "--model", "one.keras"]
+    assert cli.main(["predict", "photos/a.png", *keep_weights]) == 0
+    overlay = Path("results/a_overlay.png")
+    assert overlay.exists()
+    assert cli.main(["predict", "photos/a.png", *keep_weights, "--no-overlay"]) == 0
+    assert not overlay.exists()
+    # What is not a result of this image stays.
+    Image.fromarray(random_image(24, 32)).save(overlay)
+    assert cli.main(["predict", "photos/a.png", *keep_weights, "--no-overlay", "--palette"]) == 0
+    assert overlay.exists()
+
+
+def test_a_name_that_is_too_long_for_its_results_is_named(model, photos, capsys):
+    model.save("one.keras")
+    os.mkdir("results")
+    name = f"photos/{'x' * 244}.png"
+    Image.fromarray(random_image(24, 32)).save(name)
+    assert cli.main(["predict", name, "--output", "results", "--model", "one.keras"]) == 1
+    captured = capsys.readouterr().err
+    assert f"_overlay.png, a result of {name}, cannot be written: " in captured
+    assert os.listdir("results") == ["manifest.jsonl"]
 
 
 def test_finding_images_and_reading_a_manifest_need_no_keras():

@@ -165,7 +165,7 @@ def test_files_travel_as_they_are_unless_a_server_would_see_other_pixels(tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"url": "localhost:8500"}, "scheme of the URL must be one of grpc, grpcs, http, https"),
+        ({"url": "localhost:8500"}, "is grpc://HOST:PORT, .* Received: 'localhost:8500'"),
         ({"url": "grpc://localhost"}, "is grpc://HOST:PORT, "),
         ({"url": "grpc://localhost:port"}, "in url='grpc://localhost:port'"),
         ({"url": "grpc://localhost:1/v1/models"}, "is grpc://HOST:PORT, "),

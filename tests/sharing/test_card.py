@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shlex
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -222,6 +223,9 @@ def test_the_spread_over_seeds(tmp_path):
     write_run(tmp_path / "other", 2, epochs=3)
     with pytest.raises(ValueError, match="differ in more than their seeds: in epochs"):
         find_seeds(run, [tmp_path / "other"], tmp_path)
+    shutil.copytree(tmp_path / "seed0", tmp_path / "again")
+    with pytest.raises(ValueError, match=r"seed0 and .*again both have seed 0"):
+        find_seeds(run, [tmp_path / "again"], tmp_path)
     with pytest.raises(ValueError, match=r"require a model of a run, best\.keras with summary"):
         find_seeds(None, [tmp_path], tmp_path / "a.keras")
 
