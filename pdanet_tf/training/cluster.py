@@ -27,10 +27,9 @@ class Cluster:
         """Number of processes."""
         return len(self.addresses)
 
-    @property
-    def meeting_place(self) -> tuple[str, int]:
-        """The host and the port of the chief. The host of "[::1]:12345" is "::1"."""
-        host, _, port = self.addresses[0].rpartition(":")
+    def place(self, index: int) -> tuple[str, int]:
+        """Returns the host and the port of a process. The host of "[::1]:12345" is "::1"."""
+        host, _, port = self.addresses[index].rpartition(":")
         return host.removeprefix("[").removesuffix("]"), int(port)
 
     @property

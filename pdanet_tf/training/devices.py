@@ -86,8 +86,9 @@ def lost_processes_named(cluster: Cluster) -> Iterator[None]:
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-        found = re.search(r"remote target /job:worker/replica:\d+/task:(\d+)", str(error))
-        place = f" at {cluster.addresses[int(found[1])]}" if found else ""
+        found = re.findall(r"/job:worker(?:/replica:\d+)?/task:(\d+)", str(error))
+        others = [int(number) for number in found if int(number) != cluster.index]
+        place = f" at {cluster.addresses[others[0]]}" if others else ""
         raise ConnectionError(
             f"The worker{place} cannot be reached, or has ended. If its own output gives no "
             "reason, check its address in TF_CONFIG, and that no firewall closes the port. The "

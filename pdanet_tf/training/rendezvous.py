@@ -6,6 +6,7 @@ of JSON, and the chief answers all of them.
 """
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pdanet_tf.base.fields import shorten
-from pdanet_tf.files import one_line
+from pdanet_tf.files import one_line, plain_error
 from pdanet_tf.training.cluster import Cluster
 
 _LONGEST_LINE = 1 << 20  # bytes
@@ -58,6 +59,17 @@ class Meeting:
             raise
 
 
+def check_own_port(cluster: Cluster) -> None:
+    """Checks that this process can listen at its address, as TensorFlow will after the meeting.
+
+    Raises:
+        OSError: If it cannot, for example because the port is in use.
+    """
+    if not cluster.is_chief:  # which the meeting shows
+        with _listening(cluster, cluster.index):
+            pass
+
+
 def meet(
     cluster: Cluster, facts: Mapping[str, Any], seconds: float, failure: str | None = None
 ) -> None:
@@ -90,14 +102,7 @@ def _receive_all(cluster: Cluster, own: Any, end: float, seconds: float) -> str 
     found: dict[int, Any] = {0: own}
     others: dict[str, None] = {}  # what came besides, in order
     with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(_listen(*cluster.meeting_place))
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"The chief of the workers cannot listen at {cluster.addresses[0]}: "
-                f"{error.strerror}. Choose another port in TF_CONFIG",
-            ) from error
+        server = stack.enter_context(_listening(cluster, 0))
         connections: list[socket.socket] = []
         while len(found) < cluster.size:
             left = end - time.monotonic()
@@ -138,15 +143,28 @@ def _receive_all(cluster: Cluster, own: Any, end: float, seconds: float) -> str 
     return answer
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Returns a server at all IPv4 addresses of this machine, or IPv6 if the host has no other."""
+def _listening(cluster: Cluster, index: int) -> socket.socket:
+    """Returns a server at the port of a process: at all IPv4 addresses of this machine, or IPv6.
+
+    Raises:
+        OSError: If the process cannot listen there.
+    """
+    host, port = cluster.place(index)
     try:
         families = {found[0] for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except OSError:  # this machine does not know its own name
         families = {socket.AF_INET}
-    if socket.AF_INET in families:
-        return socket.create_server(("", port))
-    return socket.create_server(("", port), family=socket.AF_INET6)
+    family = socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
+    try:
+        return socket.create_server(("", port), family=family)
+    except OSError as error:
+        # Python adds the address to the reason.
+        reason = os.strerror(error.errno) if error.errno else error.strerror
+        raise plain_error(
+            error.errno or errno.EIO,
+            f"The worker cannot listen at {cluster.addresses[index]}: {reason}. "
+            "Choose another port in TF_CONFIG",
+        ) from error
 
 
 def _ask(cluster: Cluster, own: Mapping[str, Any], end: float, seconds: float) -> str | None:
@@ -158,7 +176,7 @@ def _ask(cluster: Cluster, own: Mapping[str, Any], end: float, seconds: float) -
         time.sleep(_PAUSE)
         with (
             contextlib.suppress(OSError),  # it is not up yet
-            socket.create_connection(cluster.meeting_place, timeout=1) as connection,
+            socket.create_connection(cluster.place(0), timeout=1) as connection,
         ):
             _send(connection, said)
             answer = _read(connection, end + _GRACE)

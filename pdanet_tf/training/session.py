@@ -48,7 +48,7 @@ from pdanet_tf.training.model import (
 from pdanet_tf.training.objective import check_loss, resolve_class_weights
 from pdanet_tf.training.optimization import check_steps, learning_rate_schedule
 from pdanet_tf.training.progress import Progress, describe_stall
-from pdanet_tf.training.rendezvous import Meeting
+from pdanet_tf.training.rendezvous import Meeting, check_own_port
 from pdanet_tf.training.run_folder import (
     RunFolder,
     check_same_run,
@@ -144,7 +144,10 @@ class Session:
         head_options(self.config)  # likewise
         check_steps(self.config, self.steps)
         if self.meeting is not None:
+            if keras.backend.backend() == "tensorflow":
+                check_own_port(self.meeting.cluster)
             self.meeting.hold(self._facts())
+            self.termination.defer_for_good()
         self.engine = start_engine(self.cluster)
         check_division(self.engine, self.config.batch_size)
         check_loss(self.config)

@@ -30,7 +30,7 @@ class Termination:
 
     def __init__(self) -> None:
         self.is_requested = False  # whether SIGTERM was received
-        self._is_deferred = False
+        self._deferrals = 0
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -52,12 +52,21 @@ class Termination:
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Lets the block run on after SIGTERM until it calls `check`, or ends."""
-        self._is_deferred = True
+        self._deferrals += 1
         try:
             yield
         finally:
-            self._is_deferred = False
-        self.check()
+            self._deferrals -= 1
+        if not self._deferrals:
+            self.check()
+
+    def defer_for_good(self) -> None:
+        """Lets only `check` stop training from now on.
+
+        Of several processes that train together, one that stopped alone would make the others fail:
+        they stop together, after a step.
+        """
+        self._deferrals += 1
 
     def check(self) -> None:
         """Raises `TrainingTerminated` if SIGTERM was received."""
@@ -66,5 +75,5 @@ class Termination:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.is_requested = True
-        if not self._is_deferred:
+        if not self._deferrals:
             self.check()

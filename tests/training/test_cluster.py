@@ -12,7 +12,7 @@ from pdanet_tf import TrainConfig, train
 from pdanet_tf.data import DataError
 from pdanet_tf.training import rendezvous
 from pdanet_tf.training.cluster import Cluster, read_cluster, seconds_to_meet
-from pdanet_tf.training.rendezvous import Meeting, meet
+from pdanet_tf.training.rendezvous import Meeting, check_own_port, meet
 from tests.support.folders import write_folder
 
 
@@ -127,6 +127,16 @@ def test_processes_meet_at_an_ipv6_address():
         return "met"
 
     assert in_threads(take_part, 2)[0] == ["met"] * 2
+
+
+def test_a_port_in_use_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        message = f"^The worker cannot listen at {address}: .*Choose another port"
+        with pytest.raises(OSError, match=message):
+            check_own_port(Cluster(("127.0.0.1:1", address), 1))
+        with pytest.raises(OSError, match=message):
+            meet(Cluster((address, "127.0.0.1:1"), 0), {}, 5.0)
 
 
 def test_all_processes_stop_if_one_differs():

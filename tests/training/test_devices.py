@@ -136,7 +136,15 @@ def test_batch_norm_takes_the_moments_of_all_devices(two_replicas):
 
 
 @pytest.mark.parametrize(
-    ("target", "place"), [("remote target /job:worker/replica:0/task:1", " at b:2"), ("", "")]
+    ("target", "place"),
+    [
+        ("remote target /job:worker/replica:0/task:1", " at b:2"),
+        (
+            "Error reported from /job:worker/task:0: lost are /job:worker/replica:0/task:1",
+            " at b:2",
+        ),
+        ("", ""),
+    ],
 )
 def test_a_process_that_is_lost_is_named(target, place):
     """The text is that of TensorFlow 2.21 for an address that nobody listens at."""

@@ -298,6 +298,16 @@ def test_sigterm_saves_the_state_and_exits_with_75(data, whole, tmp_path, monkey
     assert_same_run(folder, whole)
 
 
+def test_a_process_that_trains_with_others_stops_where_all_of_them_look():
+    termination = Termination()
+    with termination.watching():
+        termination.defer_for_good()
+        with termination.deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(TrainingTerminated):
+            termination.check()
+
+
 def test_a_handler_of_the_program_stays():
     former = signal.signal(signal.SIGTERM, terminate)
     try:
