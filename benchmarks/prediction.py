@@ -254,8 +254,8 @@ def _tile_section(
     minutes = count_windows(20_000) * each / 60
     text = (
         f"`{MODEL}` takes {each:.2f} s for each window: {minutes:.0f} minutes for 20,000 x 20,000 "
-        f"pixels ({count_windows(20_000)} windows). The other model is a convolution of stride 8 to "
-        "3 classes."
+        f"pixels ({count_windows(20_000)} windows). The other model is a convolution of stride 8 "
+        "to 3 classes."
     )
     return headings, rows, text
 
