@@ -3,6 +3,7 @@
 The batches come from tf.data, so TensorFlow must be installed; nothing else here uses it.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
@@ -58,8 +59,8 @@ class JaxEngine:
         self._scored: keras.Model | None = None
 
     def connected(self) -> AbstractContextManager[Any]:
-        """Returns a context that does nothing: JAX itself ends all processes if one is lost."""
-        return nullcontext()
+        """Returns a context whose errors say that a process is lost."""
+        return nullcontext() if self.cluster is None else _lost_processes_told()
 
     def building(self) -> AbstractContextManager[Any]:
         """Returns the scope of the distribution."""
@@ -94,6 +95,25 @@ class JaxEngine:
                 self._scored = keras.models.clone_model(model)
         self._scored.set_weights(model.get_weights())
         return self._scored
+
+
+@contextmanager
+def _lost_processes_told() -> Iterator[None]:
+    """Converts the error of JAX in a block to one sentence if it does not reach a process.
+
+    Raises:
+        ConnectionError: If a process has ended, or cannot be reached.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if not re.search(r"Gloo|NCCL|coordination service|UNAVAILABLE", str(error)):
+            raise
+        raise ConnectionError(
+            "A worker cannot be reached, or has ended. If no output of a worker gives a reason, "
+            "check the addresses in TF_CONFIG, and that no firewall closes the ports. The last "
+            "checkpoint stays: start all workers again"
+        ) from error
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from pdanet_tf.files import read_json, write_atomically
 
 SUMMARY_FILE = "summary.json"
 HISTORY_FILE = "history.csv"
+_BEGUN_FILES = (HISTORY_FILE, "last.keras")  # the second one alone before the first epoch ends
 # Options that do not make runs different from one another: where they are, their seed, and how
 # often their state is saved.
 _NOT_COMPARED = (
@@ -167,10 +168,10 @@ class RunComparison:
                 )
             for file in files:
                 found.setdefault(file.parent.resolve(), RunSummary.read(file.parent))
-            for file in sorted(folder.rglob(HISTORY_FILE)):
-                run = file.parent
+            begun = {file.parent for name in _BEGUN_FILES for file in folder.rglob(name)}
+            for run in sorted(begun):
                 if not (run / SUMMARY_FILE).exists():
-                    unfinished.setdefault(run.resolve(), (run, _count_rows(file)))
+                    unfinished.setdefault(run.resolve(), (run, _count_rows(run / HISTORY_FILE)))
         return cls(_grouped(list(found.values())), dict(unfinished.values()))
 
     def table(self) -> Table:
@@ -254,7 +255,9 @@ def _grouped(runs: Sequence[RunSummary]) -> list[RunGroup]:
 
 
 def _count_rows(history: Path) -> int:
-    """Returns the number of epochs in a history that may be damaged."""
+    """Returns the number of epochs in a history that may be damaged, or missing."""
+    if not history.is_file():
+        return 0
     with history.open(newline="", encoding="utf-8", errors="replace") as file:
         return max(0, sum(any(row) for row in csv.reader(file)) - 1)
 

@@ -54,12 +54,14 @@ def test_runs_that_have_not_ended_are_named(runs, tmp_path, capsys):
         (runs / name).mkdir()
         (runs / name / "history.csv").write_text(rows)
     (runs / "pdanet" / "history.csv").write_text("epoch,loss\n0,1\n")  # this one has ended
+    (runs / "early").mkdir()
+    (runs / "early" / "last.keras").touch()  # stopped within its first epoch
     found = RunComparison.of_folders([runs, runs])
-    assert found.unfinished == {runs / "none": 0, runs / "two": 2}
-    assert found.to_dict()["unfinished"][1] == {"folder": str(runs / "two"), "epochs": 2}
+    assert found.unfinished == {runs / "early": 0, runs / "none": 0, runs / "two": 2}
+    assert found.to_dict()["unfinished"][2] == {"folder": str(runs / "two"), "epochs": 2}
     assert cli.main(["runs", str(runs)]) == 0
     said = "".join(capsys.readouterr().out.split())
-    assert f"Notended:{runs / 'none'}(0epochs),{runs / 'two'}(2epochs)" in said
+    assert f"{runs / 'none'}(0epochs),{runs / 'two'}(2epochs)" in said
 
 
 def test_the_time_of_a_resumed_run_is_marked_as_a_part(runs, capsys):
