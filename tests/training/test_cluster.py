@@ -1,5 +1,6 @@
 """Which processes train together, and how they meet."""
 
+import contextlib
 import hashlib
 import json
 import socket
@@ -281,50 +282,56 @@ def test_a_silent_connection_does_not_stop_the_meeting(monkeypatch):
     assert results[:2] == [None, None]
 
 
-def test_a_run_that_cannot_begin_tells_the_others(tmp_path, monkeypatch):
-    """The chief does not open the data."""
-    addresses = free_addresses(2)
-    environment = config({"worker": list(addresses)}, {"type": "worker", "index": 0})
-    monkeypatch.setenv("TF_CONFIG", environment["TF_CONFIG"])
-    told = []
+@contextlib.contextmanager
+def other_process(monkeypatch, index, facts=None):
+    """This process trains with another one, here a thread that only meets it.
 
-    def other():
+    Args:
+        monkeypatch: The fixture.
+        index: The number of this process, of two.
+        facts: What the other one says.
+
+    Yields:
+        A list that then holds what the other one was told.
+    """
+    addresses, told = free_addresses(2), []
+    environment = config({"worker": list(addresses)}, {"type": "worker", "index": index})
+    monkeypatch.setenv("TF_CONFIG", environment["TF_CONFIG"])
+
+    def take_part():
         try:
-            meet(Cluster(addresses, 1), {}, 20.0)
+            meet(Cluster(addresses, 1 - index), facts or {}, 20.0)
         except ValueError as error:
             told.append(str(error))
 
-    thread = threading.Thread(target=other)
+    thread = threading.Thread(target=take_part)
     thread.start()
+    yield told
+    thread.join(30)
+    assert len(told) == 1
+
+
+def test_a_run_that_cannot_begin_tells_the_others(tmp_path, monkeypatch):
+    """The chief does not open the data."""
+
     missing = tmp_path / "missing"
     wanted = TrainConfig(
         output_dir=str(tmp_path / "run"), dataset="folder", data_dir=str(missing), num_classes=3
     )
-    with pytest.raises(DataError, match="there is no such folder"):
+    with (
+        other_process(monkeypatch, 0) as told,
+        pytest.raises(DataError, match="there is no such folder"),
+    ):
         train(wanted, verbose=0)
-    thread.join(30)
-    assert len(told) == 1
     assert str(missing) in told[0]
 
 
 def test_files_of_weights_are_compared_by_their_content(tmp_path, monkeypatch):
     """Each machine has a copy of its own; here the second one has another file."""
-    addresses = free_addresses(2)
-    environment = config({"worker": list(addresses)}, {"type": "worker", "index": 0})
-    monkeypatch.setenv("TF_CONFIG", environment["TF_CONFIG"])
     write_folder(tmp_path / "data", 2, splits=("train", "val"), highest=2)
     weights = tmp_path / "first.keras"
     weights.write_bytes(b"weights")
-    told = []
 
-    def other():
-        try:
-            meet(Cluster(addresses, 1), {"weights": "another"}, 20.0)
-        except ValueError as error:
-            told.append(str(error))
-
-    thread = threading.Thread(target=other)
-    thread.start()
     wanted = TrainConfig(
         output_dir=str(tmp_path / "run"),
         dataset="folder",
@@ -334,17 +341,13 @@ def test_files_of_weights_are_compared_by_their_content(tmp_path, monkeypatch):
         weights=str(weights),
     )
     hashed = hashlib.sha256(b"weights").hexdigest()
-    with pytest.raises(ValueError, match=f"weights is 'another' on .*, and '{hashed[:20]}"):
+    other = other_process(monkeypatch, 0, {"weights": "another"})
+    with other, pytest.raises(ValueError, match=f"weights is 'another' on .*, and '{hashed[:20]}"):
         train(wanted, verbose=0)
-    thread.join(30)
-    assert len(told) == 1
 
 
 def test_an_error_of_a_worker_names_the_folder_of_the_run(tmp_path, monkeypatch):
     """A worker reads a copy of it."""
-    addresses = free_addresses(2)
-    environment = config({"worker": list(addresses)}, {"type": "worker", "index": 1})
-    monkeypatch.setenv("TF_CONFIG", environment["TF_CONFIG"])
     write_folder(tmp_path / "data", 2, splits=("train", "val"), highest=2)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "last.keras").touch()
@@ -355,18 +358,8 @@ def test_an_error_of_a_worker_names_the_folder_of_the_run(tmp_path, monkeypatch)
         num_classes=3,
         batch_size=2,
     )
-    told = []
 
-    def chief():
-        try:
-            meet(Cluster(addresses, 0), {}, 20.0)
-        except ValueError as error:
-            told.append(str(error))
-
-    thread = threading.Thread(target=chief)
-    thread.start()
-    with pytest.raises(FileExistsError, match=f"^{tmp_path / 'run'} already holds a run"):
+    message = f"^{tmp_path / 'run'} already holds a run"
+    with other_process(monkeypatch, 1) as told, pytest.raises(FileExistsError, match=message):
         train(wanted, verbose=0)
-    thread.join(30)
-    assert len(told) == 1
     assert f"failed: {tmp_path / 'run'} already holds a run" in told[0]
